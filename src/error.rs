@@ -1,0 +1,267 @@
+//! What can go wrong between a request and its token.
+
+use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc, time::Duration};
+
+use http::StatusCode;
+use tower::BoxError;
+
+/// Why a token could not be had, or a builder could not build.
+///
+/// Cheap to clone: everyone who waited for the same exchange gets the same error. `Display` speaks for its own level;
+/// the cause is in [`source`](StdError::source). It holds no secret and no token, whatever the server answered.
+///
+/// Through [`BearerAuth`](crate::BearerAuth) it arrives as a [`BoxError`] to downcast; when a refused token could not
+/// be replaced, the caller gets the server's own 401 with this error in its extensions.
+///
+/// # Example
+/// ```
+/// use tower_bearer::{ClientCredentials, ErrorKind};
+///
+/// let error = ClientCredentials::builder("http://auth.example.com/token", "id", "secret")
+///     .build()
+///     .unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Configuration);
+/// assert!(error.to_string().contains("https"));
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    transient: bool,
+    message: Cow<'static, str>,
+    status: Option<StatusCode>,
+    code: Option<Box<str>>,
+    retry_in: Option<Duration>,
+    source: Option<BoxError>,
+}
+
+/// What kind of thing went wrong, for a program to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A builder was given something that cannot work. The message says what to change.
+    Configuration,
+    /// The token endpoint answered that this client gets no token: wrong secret, scope or grant, and other 4xx or 3xx.
+    Denied,
+    /// The token endpoint could not be reached or could not answer: no connection, 408, 409, 429, 5xx.
+    Unavailable,
+    /// The exchange took longer than it may.
+    Timeout,
+    /// The token endpoint's answer holds no usable bearer token.
+    InvalidAnswer,
+    /// A [`TokenSource`](crate::TokenSource) failed with an error of its own; it is the [`source`](StdError::source).
+    Source,
+    /// The exchange was cut off: its task panicked, or its runtime was shut down.
+    Interrupted,
+    /// There is no Tokio runtime here to run the exchange on.
+    NoRuntime,
+}
+
+impl Error {
+    /// The kind, for a program.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the same exchange may well succeed a little later, with nothing changed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.0.transient
+    }
+
+    /// The token endpoint's HTTP status, where it answered with an error.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.status
+    }
+
+    /// The OAuth error code, such as `invalid_client` ([RFC 6749 §5.2]), where the token endpoint gave one.
+    ///
+    /// [RFC 6749 §5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+    #[must_use]
+    pub fn oauth_code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    /// How long until the token endpoint may be asked again: while backing off, what is left of it; on the failure
+    /// itself, what the server's `Retry-After` asked for.
+    #[must_use]
+    pub fn retry_in(&self) -> Option<Duration> {
+        self.0.retry_in
+    }
+
+    pub(crate) fn configuration(message: impl Into<Cow<'static, str>>) -> Self {
+        Inner::new(ErrorKind::Configuration, false, message).into()
+    }
+
+    /// The token endpoint answered with an error status, or with an error in a successful one.
+    pub(crate) fn answered(
+        status: StatusCode,
+        message: String,
+        code: Option<&str>,
+        retry_in: Option<Duration>,
+    ) -> Self {
+        let transient = matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
+        ) || status.is_server_error();
+        let kind = if transient {
+            ErrorKind::Unavailable
+        } else {
+            ErrorKind::Denied
+        };
+        Inner {
+            status: Some(status),
+            code: code.map(Into::into),
+            retry_in,
+            ..Inner::new(kind, transient, message)
+        }
+        .into()
+    }
+
+    pub(crate) fn transport(source: BoxError) -> Self {
+        Inner {
+            source: Some(source),
+            ..Inner::new(
+                ErrorKind::Unavailable,
+                true,
+                "could not get an answer from the token endpoint",
+            )
+        }
+        .into()
+    }
+
+    pub(crate) fn invalid_answer(message: impl Into<Cow<'static, str>>) -> Self {
+        Inner::new(ErrorKind::InvalidAnswer, true, message).into()
+    }
+
+    pub(crate) fn unusable_token(message: &'static str) -> Self {
+        Inner::new(ErrorKind::InvalidAnswer, true, message).into()
+    }
+
+    pub(crate) fn expired_on_arrival(lifetime: Duration, exchange: Duration) -> Self {
+        let message = format!(
+            "the token was already too old to send when it came: good for {lifetime:?}, after an exchange of {exchange:?}"
+        );
+        Inner::new(ErrorKind::InvalidAnswer, true, message).into()
+    }
+
+    pub(crate) fn timeout(after: Duration) -> Self {
+        let message = format!("the token exchange did not finish within {after:?}");
+        Inner::new(ErrorKind::Timeout, true, message).into()
+    }
+
+    pub(crate) fn panicked() -> Self {
+        Inner::new(
+            ErrorKind::Interrupted,
+            true,
+            "the token source panicked during the exchange",
+        )
+        .into()
+    }
+
+    pub(crate) fn shut_down() -> Self {
+        Inner::new(
+            ErrorKind::Interrupted,
+            true,
+            "the runtime was shut down during the token exchange",
+        )
+        .into()
+    }
+
+    pub(crate) fn no_runtime() -> Self {
+        Inner::new(
+            ErrorKind::NoRuntime,
+            false,
+            "a token exchange needs a Tokio runtime, and there is none here",
+        )
+        .into()
+    }
+
+    /// The token endpoint is not asked for now, because of `cause`.
+    pub(crate) fn backing_off(cause: &Self, retry_in: Duration) -> Self {
+        Inner {
+            status: cause.status(),
+            code: cause.0.code.clone(),
+            retry_in: Some(retry_in),
+            source: Some(Box::new(cause.clone())),
+            ..Inner::new(
+                cause.kind(),
+                cause.is_transient(),
+                format!(
+                    "no token: the last exchange failed and the next try is due in {:.1} s",
+                    retry_in.as_secs_f64()
+                ),
+            )
+        }
+        .into()
+    }
+
+    /// Ours if `error` is or wraps one of ours, so that kind and class survive tower's layers around a source.
+    pub(crate) fn from_source(error: BoxError) -> Self {
+        let mut level: Option<&(dyn StdError + 'static)> = Some(&*error);
+        while let Some(current) = level {
+            if let Some(ours) = current.downcast_ref::<Self>() {
+                return ours.clone();
+            }
+            level = current.source();
+        }
+        Inner {
+            source: Some(error),
+            ..Inner::new(ErrorKind::Source, true, "the token source failed")
+        }
+        .into()
+    }
+}
+
+impl Inner {
+    fn new(kind: ErrorKind, transient: bool, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind,
+            transient,
+            message: message.into(),
+            status: None,
+            code: None,
+            retry_in: None,
+            source: None,
+        }
+    }
+}
+
+impl From<Inner> for Error {
+    fn from(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &self.0.kind)
+            .field("message", &self.0.message);
+        if let Some(status) = self.0.status {
+            out.field("status", &status.as_u16());
+        }
+        if let Some(retry_in) = self.0.retry_in {
+            out.field("retry_in", &retry_in);
+        }
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&**self.0.source.as_ref()?)
+    }
+}

@@ -1,0 +1,88 @@
+//! The preset for the IPXO APIs.
+//!
+//! IPXO gives out client credentials in its portal, under Integrations: one client per company. Tokens are good for a
+//! day and open what their scopes say.
+//!
+//! # Example
+//! ```
+//! use tower_bearer::ipxo::{self, scope};
+//!
+//! # fn main() -> Result<(), tower_bearer::Error> {
+//! # #[cfg(feature = "rustls")] {
+//! let source = ipxo::credentials("client-id", "client-secret", [scope::BILLING, scope::ECOMMERCE]).build()?;
+//! let layer = ipxo::layer(source);
+//! # let _ = layer;
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//! All of it can be replaced: token URL and authentication on what [`credentials`] gives, the origin by
+//! [`BearerAuthLayer::select`].
+//!
+//! Facts: <https://apidocs.ipxo.com/guides/auth>.
+
+use crate::{
+    layer::BearerAuthLayer,
+    select::Origins,
+    source::{ClientAuth, ClientCredentials, ClientCredentialsBuilder, TokenSource},
+};
+
+/// The token endpoint. Ory Hydra answers there.
+pub const TOKEN_URL: &str = "https://hydra.ipxo.com/oauth2/token";
+
+/// The origin of the API gateway.
+pub const API: &str = "https://apigw.ipxo.com";
+
+const API_HOST: &str = "apigw.ipxo.com";
+
+/// The scopes that the guides name. Any other string is a scope as well.
+pub mod scope {
+    /// Invoices and payments.
+    pub const BILLING: &str = "billing";
+    /// Credits, as in `POST …/orders/{order}/credits/apply`.
+    pub const CREDITS: &str = "credits";
+    /// DNS, from an older guide.
+    pub const DNS: &str = "dns";
+    /// Carts and orders.
+    pub const ECOMMERCE: &str = "ecommerce";
+    /// Network data.
+    pub const NETHUB_DATA: &str = "nethub-data";
+}
+
+/// Credentials as IPXO takes them: at [`TOKEN_URL`], with id and secret in the form body.
+///
+/// A scope that is not asked for is not granted, and that is no error until an API answers 403.
+pub fn credentials<I>(
+    client_id: impl Into<String>,
+    client_secret: impl Into<String>,
+    scopes: I,
+) -> ClientCredentialsBuilder
+where
+    I: IntoIterator,
+    I::Item: Into<String>,
+{
+    ClientCredentials::builder(TOKEN_URL, client_id, client_secret)
+        .auth(ClientAuth::Post)
+        .scopes(scopes)
+}
+
+/// A layer whose token goes to [`API`] and nowhere else.
+pub fn layer(source: impl TokenSource) -> BearerAuthLayer<Origins> {
+    BearerAuthLayer::new(source).select(Origins::https(API_HOST))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::select::Select;
+
+    #[test]
+    fn the_layers_origin_is_the_gateways() {
+        let request = Request::get(format!("{API}/ecommerce/public/t/cart"))
+            .body(())
+            .unwrap();
+        assert!(Origins::https(API_HOST).select(&request).is_some());
+    }
+}

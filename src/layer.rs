@@ -1,0 +1,133 @@
+//! The layer: what to compose into a stack.
+
+use tower_layer::Layer;
+
+use crate::{
+    cache::TokenCache,
+    replay::CloneBody,
+    select::Always,
+    service::{BearerAuth, Rules},
+    source::TokenSource,
+    unauthorized::Status401,
+};
+
+/// Puts a bearer token on every request of the service below it, and sends a request once more with a fresh token when
+/// the server refuses the first ([RFC 6750]).
+///
+/// All services made by a layer and its clones share one [`TokenCache`]. See [`BearerAuth`] for what happens to a
+/// request.
+///
+/// # When to use
+/// Below anything that counts or times whole calls (tracing, timeouts, retries of other failures), above the client.
+///
+/// # Example
+/// ```
+/// use tower::{ServiceBuilder, ServiceExt};
+/// use tower_bearer::{BearerAuthLayer, FixedToken, Token};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// # let client = tower::service_fn(|request: http::Request<String>| async move {
+/// #     assert_eq!(request.headers()["authorization"], "Bearer ory_at_4jSH.k2dW");
+/// #     Ok::<_, std::io::Error>(http::Response::new(()))
+/// # });
+/// let source = FixedToken::new(Token::new("ory_at_4jSH.k2dW")?);
+/// let service = ServiceBuilder::new()
+///     .layer(BearerAuthLayer::new(source))
+///     .service(client);
+///
+/// let request = http::Request::get("https://apigw.ipxo.com/").body(String::new())?;
+/// let response = service.oneshot(request).await?;
+/// # assert_eq!(response.status(), 200);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
+#[derive(Clone, Debug)]
+pub struct BearerAuthLayer<Sel = Always, U = Status401, Rp = CloneBody> {
+    cache: TokenCache,
+    select: Sel,
+    unauthorized: U,
+    replay: Rp,
+}
+
+impl BearerAuthLayer {
+    /// A layer around `source` with a cache of its own, with the defaults.
+    pub fn new(source: impl TokenSource) -> Self {
+        Self::from_cache(TokenCache::new(source))
+    }
+
+    /// A layer that shares a cache.
+    #[must_use]
+    pub fn from_cache(cache: TokenCache) -> Self {
+        Self {
+            cache,
+            select: Always,
+            unauthorized: Status401,
+            replay: CloneBody,
+        }
+    }
+}
+
+impl<Sel, U, Rp> BearerAuthLayer<Sel, U, Rp> {
+    /// Which requests get a token: an [`Origins`](crate::Origins), a closure, or another
+    /// [`Select`](crate::select::Select). All of them by default.
+    #[must_use]
+    pub fn select<T>(self, select: T) -> BearerAuthLayer<T, U, Rp> {
+        BearerAuthLayer {
+            cache: self.cache,
+            select,
+            unauthorized: self.unauthorized,
+            replay: self.replay,
+        }
+    }
+
+    /// Which answers mean that the token was refused: a closure, or another
+    /// [`Unauthorized`](crate::unauthorized::Unauthorized). Status 401 by default.
+    #[must_use]
+    pub fn unauthorized<T>(self, unauthorized: T) -> BearerAuthLayer<Sel, T, Rp> {
+        BearerAuthLayer {
+            cache: self.cache,
+            select: self.select,
+            unauthorized,
+            replay: self.replay,
+        }
+    }
+
+    /// How a body is said again for the second try: [`NoReplay`](crate::NoReplay), or another
+    /// [`Replay`](crate::replay::Replay). A clone by default.
+    #[must_use]
+    pub fn replay<T>(self, replay: T) -> BearerAuthLayer<Sel, U, T> {
+        BearerAuthLayer {
+            cache: self.cache,
+            select: self.select,
+            unauthorized: self.unauthorized,
+            replay,
+        }
+    }
+
+    /// The cache, to share it or to look after it.
+    #[must_use]
+    pub fn cache(&self) -> &TokenCache {
+        &self.cache
+    }
+}
+
+impl<S, Sel, U, Rp> Layer<S> for BearerAuthLayer<Sel, U, Rp>
+where
+    Sel: Clone,
+    U: Clone,
+    Rp: Clone,
+{
+    type Service = BearerAuth<S, Sel, U, Rp>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let rules = Rules {
+            cache: self.cache.clone(),
+            unauthorized: self.unauthorized.clone(),
+            replay: self.replay.clone(),
+        };
+        BearerAuth::new(inner, self.select.clone(), rules)
+    }
+}

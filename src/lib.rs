@@ -1,0 +1,94 @@
+//! Call bearer-protected APIs from any tower stack: OAuth 2.0 client credentials, one exchange for everyone, one retry on
+//! 401.
+//!
+//! [`BearerAuthLayer`] wraps any tower [`Service`](tower::Service) of HTTP requests. It gets access tokens from a
+//! [`TokenSource`], as a rule [`ClientCredentials`], puts `Authorization: Bearer` on each request, and sends a request
+//! once more with a fresh token when the server refuses the first.
+//!
+//! ```
+//! use http_body_util::Full;
+//! use bytes::Bytes;
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//! use tower_bearer::{BearerAuthLayer, ClientCredentials};
+//!
+//! # #[cfg(feature = "rustls")]
+//! # fn stack<C>(client: C) -> Result<(), tower_bearer::Error>
+//! # where C: Service<http::Request<Full<Bytes>>, Response = http::Response<Full<Bytes>>> + Clone, C::Error: Into<tower::BoxError>
+//! # {
+//! let source = ClientCredentials::builder("https://auth.example.com/oauth2/token", "my-client", "my-secret")
+//!     .scopes(["billing"])
+//!     .build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(BearerAuthLayer::new(source))
+//!     .service(client);
+//! # let _ = service.oneshot(http::Request::new(Full::new(Bytes::new())));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The picture
+//! ```text
+//!       every request: no await, no lock, no boxed future         once per expiry: one task per credential
+//! Request ─▶ BearerAuth ──which?──▶ TokenCache ──miss/stale──▶ Flight ──▶ TokenSource ──▶ any tower
+//!    ▲        │   ▲   ◀───Bearer──────┘   ◀────Arc<Token>───────┘ ◀─Token──┘ ◀──JSON─────┘  service
+//!    │        ▼   └── second try, once: same request again, newer token
+//!    │   inner service ──▶ Response ── refused? ──▶ cache.refused(that token)
+//!    └──────────────────────┘  (not refused, already retried, or cannot be said again: as it is)
+//! ```
+//!
+//! # Where to look
+//! | question | answer |
+//! | --- | --- |
+//! | What happens to a request? | [`BearerAuth`] |
+//! | When is a token exchanged, refreshed, given up? | [`TokenCache`] |
+//! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
+//! | Which requests get a token? | [`select`] |
+//! | What counts as a refusal? | [`unauthorized`] |
+//! | How is a body said again? | [`replay`] |
+//! | What can go wrong? | [`Error`] |
+//! | The IPXO APIs? | [`ipxo`] |
+//!
+//! # Features
+//! | feature | default | gives |
+//! | --- | --- | --- |
+//! | `rustls` | yes | the transport that works out of the box: hyper-util's client over rustls, with the platform's roots |
+//! | `tracing` | no | events for exchanges and refusals |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cache;
+mod error;
+mod future;
+pub mod ipxo;
+mod layer;
+pub mod replay;
+pub mod select;
+mod service;
+mod source;
+mod telemetry;
+mod token;
+pub mod unauthorized;
+
+#[doc(inline)]
+pub use self::{
+    cache::{TokenCache, TokenCacheBuilder},
+    error::{Error, ErrorKind},
+    future::ResponseFuture,
+    layer::BearerAuthLayer,
+    replay::{CloneBody, NoReplay},
+    select::{Always, Origins},
+    service::BearerAuth,
+    source::{
+        ClientAuth, ClientCredentials, ClientCredentialsBuilder, FixedToken, Reason, TokenRequest,
+        TokenSource,
+    },
+    token::Token,
+    unauthorized::Status401,
+};
+
+/// The README's code, compiled.
+#[cfg(all(doctest, feature = "rustls"))]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

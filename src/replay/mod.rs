@@ -1,0 +1,74 @@
+//! How a request's body can be said again.
+
+use std::convert::Infallible;
+
+/// Keeps what it takes to send a request's body a second time.
+///
+/// A body that cannot be said again costs its request the retry, never the request itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot send a request body of type `{B}` a second time",
+    label = "cannot replay this body",
+    note = "`CloneBody`, the default, needs a body that is `Clone`, such as `http_body_util::Full<Bytes>` or `String`",
+    note = "for any other body, give up the retry and nothing else: `BearerAuthLayer::new(source).replay(NoReplay)`"
+)]
+pub trait Replay<B> {
+    /// The body that goes on the wire.
+    type Body;
+    /// What is kept while the request is under way.
+    type Tape;
+
+    /// The body of a request that will not be sent again.
+    fn pass(&self, body: B) -> Self::Body;
+
+    /// The body for the first try, and what is kept for a second; `None` if there can be no second.
+    fn record(&self, body: B) -> (Self::Body, Option<Self::Tape>);
+
+    /// The body for the second try; `None` if it turned out that there can be none.
+    fn rewind(&self, tape: Self::Tape) -> Option<Self::Body>;
+}
+
+/// Sends a clone. The default: for bodies that are cheap to clone.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct CloneBody;
+
+// So that the compiler's error is about the body and `Replay`, with the notes above, and not about `Clone`.
+#[diagnostic::do_not_recommend]
+impl<B: Clone> Replay<B> for CloneBody {
+    type Body = B;
+    type Tape = B;
+
+    fn pass(&self, body: B) -> B {
+        body
+    }
+
+    fn record(&self, body: B) -> (B, Option<B>) {
+        (body.clone(), Some(body))
+    }
+
+    fn rewind(&self, tape: B) -> Option<B> {
+        Some(tape)
+    }
+}
+
+/// Keeps nothing: a request is sent once. A refused token is still replaced, for the next request.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct NoReplay;
+
+impl<B> Replay<B> for NoReplay {
+    type Body = B;
+    type Tape = Infallible;
+
+    fn pass(&self, body: B) -> B {
+        body
+    }
+
+    fn record(&self, body: B) -> (B, Option<Infallible>) {
+        (body, None)
+    }
+
+    fn rewind(&self, tape: Infallible) -> Option<B> {
+        match tape {}
+    }
+}

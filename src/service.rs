@@ -1,0 +1,125 @@
+//! The service: what happens to a request before it is sent.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, header::AUTHORIZATION};
+use tower::BoxError;
+use tower_service::Service;
+
+use crate::{
+    cache::TokenCache,
+    future::{ResponseFuture, Second, prepare},
+    replay::{CloneBody, Replay},
+    select::{Always, Select},
+    unauthorized::{Status401, Unauthorized},
+};
+
+/// Puts a bearer token on every request of the service below it. Made by [`BearerAuthLayer`](crate::BearerAuthLayer).
+///
+/// # What happens to a request
+/// 1. One that is not selected, or that has an `Authorization` of its own, passes untouched.
+/// 2. It gets the current token. If there is none that is good, it waits for the one exchange under way; it never goes
+///    out without a token because none could be had.
+/// 3. If the server refuses the token (401), it is sent once more, the same but for a newer token, and the caller gets
+///    that answer, whatever it is. If no newer token can be had, or the body cannot be said again, the caller gets the
+///    401 as it came; [`Error`](crate::Error) is in its [extensions](http::Response::extensions) where an exchange
+///    failed.
+///
+/// # Errors
+/// The errors of the service below as they are, and [`Error`](crate::Error) when no token can be had.
+///
+/// # Cancellation
+/// Dropping the future cancels the request, and never the exchange it may wait for.
+#[derive(Debug)]
+pub struct BearerAuth<S, Sel = Always, U = Status401, Rp = CloneBody> {
+    inner: S,
+    select: Sel,
+    rules: Arc<Rules<U, Rp>>,
+}
+
+/// What a request under way needs to know after it was sent.
+#[derive(Debug)]
+pub(crate) struct Rules<U, Rp> {
+    pub(crate) cache: TokenCache,
+    pub(crate) unauthorized: U,
+    pub(crate) replay: Rp,
+}
+
+impl<S, Sel, U, Rp> BearerAuth<S, Sel, U, Rp> {
+    pub(crate) fn new(inner: S, select: Sel, rules: Rules<U, Rp>) -> Self {
+        Self {
+            inner,
+            select,
+            rules: Arc::new(rules),
+        }
+    }
+
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service below.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service below.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Clone, Sel: Clone, U, Rp> Clone for BearerAuth<S, Sel, U, Rp> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            select: self.select.clone(),
+            rules: Arc::clone(&self.rules),
+        }
+    }
+}
+
+impl<S, B, R, Sel, U, Rp> Service<Request<B>> for BearerAuth<S, Sel, U, Rp>
+where
+    S: Service<Request<Rp::Body>, Response = Response<R>> + Clone,
+    S::Error: Into<BoxError>,
+    Sel: Select<B, Key = ()>,
+    U: Unauthorized,
+    Rp: Replay<B>,
+{
+    type Response = Response<R>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, B, U, Rp>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if self.select.select(&request).is_none() || request.headers().contains_key(AUTHORIZATION) {
+            let request = request.map(|body| self.rules.replay.pass(body));
+            return ResponseFuture::pass(self.inner.call(request));
+        }
+        let rules = Arc::clone(&self.rules);
+        let warm = rules
+            .cache
+            .read(|token| (token.authorization().clone(), token.generation()));
+        let Some((authorization, sent)) = warm else {
+            // The instance that was made ready goes with the request, and waits for the token with it. Its clone stays,
+            // to be made ready for the next one.
+            let clone = self.inner.clone();
+            let ready = mem::replace(&mut self.inner, clone);
+            return ResponseFuture::cold(ready, request, rules);
+        };
+        let (request, recorded) = prepare(request, authorization, &rules.replay);
+        // `self.inner` was made ready and takes the first try. A second goes to a clone, which `ResponseFuture` makes
+        // ready before it calls it.
+        let second = recorded.map(|recorded| Second::new(self.inner.clone(), recorded));
+        ResponseFuture::first(self.inner.call(request), sent, second, rules)
+    }
+}

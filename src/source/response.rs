@@ -1,0 +1,304 @@
+//! What token endpoints answer, as they really do, and what is made of it.
+//!
+//! Nothing of an answer but its status, its OAuth error and a bounded, cleaned description gets into an error: a body
+//! may hold a token.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, Response, StatusCode,
+    header::{LOCATION, RETRY_AFTER},
+};
+use oauth2::{
+    AccessToken, RefreshToken, Scope, TokenResponse,
+    basic::{BasicErrorResponse, BasicTokenType},
+};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use url::Url;
+
+use super::client_auth::ClientAuth;
+use crate::{error::Error, token::Token};
+
+/// A description or code is cut here, in characters.
+const LONGEST_DESCRIPTION: usize = 300;
+
+/// Some editors and servers put it before their JSON.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// A token answer ([RFC 6749 §5.1]), read leniently: any JSON object is one, and [`into_token`](Self::into_token) says
+/// what it lacks.
+///
+/// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+#[derive(Debug, Deserialize)]
+#[serde(from = "RawAnswer")]
+pub(super) struct Answer {
+    access_token: AccessToken,
+    token_type: BasicTokenType,
+    expires_in: Option<Duration>,
+    scopes: Option<Vec<Scope>>,
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawAnswer {
+    access_token: Value,
+    token_type: Value,
+    expires_in: Value,
+    scope: Value,
+    error: Value,
+    error_description: Value,
+}
+
+impl Answer {
+    /// The token in it.
+    pub(super) fn into_token(self, secrets: &[String]) -> Result<Token, Error> {
+        if let Some(code) = &self.error {
+            let description = self.error_description.as_deref();
+            return Err(denied(
+                StatusCode::OK,
+                Some(code),
+                description,
+                None,
+                secrets,
+            ));
+        }
+        match self.token_type {
+            BasicTokenType::Bearer => {}
+            // A proof-of-possession token sent as a bearer token would be refused, and misused on its way.
+            BasicTokenType::Mac | BasicTokenType::Extension(_) => {
+                return Err(Error::invalid_answer(
+                    "the token endpoint gave a token whose type is not Bearer; this client can use no other",
+                ));
+            }
+        }
+        let token = Token::new(self.access_token.secret()).map_err(|error| {
+            Error::invalid_answer(format!("the token endpoint gave no usable token: {error}"))
+        })?;
+        let token = match self.expires_in {
+            Some(lifetime) => token.with_lifetime(lifetime),
+            None => token,
+        };
+        Ok(match self.scopes {
+            Some(scopes) => token.with_scopes(scopes.into_iter().map(|scope| scope.to_string())),
+            None => token,
+        })
+    }
+}
+
+impl From<RawAnswer> for Answer {
+    fn from(raw: RawAnswer) -> Self {
+        Self {
+            access_token: AccessToken::new(text(raw.access_token).unwrap_or_default()),
+            token_type: token_type(text(raw.token_type)),
+            expires_in: lifetime(&raw.expires_in),
+            scopes: scopes(raw.scope),
+            error: text(raw.error),
+            error_description: text(raw.error_description),
+        }
+    }
+}
+
+/// Makes an answer that the `oauth2` crate reads: it insists on status 200 and on a content type that not every server
+/// has. Other than that, a successful answer passes as it is.
+///
+/// # Errors
+/// For an answer that is no success, with what the crate would lose: the status and `Retry-After`.
+pub(super) fn accept(
+    answer: Response<Bytes>,
+    secrets: &[String],
+) -> Result<oauth2::HttpResponse, Error> {
+    let (head, body) = answer.into_parts();
+    if head.status.is_redirection() {
+        return Err(redirected(head.status, &head.headers));
+    }
+    if !head.status.is_success() {
+        return Err(rejected(head.status, &head.headers, &body, secrets));
+    }
+    let json = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);
+    Ok(Response::new(json.to_vec()))
+}
+
+/// A successful answer that is no JSON object. Of the body only its size is told, and whether it is a web page.
+pub(super) fn unreadable(body: &[u8]) -> Error {
+    let what = match body.trim_ascii_start().first() {
+        None => "with an empty body",
+        Some(b'<') => "with a web page (is the token URL right?)",
+        Some(_) => "with something that is no JSON token answer",
+    };
+    Error::invalid_answer(format!(
+        "the token endpoint answered {what}, {} bytes",
+        body.len()
+    ))
+}
+
+/// An error answer ([RFC 6749 §5.2]), or whatever else stands in its place.
+///
+/// [RFC 6749 §5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+fn rejected(status: StatusCode, headers: &HeaderMap, body: &[u8], secrets: &[String]) -> Error {
+    let retry_after = retry_after(headers, SystemTime::now());
+    match serde_json::from_slice::<BasicErrorResponse>(body) {
+        Ok(error) => denied(
+            status,
+            Some(error.error().as_ref()),
+            error.error_description().map(String::as_str),
+            retry_after,
+            secrets,
+        ),
+        Err(_) => denied(status, None, None, retry_after, secrets),
+    }
+}
+
+fn denied(
+    status: StatusCode,
+    code: Option<&str>,
+    description: Option<&str>,
+    retry_after: Option<Duration>,
+    secrets: &[String],
+) -> Error {
+    let code = code.map(|code| clean(code, secrets));
+    let mut message = format!("the token endpoint answered {}", status.as_u16());
+    if let Some(code) = &code {
+        message.push(' ');
+        message.push_str(code);
+    }
+    if let Some(description) = description {
+        message.push_str(": ");
+        message.push_str(&clean(description, secrets));
+        if let Some(advice) = ClientAuth::advised_by(description) {
+            message.push_str(" [");
+            message.push_str(advice);
+            message.push(']');
+        }
+    }
+    Error::answered(status, message, code.as_deref(), retry_after)
+}
+
+fn redirected(status: StatusCode, headers: &HeaderMap) -> Error {
+    let target = headers
+        .get(LOCATION)
+        .and_then(|location| location.to_str().ok())
+        .and_then(|location| Url::parse(location).ok())
+        .and_then(|location| {
+            location
+                .host_str()
+                .map(|host| format!(" to {}", clean(host, &[])))
+        })
+        .unwrap_or_default();
+    let message = format!(
+        "the token endpoint answered {} (a redirect{target}), which is not followed: it would take the client secret \
+         elsewhere. Set the token URL to where the endpoint really is",
+        status.as_u16(),
+    );
+    Error::answered(status, message, None, None)
+}
+
+/// `Retry-After` ([RFC 9110 §10.2.3]): seconds, or a date.
+///
+/// [RFC 9110 §10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+/// Text from a server, for a person: bounded, on one line, and without this client's secret, which a server may echo.
+fn clean(text: &str, secrets: &[String]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets {
+        text = text.replace(secret.as_str(), "[redacted]");
+    }
+    let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut cleaned: String = characters.by_ref().take(LONGEST_DESCRIPTION).collect();
+    if characters.next().is_some() {
+        cleaned.push('…');
+    }
+    cleaned
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Case does not matter. Required, but some servers leave it out, and who means another type says so.
+fn token_type(value: Option<String>) -> BasicTokenType {
+    match value {
+        Some(value) if !value.eq_ignore_ascii_case("bearer") => BasicTokenType::Extension(value),
+        _ => BasicTokenType::Bearer,
+    }
+}
+
+/// `expires_in` as a number, a float or a string of either. Below zero is zero; what is no number is absent.
+fn lifetime(value: &Value) -> Option<Duration> {
+    if let Some(seconds) = value.as_u64() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    if seconds.is_nan() {
+        return None;
+    }
+    Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+}
+
+/// `scope` as the standard's string with spaces, or as an array of strings.
+fn scopes(value: Value) -> Option<Vec<Scope>> {
+    match value {
+        Value::String(text) => Some(
+            text.split_whitespace()
+                .map(|s| Scope::new(s.to_owned()))
+                .collect(),
+        ),
+        Value::Array(values) => Some(
+            values
+                .into_iter()
+                .filter_map(text)
+                .map(Scope::new)
+                .collect(),
+        ),
+        _ => None,
+    }
+}
+
+impl TokenResponse for Answer {
+    type TokenType = BasicTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &BasicTokenType {
+        &self.token_type
+    }
+
+    fn expires_in(&self) -> Option<Duration> {
+        self.expires_in
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        None
+    }
+
+    fn scopes(&self) -> Option<&Vec<Scope>> {
+        self.scopes.as_ref()
+    }
+}
+
+/// [`TokenResponse`] asks for it. An answer is never written out.
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}

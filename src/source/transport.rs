@@ -1,0 +1,97 @@
+//! How an exchange's request reaches the token endpoint.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
+use tower_service::Service;
+
+use crate::error::Error;
+
+/// Any HTTP client, without its type: it is called once per expiry, where a box costs nothing that counts.
+pub(super) type Transport = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Error>;
+
+/// An answer larger than this is an error, before it is in memory. Token answers are below 10 KiB.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+/// Erases a client's type and reads its answers, up to a limit.
+pub(super) fn erase<T, Q, A>(client: T) -> Transport
+where
+    T: Service<Request<Q>, Response = Response<A>> + Clone + Send + Sync + 'static,
+    T::Error: Into<BoxError>,
+    T::Future: Send + 'static,
+    Q: From<Bytes> + Send + 'static,
+    A: Body + Send + 'static,
+    A::Data: Send,
+    A::Error: Into<BoxError>,
+{
+    BoxCloneSyncService::new(tower::service_fn(move |request: Request<Bytes>| {
+        let client = client.clone();
+        async move {
+            let answer = client
+                .oneshot(request.map(Q::from))
+                .await
+                .map_err(|error| Error::transport(error.into()))?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+            let body = body.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    Error::invalid_answer("the token endpoint's answer is larger than 64 KiB")
+                } else {
+                    Error::transport(error)
+                }
+            })?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        }
+    }))
+}
+
+/// The transport that works out of the box: hyper-util's client over rustls (on ring), HTTP/1.1 and HTTP/2.
+///
+/// It trusts what the platform trusts: on a company's machine or container that includes the company's own CA, and a
+/// root that was withdrawn is gone with the system's update, without a rebuild.
+///
+/// # Errors
+/// When the platform's roots cannot be loaded.
+#[cfg(feature = "rustls")]
+pub(super) fn platform(token_url: &url::Url) -> Result<Transport, Error> {
+    use std::{sync::Arc, time::Duration};
+
+    use http_body_util::Full;
+    use hyper_rustls::HttpsConnectorBuilder;
+    use hyper_util::{
+        client::legacy::{Client, connect::HttpConnector},
+        rt::{TokioExecutor, TokioTimer},
+    };
+
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    // Exchanges are minutes or hours apart: a connection that idles longer is as likely cut by something on its way.
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+    let mut client = Client::builder(TokioExecutor::new());
+    client
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_timer(TokioTimer::new());
+    let mut tcp = HttpConnector::new();
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_nodelay(true);
+    if token_url.scheme() == "http" {
+        // Loopback, as was made sure of. It needs no roots, which a bare container may lack.
+        return Ok(erase(client.build::<_, Full<Bytes>>(tcp)));
+    }
+    tcp.enforce_http(false);
+    let https = HttpsConnectorBuilder::new()
+        // Named, so that no other crate's choice of a process-wide provider, or lack of one, can fail the handshake.
+        .with_provider_and_platform_verifier(Arc::new(rustls::crypto::ring::default_provider()))
+        .map_err(|error| {
+            Error::configuration(format!(
+                "the platform's TLS roots cannot be loaded ({error}); install its CA certificates, or bring a \
+                 transport with roots of your own to `build_with`"
+            ))
+        })?
+        .https_only()
+        .enable_all_versions()
+        .wrap_connector(tcp);
+    Ok(erase(client.build::<_, Full<Bytes>>(https)))
+}

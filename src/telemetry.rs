@@ -1,0 +1,45 @@
+//! What is told to operators, by `tracing` events where the feature is on.
+//!
+//! The one place that knows about it: call sites have no `cfg`. No event holds a token or a secret.
+
+use std::time::Duration;
+
+use crate::{cache::Outcome, error::Error};
+
+/// An exchange ended, well or not.
+pub(crate) fn exchange_over(outcome: &Outcome, took: Duration) {
+    #[cfg(feature = "tracing")]
+    match outcome {
+        Ok(held) => tracing::debug!(
+            lifetime = ?held.token.lifetime(),
+            ?took,
+            "exchanged an access token"
+        ),
+        Err(error) => tracing::warn!(
+            error = error as &dyn std::error::Error,
+            ?took,
+            "could not exchange an access token"
+        ),
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = (outcome, took);
+}
+
+/// The API refused a token.
+pub(crate) fn refused(will_retry: bool) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(will_retry, "the access token was refused");
+    #[cfg(not(feature = "tracing"))]
+    let _ = will_retry;
+}
+
+/// A refused token was not replaced, so that the caller gets the refusal: the exchange failed, or gave the same again.
+pub(crate) fn not_replaced(error: Option<&Error>) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        error = error.map(|error| error as &dyn std::error::Error),
+        "a refused access token was not replaced"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = error;
+}
