@@ -43,7 +43,10 @@ where
 
 /// Every request gets the token, wherever it goes. For clients that talk to one API only.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "named as a value, it has nothing to add to"
+)]
 pub struct Always;
 
 impl<B> Select<B> for Always {

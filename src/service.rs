@@ -34,8 +34,14 @@ use crate::{
 ///
 /// # Cancellation
 /// Dropping the future cancels the request, and never the exchange it may wait for.
+// Over several lines, because the compiler quotes them to somebody whose stack does not fit.
 #[derive(Debug)]
-pub struct BearerAuth<S, Sel = Always, U = Status401, Rp = CloneBody> {
+pub struct BearerAuth<
+    S,
+    Sel = Always,
+    U = Status401,
+    Rp = CloneBody, // for bodies that are `Clone`; for others `.replay(NoReplay)`
+> {
     inner: S,
     select: Sel,
     rules: Arc<Rules<U, Rp>>,

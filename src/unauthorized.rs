@@ -37,7 +37,10 @@ where
 ///
 /// [RFC 9110 §15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "named as a value, it has nothing to add to"
+)]
 pub struct Status401;
 
 impl Unauthorized for Status401 {

@@ -29,7 +29,10 @@ pub trait Replay<B> {
 
 /// Sends a clone. The default: for bodies that are cheap to clone.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "named as a value, it has nothing to add to"
+)]
 pub struct CloneBody;
 
 // So that the compiler's error is about the body and `Replay`, with the notes above, and not about `Clone`.
@@ -53,7 +56,10 @@ impl<B: Clone> Replay<B> for CloneBody {
 
 /// Keeps nothing: a request is sent once. A refused token is still replaced, for the next request.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "named as a value, it has nothing to add to"
+)]
 pub struct NoReplay;
 
 impl<B> Replay<B> for NoReplay {

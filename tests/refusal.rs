@@ -1,0 +1,443 @@
+//! The 401: R1–R5, R7, R9–R11 and R14, in paused time.
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use tokio::{
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_bearer::{BearerAuthLayer, Error, ErrorKind, FixedToken, NoReplay, Token, TokenCache};
+use tower_test::mock;
+
+use self::support::{Api, Body, TokenEndpoint, answer, bearer, get, settle, text, token};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Promise: R1
+#[tokio::test(start_paused = true)]
+async fn a_refused_request_makes_one_exchange_and_is_sent_once_more() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t2"]);
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+
+    let response = service.oneshot(get("/")).await.unwrap();
+
+    assert_eq!(response.status(), 200);
+    assert_eq!(text(response).await, "call 2");
+    assert_eq!(api.tokens(), ["t1", "t2"]);
+    assert_eq!(endpoint.exchanges(), 2);
+}
+
+/// Promise: R2
+#[tokio::test(start_paused = true)]
+async fn a_thousand_requests_refused_at_once_share_one_exchange() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t1"]);
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    service.clone().oneshot(get("/warm")).await.unwrap();
+
+    api.accept_only(["t2"]);
+    let mut requests = JoinSet::new();
+    for _ in 0..1000 {
+        requests.spawn(service.clone().oneshot(get("/")));
+    }
+    while let Some(response) = requests.join_next().await {
+        assert_eq!(response.unwrap().unwrap().status(), 200);
+    }
+
+    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(api.calls().len(), 1 + 2 * 1000);
+}
+
+/// Promise: R3, R4
+#[tokio::test(start_paused = true)]
+async fn refusals_that_come_late_and_scattered_make_no_exchange_and_throw_no_newer_token_away() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t1"]);
+    // Answers take from 0 to 99 s, longest for those with the old token.
+    let slow = {
+        let api = api.clone();
+        service_fn(move |request: Request<Body>| {
+            let answer = api.clone().handle(request);
+            async move {
+                let answer = answer.await;
+                if answer.status() == 401 {
+                    sleep(SECOND * fastrand::u32(0..100)).await;
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        })
+    };
+    let cache = TokenCache::new(endpoint.credentials());
+    let service = BearerAuthLayer::from_cache(cache.clone()).layer(slow);
+    service.clone().oneshot(get("/warm")).await.unwrap();
+
+    api.accept_only(["t2"]);
+    let mut requests = JoinSet::new();
+    for _ in 0..1000 {
+        requests.spawn(service.clone().oneshot(get("/")));
+    }
+    while let Some(response) = requests.join_next().await {
+        assert_eq!(response.unwrap().unwrap().status(), 200);
+    }
+
+    assert_eq!(endpoint.exchanges(), 2);
+    let second_tries = api.tokens().iter().filter(|token| *token == "t2").count();
+    assert_eq!(second_tries, 1000);
+    let current = cache.get().await.unwrap();
+    assert_eq!(current.authorization(), "Bearer t2");
+}
+
+/// Promise: R5
+#[tokio::test(start_paused = true)]
+async fn a_second_refusal_is_the_callers_and_there_is_no_third_call() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+
+    let response = service.oneshot(get("/")).await.unwrap();
+
+    assert_eq!(response.status(), 401);
+    assert_eq!(text(response).await, "call 2");
+    assert_eq!(api.tokens(), ["t1", "t2"]);
+    assert_eq!(endpoint.exchanges(), 2);
+}
+
+/// Promise: R7
+#[tokio::test(start_paused = true)]
+async fn the_same_token_again_is_no_reason_for_a_second_try() {
+    let endpoint = TokenEndpoint::new(|_| async { token("sticky", 3600) });
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+
+    let response = service.oneshot(get("/")).await.unwrap();
+
+    assert_eq!(response.status(), 401);
+    assert_eq!(text(response).await, "call 1");
+    assert_eq!(api.calls().len(), 1);
+    assert_eq!(endpoint.exchanges(), 2);
+}
+
+/// Promise: R9
+#[tokio::test(start_paused = true)]
+async fn a_failed_exchange_after_a_refusal_hands_on_the_refusal_with_the_cause() {
+    let endpoint = TokenEndpoint::new(|post| async move {
+        match post {
+            1 => token("t1", 3600),
+            _ => answer(503, ""),
+        }
+    });
+    let api = Api::default();
+    let cache = TokenCache::new(endpoint.credentials());
+    let service = BearerAuthLayer::from_cache(cache.clone()).layer(api.service());
+
+    let response = service.oneshot(get("/")).await.unwrap();
+
+    assert_eq!(response.status(), 401);
+    let cause = response.extensions().get::<Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::Unavailable);
+    assert_eq!(cause.status().unwrap(), 503);
+    assert_eq!(text(response).await, "call 1");
+    assert_eq!(endpoint.exchanges(), 2);
+    // The failure took no token away: it may be one route that refuses it.
+    assert_eq!(cache.get().await.unwrap().authorization(), "Bearer t1");
+}
+
+/// Promise: R10
+#[tokio::test(start_paused = true)]
+async fn whatever_the_second_try_ends_with_is_the_callers() {
+    for outcome in ["503", "error"] {
+        let endpoint = TokenEndpoint::healthy(SECOND);
+        let inner = service_fn(move |request: Request<Body>| async move {
+            match (bearer(request.headers()).as_deref(), outcome) {
+                (Some("t1"), _) => Ok(answer(401, "")),
+                (_, "503") => Ok(answer(503, "down for tea")),
+                _ => Err(std::io::Error::other("cut off")),
+            }
+        });
+        let service = BearerAuthLayer::new(endpoint.credentials()).layer(inner);
+
+        match service.oneshot(get("/")).await {
+            Ok(response) => {
+                assert_eq!(response.status(), 503);
+                assert_eq!(text(response).await, "down for tea");
+            }
+            Err(error) => {
+                assert_eq!(outcome, "error");
+                let error = error.downcast::<std::io::Error>().unwrap();
+                assert_eq!(error.to_string(), "cut off");
+            }
+        }
+        assert_eq!(endpoint.exchanges(), 2);
+    }
+}
+
+/// Promise: R11
+#[tokio::test(start_paused = true)]
+async fn the_second_try_waits_until_its_service_is_ready() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let (client, mut server) = mock::pair::<Request<Body>, Response<Body>>();
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(client);
+    server.allow(1);
+
+    assert_ready_ok!(task::spawn(service.ready()).poll());
+    let mut request = task::spawn(service.call(get("/")));
+    assert_pending!(request.poll());
+    sleep(SECOND * 2).await;
+    assert_pending!(request.poll());
+    let (first, respond) = server.next_request().await.unwrap();
+    assert_eq!(bearer(first.headers()).unwrap(), "t1");
+    respond.send_response(answer(401, ""));
+    assert_pending!(request.poll());
+    sleep(SECOND * 2).await;
+
+    // The token is there; the service is not ready.
+    assert_pending!(request.poll());
+    assert_eq!(endpoint.exchanges(), 2);
+    assert_pending!(task::spawn(server.next_request()).poll());
+    server.allow(1);
+    assert!(request.is_woken());
+    assert_pending!(request.poll());
+    let (second, respond) = server.next_request().await.unwrap();
+    assert_eq!(bearer(second.headers()).unwrap(), "t2");
+    respond.send_response(answer(200, ""));
+    assert_eq!(assert_ready!(request.poll()).unwrap().status(), 200);
+}
+
+/// Promise: R11
+#[tokio::test(start_paused = true)]
+async fn services_that_limit_calls_are_not_deadlocked_by_the_second_try() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t2"]);
+    let service = ServiceBuilder::new()
+        .layer(BearerAuthLayer::new(endpoint.credentials()))
+        .buffer(1)
+        .rate_limit(1, SECOND * 5)
+        .concurrency_limit(1)
+        .service(api.service());
+
+    let response = timeout(SECOND * 60, service.oneshot(get("/"))).await;
+
+    assert_eq!(response.unwrap().unwrap().status(), 200);
+    assert_eq!(api.tokens(), ["t1", "t2"]);
+}
+
+/// The refusal's body holds the one permit; a second try that waited with it in hand would wait for ever.
+///
+/// Promise: R11
+#[tokio::test(start_paused = true)]
+async fn the_refusal_is_let_go_before_the_second_try_is_made_ready() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let inner = OnePermit::of(Arc::new(Semaphore::new(1)));
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(inner);
+
+    let response = timeout(SECOND * 60, service.oneshot(get("/"))).await;
+
+    assert_eq!(response.unwrap().unwrap().status(), 200);
+}
+
+/// A token that ran out while the second try waited for its service is not sent.
+///
+/// Promise: L4
+#[tokio::test(start_paused = true)]
+async fn a_token_that_aged_while_the_service_was_not_ready_is_exchanged_once_more() {
+    let endpoint = TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 10) });
+    let (client, mut server) = mock::pair::<Request<Body>, Response<Body>>();
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(client);
+    server.allow(1);
+    service.ready().await.unwrap();
+    let request = tokio::spawn(service.call(get("/")));
+
+    let (_, respond) = server.next_request().await.unwrap();
+    respond.send_response(answer(401, ""));
+    settle().await;
+    assert_eq!(endpoint.exchanges(), 2);
+    sleep(SECOND * 60).await;
+    server.allow(1);
+    let (second, respond) = server.next_request().await.unwrap();
+    assert_eq!(bearer(second.headers()).unwrap(), "t3");
+    respond.send_response(answer(200, ""));
+    assert_eq!(request.await.unwrap().unwrap().status(), 200);
+}
+
+/// Promise: R14
+#[tokio::test(start_paused = true)]
+async fn the_second_try_is_the_first_but_for_its_token() {
+    #[derive(Clone, Debug, PartialEq)]
+    struct Mark(u32);
+
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t2"]);
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let request = Request::builder()
+        .method("PROPFIND")
+        .uri("https://api.test:8443/a%2Fb/?q=1&q=2")
+        .version(Version::HTTP_2)
+        .header("x-twice", "one")
+        .header("accept", "text/plain")
+        .header("x-twice", "two")
+        .header("x-binary", &b"\xFF\xFE"[..])
+        .extension(Mark(7))
+        .body(Full::new(Bytes::from_static(b"\0body\r\n")))
+        .unwrap();
+
+    service.oneshot(request).await.unwrap();
+
+    let calls = api.calls();
+    assert_eq!(api.tokens(), ["t1", "t2"]);
+    let [first, second] = &calls[..] else {
+        panic!("{} calls", calls.len());
+    };
+    for call in [first, second] {
+        assert_eq!(call.head.method, "PROPFIND");
+        assert_eq!(call.head.uri, "https://api.test:8443/a%2Fb/?q=1&q=2");
+        assert_eq!(call.head.version, Version::HTTP_2);
+        let twice: Vec<_> = call.head.headers.get_all("x-twice").iter().collect();
+        assert_eq!(twice, ["one", "two"]);
+        assert_eq!(call.head.headers["x-binary"].as_bytes(), b"\xFF\xFE");
+        assert_eq!(call.head.extensions.get::<Mark>(), Some(&Mark(7)));
+        assert_eq!(&call.body[..], b"\0body\r\n");
+        assert!(call.head.headers["authorization"].is_sensitive());
+        assert_eq!(call.head.headers.len(), 5);
+    }
+    let without_token = |call: &support::Call| {
+        let mut headers = call.head.headers.clone();
+        headers.remove("authorization");
+        headers
+    };
+    assert_eq!(without_token(first), without_token(second));
+}
+
+/// Promise: B1
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_clone_is_said_again_byte_for_byte() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t2"]);
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let bytes: Vec<u8> = (0..100_000).map(|_| fastrand::u8(..)).collect();
+    let request = Request::post("https://api.test/")
+        .body(Full::from(bytes.clone()))
+        .unwrap();
+
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+
+    let calls = api.calls();
+    assert_eq!(calls.len(), 2);
+    assert!(calls.iter().all(|call| call.body == bytes));
+}
+
+/// Promise: B3
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_said_again_is_sent_once_and_the_next_one_has_a_new_token() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t2"]);
+    let service = BearerAuthLayer::new(endpoint.credentials())
+        .replay(NoReplay)
+        .layer(Unclonable::bodies_of(&api));
+    let request = || {
+        Request::post("https://api.test/")
+            .body(Unclonable(Full::from("all of it")))
+            .unwrap()
+    };
+
+    let refusal = service.clone().oneshot(request()).await.unwrap();
+    assert_eq!(refusal.status(), 401);
+    assert_eq!(text(refusal).await, "call 1");
+    sleep(SECOND * 2).await;
+    assert_eq!(service.oneshot(request()).await.unwrap().status(), 200);
+
+    assert_eq!(api.tokens(), ["t1", "t2"]);
+    assert!(api.calls().iter().all(|call| call.body == "all of it"));
+    assert_eq!(endpoint.exchanges(), 2);
+}
+
+/// Promise: R4
+#[tokio::test(start_paused = true)]
+async fn a_token_of_another_cache_is_no_token_of_this_one() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let cache = TokenCache::new(endpoint.credentials());
+    let other = TokenCache::new(FixedToken::new(Token::new("t1").unwrap()));
+    cache.get().await.unwrap();
+    cache.invalidate(&other.get().await.unwrap());
+    cache.get().await.unwrap();
+    assert_eq!(endpoint.exchanges(), 1);
+}
+
+/// A body that is not `Clone`.
+struct Unclonable(Full<Bytes>);
+
+impl Unclonable {
+    fn bodies_of(
+        api: &Api,
+    ) -> impl Service<Request<Self>, Response = Response<Body>, Error = Infallible> + Clone {
+        let api = api.clone();
+        service_fn(move |request: Request<Self>| {
+            let answer = api.clone().handle(request.map(|body| body.0));
+            async move { Ok(answer.await) }
+        })
+    }
+}
+
+/// A service with one permit, which is the body of its response and is free again when that is dropped. Refuses `t1`.
+struct OnePermit {
+    permits: Arc<Semaphore>,
+    acquiring: Option<Acquiring>,
+    acquired: Option<OwnedSemaphorePermit>,
+}
+
+type Acquiring = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+
+impl OnePermit {
+    fn of(permits: Arc<Semaphore>) -> Self {
+        Self {
+            permits,
+            acquiring: None,
+            acquired: None,
+        }
+    }
+}
+
+impl Clone for OnePermit {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.permits))
+    }
+}
+
+impl Service<Request<Body>> for OnePermit {
+    type Response = Response<OwnedSemaphorePermit>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        let permits = Arc::clone(&self.permits);
+        let acquiring = self
+            .acquiring
+            .get_or_insert_with(|| Box::pin(permits.acquire_owned()));
+        self.acquired = Some(ready!(acquiring.as_mut().poll(cx)).unwrap());
+        self.acquiring = None;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let mut response = Response::new(self.acquired.take().unwrap());
+        if bearer(request.headers()).as_deref() == Some("t1") {
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+        }
+        ready(Ok(response))
+    }
+}
