@@ -36,7 +36,8 @@ use crate::token::Token;
 /// use tower::ServiceBuilder;
 /// use tower_bearer::{BearerAuthLayer, ClientCredentials};
 ///
-/// # fn main() -> Result<(), tower_bearer::Error> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_bearer::Error> {
 /// # #[cfg(feature = "rustls")] {
 /// let credentials = ClientCredentials::builder("https://auth.example.com/oauth2/token", "id", "secret")
 ///     .scopes(["billing"])
