@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench hot_path`. Ratios of one run count; single times do not.
 
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+
 use std::{convert::Infallible, hint::black_box};
 
 use bytes::Bytes;
@@ -30,7 +32,7 @@ fn warm_request(c: &mut Criterion) {
         });
     };
 
-    let mut bare = api.clone();
+    let mut bare = api;
     measure("bare", &mut |request| {
         runtime
             .block_on(async { bare.call(request).await })
@@ -38,7 +40,7 @@ fn warm_request(c: &mut Criterion) {
     });
 
     let authorization: HeaderValue = token.authorization().clone();
-    let mut by_hand = api.clone();
+    let mut by_hand = api;
     measure("header by hand, no retry", &mut |mut request| {
         let headers = request.headers_mut();
         headers.insert(AUTHORIZATION, authorization.clone());
@@ -47,7 +49,7 @@ fn warm_request(c: &mut Criterion) {
             .unwrap();
     });
 
-    let mut once = layer.clone().replay(NoReplay).layer(api.clone());
+    let mut once = layer.clone().replay(NoReplay).layer(api);
     measure("BearerAuth, NoReplay", &mut |request| {
         runtime
             .block_on(async { once.ready().await?.call(request).await })

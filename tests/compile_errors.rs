@@ -1,5 +1,7 @@
 //! What the compiler says to somebody whose stack does not fit.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

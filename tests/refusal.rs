@@ -1,5 +1,7 @@
 //! The 401: R1–R5, R7, R9–R11 and R14, in paused time.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! Sources of tokens: tower's own layers around one, a closure, a fixed token.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::{future::pending, time::Duration};
