@@ -98,8 +98,8 @@ impl Token {
         self.lifetime
     }
 
-    /// The scopes that the server says it granted; `None` where it did not say, which by [RFC 6749 §5.1] means those
-    /// that were asked for.
+    /// The scopes that the server says it granted; `None` where it does not say. By [RFC 6749 §5.1] that means those that
+    /// were asked for, but some servers also leave the field out where they granted none of them.
     ///
     /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
     pub fn scopes(&self) -> Option<impl ExactSizeIterator<Item = &str>> {

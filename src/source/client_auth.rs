@@ -66,15 +66,26 @@ impl ClientAuth {
         }
     }
 
-    /// The method that a server's error description asks for, as Hydra's does: "… supports client authentication
-    /// method 'client_secret_post', but method 'client_secret_basic' was requested …".
+    /// What to do about a refused client authentication, where the server's description tells.
+    ///
+    /// Hydra names the method it wants: "… supports client authentication method 'client_secret_post', but method …".
+    /// Hydra and oidc-provider also tell when a Basic header is raw and should not be: "… could not be decoded from
+    /// 'application/x-www-form-urlencoded'", "… are not properly encoded".
     pub(super) fn advised_by(description: &str) -> Option<&'static str> {
-        let (_, rest) = description.split_once("supports client authentication method '")?;
-        let (method, _) = rest.split_once('\'')?;
-        match method {
-            "client_secret_post" => Some("use `ClientAuth::Post`"),
-            "client_secret_basic" => Some("use `ClientAuth::Basic`"),
-            _ => None,
+        const NAMED: &str = "supports client authentication method '";
+        if let Some((_, rest)) = description.split_once(NAMED) {
+            return match rest.split_once('\'') {
+                Some(("client_secret_post", _)) => Some("use `ClientAuth::Post`"),
+                Some(("client_secret_basic", _)) => Some("use `ClientAuth::Basic`"),
+                _ => None,
+            };
         }
+        [
+            "not properly encoded",
+            "could not be decoded from 'application/x-www-form-urlencoded'",
+        ]
+        .iter()
+        .any(|told| description.contains(told))
+        .then_some("use `ClientAuth::Basic`")
     }
 }

@@ -62,17 +62,15 @@ pub(super) fn platform(token_url: &url::Url) -> Result<Transport, Error> {
     use hyper_rustls::HttpsConnectorBuilder;
     use hyper_util::{
         client::legacy::{Client, connect::HttpConnector},
-        rt::{TokioExecutor, TokioTimer},
+        rt::TokioExecutor,
     };
 
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-    // Exchanges are minutes or hours apart: a connection that idles longer is as likely cut by something on its way.
-    const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
     let mut client = Client::builder(TokioExecutor::new());
-    client
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_timer(TokioTimer::new());
+    // Exchanges are minutes or hours apart. A connection kept for the next one would be closed by then, and the POST that
+    // finds it closing would fail.
+    client.pool_max_idle_per_host(0);
     let mut tcp = HttpConnector::new();
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.set_nodelay(true);

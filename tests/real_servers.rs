@@ -1,0 +1,477 @@
+//! The layer against real authorization servers and their APIs, over real connections.
+//!
+//! `tests/servers/run` starts the servers and runs these tests. Those of a server that it cannot have it leaves out, by
+//! the name of their module.
+
+#![cfg(feature = "rustls")]
+
+use std::{
+    env,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tower::{BoxError, Layer, Service, ServiceExt, util::MapRequest};
+use tower_bearer::{
+    BearerAuthLayer, ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind,
+    Token,
+};
+use url::form_urlencoded;
+
+/// Every client's, at every server. Basic headers and forms need most of its special characters encoded.
+const SECRET: &str = "secret-with:special/+%&=chars~and-32-bytes-min";
+
+const WRONG_SECRET: &str = "wrong:/+%&=~secret";
+
+/// How long the tokens of the client `short-lived` are good, at every server.
+const SHORT_LIFETIME: Duration = Duration::from_secs(2);
+
+mod oidc_provider {
+    use super::*;
+
+    fn server() -> Server {
+        Server {
+            origin: origin("TOWER_BEARER_OIDC_PROVIDER"),
+            token: "/oauth2/token",
+            revocation: "/oauth2/revoke",
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_secret_in_the_form_gives_a_token_that_the_api_accepts() {
+        let server = server();
+        let credentials = server.credentials("post", "read").auth(ClientAuth::Post);
+        let answer = server.call(credentials).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.body(), "post");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_secret_in_a_basic_header_gives_a_token_that_the_api_accepts() {
+        let server = server();
+        let credentials = server.credentials("basic", "read").auth(ClientAuth::Basic);
+        let answer = server.call(credentials).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.body(), "basic");
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_secret_in_a_raw_basic_header_is_denied_and_the_error_says_why() {
+        let server = server();
+        let credentials = server
+            .credentials("basic", "read")
+            .auth(ClientAuth::BasicRaw);
+        let error = server.call(credentials).await.unwrap_err();
+        assert_denied(&error, StatusCode::BAD_REQUEST, "invalid_request");
+        assert_says(&error, "not properly encoded");
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_wrong_secret_is_denied_as_an_invalid_client() {
+        let server = server();
+        let credentials = ClientCredentials::builder(server.token_url(), "post", WRONG_SECRET);
+        let error = server.call(credentials).await.unwrap_err();
+        assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+    }
+
+    /// This server drops a scope that it does not know, and does not say so. The API is the first to tell.
+    ///
+    /// Promise: R8
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn an_unknown_scope_ends_in_the_apis_403_which_is_handed_on() {
+        let server = server();
+        let exchanges = Calls::default();
+        let source = server.credentials("post", "unknown").build().unwrap();
+        let layer = BearerAuthLayer::new(exchanges.counted(source));
+
+        let answer = server.get(layer.layer(http_client())).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        let challenge = answer.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
+        assert!(challenge.contains("insufficient_scope"), "{challenge}");
+        assert_eq!(exchanges.so_far(), 1);
+        assert!(layer.cache().get().await.unwrap().scopes().is_none());
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_scope_that_the_client_may_not_have_is_denied_as_an_invalid_scope() {
+        let server = server();
+        let credentials = server.credentials("reader", "write");
+        let error = server.call(credentials).await.unwrap_err();
+        assert_denied(&error, StatusCode::BAD_REQUEST, "invalid_scope");
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_client_without_the_grant_is_denied_and_the_error_says_why() {
+        let server = server();
+        let credentials = server.credentials("without-grant", "read");
+        let error = server.call(credentials).await.unwrap_err();
+        assert_denied(&error, StatusCode::BAD_REQUEST, "invalid_request");
+        assert_says(&error, "grant type is not allowed");
+    }
+
+    /// Promise: F1
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn fifty_calls_at_once_on_a_cold_cache_make_one_exchange() {
+        server().assert_fifty_calls_make_one_exchange().await;
+    }
+
+    /// Promise: R1
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_revoked_token_is_replaced_by_one_exchange() {
+        let server = server();
+        let (exchanges, api_calls) = (Calls::default(), Calls::default());
+        let source = server.credentials("post", "read").build().unwrap();
+        let layer = BearerAuthLayer::new(exchanges.counted(source));
+        let service = layer.layer(api_calls.counted(http_client()));
+
+        let before = server.get(service.clone()).await.unwrap();
+        assert_eq!(before.status(), StatusCode::OK);
+        let token = layer.cache().get().await.unwrap();
+        server.revoke("post", &token).await;
+        for _ in 0..2 {
+            let after = server.get(service.clone()).await.unwrap();
+            assert_eq!(after.status(), StatusCode::OK);
+        }
+        assert_eq!(exchanges.so_far(), 2);
+        // The three that were answered, and the one that was refused.
+        assert_eq!(api_calls.so_far(), 4);
+    }
+
+    /// This server counts in whole seconds and rounds down, so its tokens end up to one second before their time. A
+    /// call in that second is refused and sent again.
+    ///
+    /// Promise: L2
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn calls_succeed_across_the_expiry_of_two_second_tokens() {
+        server().assert_calls_succeed_across_expiry().await;
+    }
+}
+
+mod django {
+    use super::*;
+
+    fn server() -> Server {
+        Server {
+            origin: origin("TOWER_BEARER_DJANGO"),
+            token: "/oauth2/token/",
+            revocation: "/oauth2/revoke_token/",
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_secret_in_the_form_gives_a_token_that_the_api_accepts() {
+        let server = server();
+        let credentials = server.credentials("client", "read").auth(ClientAuth::Post);
+        let answer = server.call(credentials).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_secret_in_a_basic_header_gives_a_token_that_the_api_accepts() {
+        let server = server();
+        let credentials = server.credentials("client", "read").auth(ClientAuth::Basic);
+        let answer = server.call(credentials).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+
+    /// To this server it is a wrong secret like any other.
+    ///
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_secret_in_a_raw_basic_header_is_denied_as_an_invalid_client() {
+        let server = server();
+        let credentials = server
+            .credentials("client", "read")
+            .auth(ClientAuth::BasicRaw);
+        let error = server.call(credentials).await.unwrap_err();
+        assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_wrong_secret_is_denied_as_an_invalid_client() {
+        let server = server();
+        let credentials = ClientCredentials::builder(server.token_url(), "client", WRONG_SECRET);
+        let error = server.call(credentials).await.unwrap_err();
+        assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn an_unknown_scope_is_denied_as_an_invalid_scope() {
+        let server = server();
+        let credentials = server.credentials("client", "unknown");
+        let error = server.call(credentials).await.unwrap_err();
+        assert_denied(&error, StatusCode::BAD_REQUEST, "invalid_scope");
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_client_without_the_grant_is_denied_as_an_unauthorized_client() {
+        let server = server();
+        let credentials = server.credentials("without-grant", "read");
+        let error = server.call(credentials).await.unwrap_err();
+        assert_denied(&error, StatusCode::BAD_REQUEST, "unauthorized_client");
+    }
+
+    /// Promise: F1
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn fifty_calls_at_once_on_a_cold_cache_make_one_exchange() {
+        server().assert_fifty_calls_make_one_exchange().await;
+    }
+
+    /// Promise: R8
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn the_403_for_a_revoked_token_is_handed_on_by_default() {
+        let server = server();
+        let exchanges = Calls::default();
+        let source = server.credentials("client", "read").build().unwrap();
+        let layer = BearerAuthLayer::new(exchanges.counted(source));
+
+        let token = layer.cache().get().await.unwrap();
+        server.revoke("client", &token).await;
+        let answer = server.get(layer.layer(http_client())).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        assert!(!answer.headers().contains_key(header::WWW_AUTHENTICATE));
+        assert_eq!(exchanges.so_far(), 1);
+    }
+
+    /// Promise: R1, R8
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_revoked_token_is_replaced_by_one_exchange_where_a_403_is_a_refusal() {
+        let server = server();
+        let (exchanges, api_calls) = (Calls::default(), Calls::default());
+        let source = server.credentials("client", "read").build().unwrap();
+        let layer = BearerAuthLayer::new(exchanges.counted(source))
+            .unauthorized(|status: StatusCode, _: &HeaderMap| status == StatusCode::FORBIDDEN);
+        let service = layer.layer(api_calls.counted(http_client()));
+
+        let before = server.get(service.clone()).await.unwrap();
+        assert_eq!(before.status(), StatusCode::OK);
+        let token = layer.cache().get().await.unwrap();
+        server.revoke("client", &token).await;
+        for _ in 0..2 {
+            let after = server.get(service.clone()).await.unwrap();
+            assert_eq!(after.status(), StatusCode::OK);
+        }
+        assert_eq!(exchanges.so_far(), 2);
+        // The three that were answered, and the one that was refused.
+        assert_eq!(api_calls.so_far(), 4);
+    }
+
+    /// An expired token would be answered by 403, which is handed on: none is ever sent.
+    ///
+    /// Promise: L2
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn calls_succeed_across_the_expiry_of_two_second_tokens() {
+        server().assert_calls_succeed_across_expiry().await;
+    }
+}
+
+/// A server that runs, and the paths of its endpoints. Its API is at `/api/me` and wants the scope `read`.
+struct Server {
+    origin: String,
+    token: &'static str,
+    revocation: &'static str,
+}
+
+impl Server {
+    fn token_url(&self) -> String {
+        format!("{}{}", self.origin, self.token)
+    }
+
+    fn credentials(&self, client_id: &str, scope: &str) -> ClientCredentialsBuilder {
+        ClientCredentials::builder(self.token_url(), client_id, SECRET).scopes([scope])
+    }
+
+    /// Calls the API once, with a token that these credentials get.
+    async fn call(&self, credentials: ClientCredentialsBuilder) -> Result<Response<Bytes>, Error> {
+        let layer = BearerAuthLayer::new(credentials.build()?);
+        let answer = self.get(layer.layer(http_client())).await;
+        answer.map_err(|error| {
+            let ours = error.downcast_ref::<Error>();
+            ours.expect("only an exchange is to fail").clone()
+        })
+    }
+
+    /// Calls the API once, and reads the whole answer, so that its connection can be used again.
+    async fn get<S, B>(&self, service: S) -> Result<Response<Bytes>, BoxError>
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<B>>,
+        S::Error: Into<BoxError>,
+        B: http_body::Body,
+        B::Error: Into<BoxError>,
+    {
+        let request = Request::get(format!("{}/api/me", self.origin)).body(Full::default())?;
+        read(service.oneshot(request).await.map_err(Into::into)?).await
+    }
+
+    /// Has a token revoked by its owner (RFC 7009).
+    async fn revoke(&self, client_id: &str, token: &Token) {
+        let authorization = token.authorization().to_str().expect("it is ASCII");
+        let token = authorization.strip_prefix("Bearer ").expect("it is Bearer");
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("token", token)
+            .append_pair("client_id", client_id)
+            .append_pair("client_secret", SECRET)
+            .finish();
+        let request = Request::post(format!("{}{}", self.origin, self.revocation))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::from(form))
+            .expect("the origin is one");
+        let answer = http_client().request(request).await;
+        assert_eq!(answer.expect("it answers").status(), StatusCode::OK);
+    }
+
+    /// How many tokens the server has given to a client.
+    async fn issued(&self, client_id: &str) -> usize {
+        let uri = format!("{}/issued/{client_id}", self.origin);
+        let answer = http_client().get(uri.parse().expect("the origin is one"));
+        let answer = read(answer.await.expect("it answers")).await;
+        let count = answer.expect("the answer can be read").into_body();
+        let count = str::from_utf8(&count).expect("it is text");
+        count.parse().expect("it is a number")
+    }
+
+    async fn assert_fifty_calls_make_one_exchange(self) {
+        let server = Arc::new(self);
+        let issued_before = server.issued("counted").await;
+        let source = server.credentials("counted", "read").build();
+        let layer = BearerAuthLayer::new(source.expect("the credentials are good"));
+        let service = layer.layer(http_client());
+
+        let mut calls = JoinSet::new();
+        for _ in 0..50 {
+            let (server, service) = (Arc::clone(&server), service.clone());
+            calls.spawn(async move { server.get(service).await });
+        }
+        for answer in calls.join_all().await {
+            assert_eq!(answer.expect("it answers").status(), StatusCode::OK);
+        }
+        assert_eq!(server.issued("counted").await - issued_before, 1);
+    }
+
+    /// Calls the API for two and a half lifetimes of a token. Every call has to succeed, on no more exchanges than the
+    /// lifetime forces.
+    async fn assert_calls_succeed_across_expiry(self) {
+        let exchanges = Calls::default();
+        let source = self.credentials("short-lived", "read").build();
+        let source = exchanges.counted(source.expect("the credentials are good"));
+        let service = BearerAuthLayer::new(source).layer(http_client());
+
+        let started = Instant::now();
+        let mut last_call = Duration::ZERO;
+        while last_call < SHORT_LIFETIME * 5 / 2 {
+            sleep(Duration::from_millis(50)).await;
+            last_call = started.elapsed();
+            let answer = self.get(service.clone()).await.expect("it answers");
+            assert_eq!(answer.status(), StatusCode::OK, "after {last_call:?}");
+        }
+
+        // On a machine of any speed: no token is good for more than its lifetime, and none is replaced in the first
+        // half of it.
+        let exchanges = exchanges.so_far() as f64;
+        let least = last_call.div_duration_f64(SHORT_LIFETIME);
+        let most = started.elapsed().div_duration_f64(SHORT_LIFETIME / 2) + 1.0;
+        assert!((least..=most).contains(&exchanges), "{exchanges} exchanges");
+    }
+}
+
+fn origin(variable: &str) -> String {
+    env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set. tests/servers/run sets it to the origin of the server that it starts.")
+    })
+}
+
+/// A client without the layer.
+fn http_client() -> Client<HttpConnector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+async fn read<B>(answer: Response<B>) -> Result<Response<Bytes>, BoxError>
+where
+    B: http_body::Body,
+    B::Error: Into<BoxError>,
+{
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.map_err(Into::into)?;
+    Ok(Response::from_parts(head, body.to_bytes()))
+}
+
+/// Counts the calls of a service.
+#[derive(Clone, Debug, Default)]
+struct Calls(Arc<AtomicUsize>);
+
+impl Calls {
+    fn counted<S, R>(&self, service: S) -> MapRequest<S, impl FnMut(R) -> R + Clone + use<S, R>>
+    where
+        S: Service<R>,
+    {
+        let Self(calls) = self.clone();
+        MapRequest::new(service, move |request| {
+            calls.fetch_add(1, Ordering::Relaxed);
+            request
+        })
+    }
+
+    fn so_far(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The token endpoint said no, the error tells what it said, and it tells no secret.
+#[track_caller]
+fn assert_denied(error: &Error, status: StatusCode, code: &str) {
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert!(!error.is_transient());
+    assert_eq!(error.status(), Some(status));
+    assert_eq!(error.oauth_code(), Some(code));
+    assert_says(error, code);
+    for secret in [SECRET, WRONG_SECRET] {
+        assert!(!format!("{error} {error:?}").contains(secret));
+    }
+}
+
+#[track_caller]
+fn assert_says(error: &Error, what: &str) {
+    let message = error.to_string();
+    assert!(message.contains(what), "{message}");
+}
