@@ -1,6 +1,6 @@
 //! What can go wrong between a request and its token.
 
-use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error as StdError, fmt, io, path::Path, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use tower::BoxError;
@@ -46,7 +46,7 @@ pub enum ErrorKind {
     Denied,
     /// The token endpoint could not be reached or could not answer: no connection, 408, 409, 429, 5xx.
     Unavailable,
-    /// The exchange took longer than it may.
+    /// The exchange took longer than it may, or than the request's [`Deadline`](crate::Deadline) leaves.
     Timeout,
     /// The token endpoint's answer holds no usable bearer token.
     InvalidAnswer,
@@ -54,6 +54,8 @@ pub enum ErrorKind {
     Source,
     /// The exchange was cut off: its task panicked, or its runtime was shut down.
     Interrupted,
+    /// The API refused the token, and refuses fresh ones on the same route as well, so that none is got for now.
+    Refused,
     /// There is no Tokio runtime here to run the exchange on.
     NoRuntime,
 }
@@ -94,6 +96,19 @@ impl Error {
 
     pub(crate) fn configuration(message: impl Into<Cow<'static, str>>) -> Self {
         Inner::new(ErrorKind::Configuration, false, message).into()
+    }
+
+    pub(crate) fn unreadable_secret(path: &Path, source: io::Error) -> Self {
+        Inner {
+            source: Some(source.into()),
+            // It may be replaced this very moment.
+            ..Inner::new(
+                ErrorKind::Configuration,
+                true,
+                format!("the client secret's file {} cannot be read", path.display()),
+            )
+        }
+        .into()
     }
 
     /// The token endpoint answered with an error status, or with an error in a successful one.
@@ -151,6 +166,30 @@ impl Error {
     pub(crate) fn timeout(after: Duration) -> Self {
         let message = format!("the token exchange did not finish within {after:?}");
         Inner::new(ErrorKind::Timeout, true, message).into()
+    }
+
+    pub(crate) fn deadline() -> Self {
+        Inner::new(
+            ErrorKind::Timeout,
+            true,
+            "the request's deadline came before its token",
+        )
+        .into()
+    }
+
+    pub(crate) fn refused_too(retry_in: Duration) -> Self {
+        Inner {
+            retry_in: Some(retry_in),
+            ..Inner::new(
+                ErrorKind::Refused,
+                true,
+                format!(
+                    "the API refuses fresh tokens here as well; the next one is due in {:.1} s",
+                    retry_in.as_secs_f64()
+                ),
+            )
+        }
+        .into()
     }
 
     pub(crate) fn panicked() -> Self {

@@ -7,13 +7,20 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Request, Response, header::AUTHORIZATION, request::Parts};
+use http::{Extensions, HeaderValue, Request, Response, header::AUTHORIZATION, request::Parts};
 use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tower::BoxError;
 use tower_service::Service;
 
 use crate::{
-    cache::Held, error::Error, replay::Replay, service::Rules, telemetry,
+    cache::{Held, Route},
+    error::Error,
+    extension::{Deadline, NoRetry},
+    replay::Replay,
+    route,
+    rules::Rules,
+    telemetry,
     unauthorized::Unauthorized,
 };
 
@@ -35,13 +42,13 @@ pin_project! {
 
 pin_project! {
     /// ```text
-    ///  Cold ──token──▶ First ──refused──▶ Replacing ──another──▶ Readying ──ready──▶ Last ──▶ answer
+    ///  Cold ──token──▶ First ──refused──▶ Replacing ──another──▶ Readying ──ready──▶ Second ──▶ answer
     ///   │ none           │ not refused        │ none      ◀──aged───┘
     ///   ▼                ▼                    ▼
     ///  error           answer            the refusal
     /// ```
-    /// A warm request starts at `First`, one that is none of our business at `Last`. What is taken out of a state is in
-    /// an `Option`.
+    /// A warm request starts at `First`; one that is none of our business is in `Passing` all along. What is taken out of
+    /// a state is in an `Option`.
     #[project = StateProj]
     enum State<S, B, U, Rp>
     where
@@ -54,28 +61,37 @@ pin_project! {
             first: Option<(S, Request<B>)>,
             rules: Arc<Rules<U, Rp>>,
         },
-        // The first try is under way with the token `sent`. Without `second` there can be no other.
+        // The first try is under way with the token `sent`. Without `again` there can be no second.
         First {
             #[pin]
             response: S::Future,
             sent: u64,
-            second: Option<Second<S, Rp::Tape>>,
+            again: Option<Recorded<S, Rp::Tape>>,
             rules: Arc<Rules<U, Rp>>,
         },
         // The token was refused: waits for another, with the refusal in hand in case none comes.
         Replacing {
             wait: Wait<Option<Arc<Held>>>,
             refusal: Option<S::Response>,
-            again: Option<(S, Request<Rp::Body>)>,
+            again: Option<Again<S, Rp::Body>>,
             rules: Arc<Rules<U, Rp>>,
         },
         // Another token is there: waits until the service is ready for the second try.
         Readying {
-            again: Option<(S, Request<Rp::Body>)>,
+            again: Option<Again<S, Rp::Body>>,
             rules: Arc<Rules<U, Rp>>,
         },
-        // The caller gets the answer, whatever it is.
-        Last {
+        // The second try is under way. Its answer is the caller's, whatever it is.
+        Second {
+            #[pin]
+            response: S::Future,
+            sent: u64,
+            route: Route,
+            deadline: Option<Pin<Box<Sleep>>>,
+            rules: Arc<Rules<U, Rp>>,
+        },
+        // None of our business.
+        Passing {
             #[pin]
             response: S::Future,
         },
@@ -85,44 +101,101 @@ pin_project! {
 /// Boxed, for it is waited for once per expiry and not per request.
 type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
-/// What it takes to try a second time.
-pub(crate) struct Second<S, T> {
+/// A request as it was before the token was put on it, and a service to send it again.
+pub(crate) struct Recorded<S, T> {
     service: S,
-    recorded: Recorded<T>,
-}
-
-/// A request as it was before the token was put on it.
-pub(crate) struct Recorded<T> {
     head: Parts,
     tape: T,
+    budget: Option<Budget>,
 }
 
-/// Records a request, if it can be said again, and puts the token on it.
-pub(crate) fn prepare<B, Rp: Replay<B>>(
+/// A request to send again, without a token as yet.
+struct Again<S, B> {
+    service: S,
+    request: Request<B>,
+    route: Route,
+    deadline: Option<Instant>,
+}
+
+/// The time a request has.
+#[derive(Clone, Copy)]
+struct Budget {
+    deadline: Instant,
+    sent: Instant,
+}
+
+impl Budget {
+    fn of(extensions: &Extensions) -> Option<Self> {
+        let Deadline(deadline) = *extensions.get()?;
+        Some(Self {
+            deadline,
+            sent: Instant::now(),
+        })
+    }
+
+    /// Whether a second try, should it take as long as the first one took until now, would be over in time.
+    fn allows_another(self) -> bool {
+        let now = Instant::now();
+        now + (now - self.sent) < self.deadline
+    }
+}
+
+/// A request to send, and what it takes to send it again, if it can be.
+type Prepared<S, B, Rp> = (
+    Request<<Rp as Replay<B>>::Body>,
+    Option<Recorded<S, <Rp as Replay<B>>::Tape>>,
+);
+
+/// Puts the token on a request, and records it before, if it can be said again, for a service that `again` makes.
+pub(crate) fn prepare<B, S, Rp: Replay<B>>(
     request: Request<B>,
     authorization: HeaderValue,
     replay: &Rp,
-) -> (Request<Rp::Body>, Option<Recorded<Rp::Tape>>) {
+    again: impl FnOnce() -> S,
+) -> Prepared<S, B, Rp> {
     let (mut head, body) = request.into_parts();
-    let (body, tape) = replay.record(body);
-    let recorded = tape.map(|tape| Recorded {
-        head: head.clone(),
-        tape,
-    });
+    let (body, recorded) = if head.extensions.get::<NoRetry>().is_some() {
+        (replay.pass(body), None)
+    } else {
+        let (body, tape) = replay.record(body);
+        let recorded = tape.map(|tape| Recorded {
+            service: again(),
+            head: head.clone(),
+            tape,
+            budget: Budget::of(&head.extensions),
+        });
+        (body, recorded)
+    };
     head.headers.insert(AUTHORIZATION, authorization);
     (Request::from_parts(head, body), recorded)
 }
 
-impl<S, T> Second<S, T> {
-    pub(crate) fn new(service: S, recorded: Recorded<T>) -> Self {
-        Self { service, recorded }
+impl<S, T> Recorded<S, T> {
+    /// The request to send again; `None` if its body cannot be said again after all, or if there is no time for it.
+    fn rewind<B, Rp: Replay<B, Tape = T>>(self, replay: &Rp) -> Option<Again<S, Rp::Body>> {
+        if self.budget.is_some_and(|budget| !budget.allows_another()) {
+            return None;
+        }
+        let body = replay.rewind(self.tape)?;
+        Some(Again {
+            service: self.service,
+            route: route::of(&self.head),
+            request: Request::from_parts(self.head, body),
+            deadline: self.budget.map(|budget| budget.deadline),
+        })
     }
+}
 
-    /// The request to send again, without a token yet; `None` if its body cannot be said again after all.
-    fn rewind<B, Rp: Replay<B, Tape = T>>(self, replay: &Rp) -> Option<(S, Request<Rp::Body>)> {
-        let Recorded { head, tape } = self.recorded;
-        let body = replay.rewind(tape)?;
-        Some((self.service, Request::from_parts(head, body)))
+/// Waits no longer than until `deadline`, if there is one.
+async fn within<T>(
+    deadline: Option<Instant>,
+    wait: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match deadline {
+        None => wait.await,
+        Some(deadline) => timeout_at(deadline, wait)
+            .await
+            .unwrap_or_else(|_| Err(Error::deadline())),
     }
 }
 
@@ -134,16 +207,17 @@ where
     /// A request that is none of our business.
     pub(crate) fn pass(response: S::Future) -> Self {
         Self {
-            state: State::Last { response },
+            state: State::Passing { response },
         }
     }
 
     /// A request without a token. `ready` was made ready, and takes it when the token is there.
     pub(crate) fn cold(ready: S, request: Request<B>, rules: Arc<Rules<U, Rp>>) -> Self {
         let cache = rules.cache.clone();
+        let deadline = request.extensions().get().map(|Deadline(at)| *at);
         Self {
             state: State::Cold {
-                wait: Box::pin(async move { cache.wait_for_usable().await }),
+                wait: Box::pin(async move { within(deadline, cache.wait_for_usable()).await }),
                 first: Some((ready, request)),
                 rules,
             },
@@ -154,14 +228,14 @@ where
     pub(crate) fn first(
         response: S::Future,
         sent: u64,
-        second: Option<Second<S, Rp::Tape>>,
+        again: Option<Recorded<S, Rp::Tape>>,
         rules: Arc<Rules<U, Rp>>,
     ) -> Self {
         Self {
             state: State::First {
                 response,
                 sent,
-                second,
+                again,
                 rules,
             },
         }
@@ -170,7 +244,7 @@ where
 
 impl<S, B, R, U, Rp> Future for ResponseFuture<S, B, U, Rp>
 where
-    S: Service<Request<Rp::Body>, Response = Response<R>>,
+    S: Service<Request<Rp::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     U: Unauthorized,
     Rp: Replay<B>,
@@ -185,13 +259,13 @@ where
                     let held = ready!(wait.as_mut().poll(cx))?;
                     let (mut service, request) = first.take().ok_or(POLLED_AFTER_END)?;
                     let authorization = held.token.authorization().clone();
-                    let (request, recorded) = prepare(request, authorization, &rules.replay);
-                    // The instance that was made ready before `BearerAuth::call` put it here.
-                    let response = service.call(request);
+                    let clone = || service.clone();
+                    let (request, again) = prepare(request, authorization, &rules.replay, clone);
                     State::First {
-                        response,
+                        // The instance that was made ready before `BearerAuth::call` put it here.
+                        response: service.call(request),
                         sent: held.token.generation(),
-                        second: recorded.map(|recorded| Second::new(service, recorded)),
+                        again,
                         rules: Arc::clone(rules),
                     }
                 }
@@ -199,28 +273,29 @@ where
                 StateProj::First {
                     response,
                     sent,
-                    second,
+                    again,
                     rules,
                 } => {
                     let response = ready!(response.poll(cx)).map_err(Into::into)?;
-                    let (status, headers) = (response.status(), response.headers());
-                    if !rules.unauthorized.is_refusal(status, headers) {
+                    if !rules.refuses(&response) {
                         return Poll::Ready(Ok(response));
                     }
-                    let again = second
-                        .take()
-                        .and_then(|second| second.rewind(&rules.replay));
+                    let sent = *sent;
+                    let again = again.take().and_then(|again| again.rewind(&rules.replay));
                     telemetry::refused(again.is_some());
-                    if again.is_none() {
+                    let Some(again) = again else {
                         // Another token is of no use to this request, but to the next.
-                        rules.cache.start_replacing(*sent);
+                        rules.cache.start_replacing(sent);
                         return Poll::Ready(Ok(response));
-                    }
-                    let (cache, sent) = (rules.cache.clone(), *sent);
+                    };
+                    let (cache, route, deadline) =
+                        (rules.cache.clone(), again.route, again.deadline);
                     State::Replacing {
-                        wait: Box::pin(async move { cache.wait_for_other(sent).await }),
+                        wait: Box::pin(async move {
+                            within(deadline, cache.wait_for_other(sent, route)).await
+                        }),
                         refusal: Some(response),
-                        again,
+                        again: Some(again),
                         rules: Arc::clone(rules),
                     }
                 }
@@ -253,33 +328,61 @@ where
                 },
 
                 StateProj::Readying { again, rules } => {
-                    let (service, request) = again.as_mut().ok_or(POLLED_AFTER_END)?;
+                    let ready = again.as_mut().ok_or(POLLED_AFTER_END)?;
                     // A clone of the instance that took the first try: nobody has made it ready yet.
-                    ready!(service.poll_ready(cx)).map_err(Into::into)?;
+                    ready!(ready.service.poll_ready(cx)).map_err(Into::into)?;
+                    let mut again = again.take().ok_or(POLLED_AFTER_END)?;
                     // Read only now: the wait may have outlived the token that came before it.
-                    match rules.cache.read(|token| token.authorization().clone()) {
-                        Some(authorization) => {
-                            request.headers_mut().insert(AUTHORIZATION, authorization);
-                            let (mut service, request) = again.take().ok_or(POLLED_AFTER_END)?;
-                            State::Last {
-                                response: service.call(request),
+                    let token = rules
+                        .cache
+                        .read(|token| (token.authorization().clone(), token.generation()));
+                    match token {
+                        Some((authorization, sent)) => {
+                            let headers = again.request.headers_mut();
+                            headers.insert(AUTHORIZATION, authorization);
+                            State::Second {
+                                response: again.service.call(again.request),
+                                sent,
+                                route: again.route,
+                                deadline: again.deadline.map(|at| Box::pin(sleep_until(at))),
+                                rules: Arc::clone(rules),
                             }
                         }
                         None => {
-                            let cache = rules.cache.clone();
+                            let (cache, deadline) = (rules.cache.clone(), again.deadline);
                             State::Replacing {
-                                wait: Box::pin(
-                                    async move { cache.wait_for_usable().await.map(Some) },
-                                ),
+                                wait: Box::pin(async move {
+                                    within(deadline, cache.wait_for_usable()).await.map(Some)
+                                }),
                                 refusal: None,
-                                again: again.take(),
+                                again: Some(again),
                                 rules: Arc::clone(rules),
                             }
                         }
                     }
                 }
 
-                StateProj::Last { response } => return response.poll(cx).map_err(Into::into),
+                StateProj::Second {
+                    response,
+                    sent,
+                    route,
+                    deadline,
+                    rules,
+                } => {
+                    if let Poll::Ready(response) = response.poll(cx) {
+                        let response = response.map_err(Into::into)?;
+                        let refused = rules.refuses(&response);
+                        rules.cache.second_try(*route, *sent, refused);
+                        return Poll::Ready(Ok(response));
+                    }
+                    if let Some(deadline) = deadline {
+                        ready!(deadline.as_mut().poll(cx));
+                        return Poll::Ready(Err(Error::deadline().into()));
+                    }
+                    return Poll::Pending;
+                }
+
+                StateProj::Passing { response } => return response.poll(cx).map_err(Into::into),
             };
             state.set(next);
         }
@@ -297,7 +400,8 @@ where
             State::First { .. } => "sent",
             State::Replacing { .. } => "refused, waiting for another token",
             State::Readying { .. } => "refused, waiting to be sent again",
-            State::Last { .. } => "sent for the last time",
+            State::Second { .. } => "sent again",
+            State::Passing { .. } => "sent as it came",
         };
         f.debug_tuple("ResponseFuture").field(&state).finish()
     }

@@ -24,7 +24,7 @@
 use crate::{
     layer::BearerAuthLayer,
     select::Origins,
-    source::{ClientAuth, ClientCredentials, ClientCredentialsBuilder, TokenSource},
+    source::{ClientAuth, ClientCredentials, ClientCredentialsBuilder, Secret, TokenSource},
 };
 
 /// The token endpoint. Ory Hydra answers there.
@@ -54,7 +54,7 @@ pub mod scope {
 /// A scope that is not asked for is not granted, and that is no error until an API answers 403.
 pub fn credentials<I>(
     client_id: impl Into<String>,
-    client_secret: impl Into<String>,
+    client_secret: impl Into<Secret>,
     scopes: I,
 ) -> ClientCredentialsBuilder
 where

@@ -3,12 +3,8 @@
 use tower_layer::Layer;
 
 use crate::{
-    cache::TokenCache,
-    replay::CloneBody,
-    select::Always,
-    service::{BearerAuth, Rules},
-    source::TokenSource,
-    unauthorized::Status401,
+    cache::TokenCache, replay::CloneBody, rules::Rules, select::Always, service::BearerAuth,
+    source::TokenSource, unauthorized::BearerChallenge,
 };
 
 /// Puts a bearer token on every request of the service below it, and sends a request once more with a fresh token when
@@ -45,7 +41,7 @@ use crate::{
 ///
 /// [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 #[derive(Clone, Debug)]
-pub struct BearerAuthLayer<Sel = Always, U = Status401, Rp = CloneBody> {
+pub struct BearerAuthLayer<Sel = Always, U = BearerChallenge, Rp = CloneBody> {
     cache: TokenCache,
     select: Sel,
     unauthorized: U,
@@ -64,7 +60,7 @@ impl BearerAuthLayer {
         Self {
             cache,
             select: Always,
-            unauthorized: Status401,
+            unauthorized: BearerChallenge,
             replay: CloneBody,
         }
     }
@@ -84,7 +80,7 @@ impl<Sel, U, Rp> BearerAuthLayer<Sel, U, Rp> {
     }
 
     /// Which answers mean that the token was refused: a closure, or another
-    /// [`Unauthorized`](crate::unauthorized::Unauthorized). Status 401 by default.
+    /// [`Unauthorized`](crate::unauthorized::Unauthorized). [`BearerChallenge`] by default.
     #[must_use]
     pub fn unauthorized<T>(self, unauthorized: T) -> BearerAuthLayer<Sel, T, Rp> {
         BearerAuthLayer {

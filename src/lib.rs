@@ -40,7 +40,9 @@
 //! | question | answer |
 //! | --- | --- |
 //! | What happens to a request? | [`BearerAuth`] |
-//! | When is a token exchanged, refreshed, given up? | [`TokenCache`] |
+//! | When is a token exchanged, refreshed, given up? | [`TokenCache`], and the chapter [`docs::lifetime`] |
+//! | What can one request ask for? | [`NoToken`], [`NoRetry`], [`Deadline`] |
+//! | How does my token stand? | [`TokenCache::state`] |
 //! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
 //! | Which requests get a token? | [`select`] |
 //! | What counts as a refusal? | [`unauthorized`] |
@@ -58,11 +60,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cache;
+mod clock;
+pub mod docs;
 mod error;
+mod extension;
 mod future;
 pub mod ipxo;
 mod layer;
+#[cfg(all(test, shuttle))]
+mod model;
 pub mod replay;
+mod route;
+mod rt;
+mod rules;
 pub mod select;
 mod service;
 mod source;
@@ -72,19 +82,20 @@ pub mod unauthorized;
 
 #[doc(inline)]
 pub use self::{
-    cache::{TokenCache, TokenCacheBuilder},
+    cache::{CacheState, StateChanges, TokenCache, TokenCacheBuilder, TokenState},
     error::{Error, ErrorKind},
+    extension::{Deadline, NoRetry, NoToken},
     future::ResponseFuture,
     layer::BearerAuthLayer,
     replay::{CloneBody, NoReplay},
     select::{Always, Origins},
     service::BearerAuth,
     source::{
-        ClientAuth, ClientCredentials, ClientCredentialsBuilder, FixedToken, Reason, TokenRequest,
-        TokenSource,
+        ClientAuth, ClientCredentials, ClientCredentialsBuilder, FixedToken, Reason, Secret,
+        TokenRequest, TokenSource,
     },
     token::Token,
-    unauthorized::Status401,
+    unauthorized::BearerChallenge,
 };
 
 /// The README's code, compiled.

@@ -134,8 +134,10 @@ impl fmt::Debug for Origins {
 impl Origin {
     fn parse(text: &str) -> Result<Self, Error> {
         let refuse = |why: &str| {
+            // What may be a password is not repeated.
+            let shown = if text.contains('@') { "…@…" } else { text };
             Error::configuration(format!(
-                "the origin {text:?} {why}; write scheme, host and, if it is not the usual one, port, as in \
+                "the origin {shown:?} {why}; write scheme, host and, if it is not the usual one, port, as in \
                  https://api.example.com"
             ))
         };

@@ -11,17 +11,18 @@ use tower::BoxError;
 use tower_service::Service;
 
 use crate::{
-    cache::TokenCache,
-    future::{ResponseFuture, Second, prepare},
+    extension::NoToken,
+    future::{ResponseFuture, prepare},
     replay::{CloneBody, Replay},
+    rules::Rules,
     select::{Always, Select},
-    unauthorized::{Status401, Unauthorized},
+    unauthorized::{BearerChallenge, Unauthorized},
 };
 
 /// Puts a bearer token on every request of the service below it. Made by [`BearerAuthLayer`](crate::BearerAuthLayer).
 ///
 /// # What happens to a request
-/// 1. One that is not selected, or that has an `Authorization` of its own, passes untouched.
+/// 1. One that is not selected, that has an `Authorization` of its own, or that says [`NoToken`], passes untouched.
 /// 2. It gets the current token. If there is none that is good, it waits for the one exchange under way; it never goes
 ///    out without a token because none could be had.
 /// 3. If the server refuses the token (401), it is sent once more, the same but for a newer token, and the caller gets
@@ -39,20 +40,12 @@ use crate::{
 pub struct BearerAuth<
     S,
     Sel = Always,
-    U = Status401,
+    U = BearerChallenge,
     Rp = CloneBody, // for bodies that are `Clone`; for others `.replay(NoReplay)`
 > {
     inner: S,
     select: Sel,
     rules: Arc<Rules<U, Rp>>,
-}
-
-/// What a request under way needs to know after it was sent.
-#[derive(Debug)]
-pub(crate) struct Rules<U, Rp> {
-    pub(crate) cache: TokenCache,
-    pub(crate) unauthorized: U,
-    pub(crate) replay: Rp,
 }
 
 impl<S, Sel, U, Rp> BearerAuth<S, Sel, U, Rp> {
@@ -107,7 +100,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.select.select(&request).is_none() || request.headers().contains_key(AUTHORIZATION) {
+        if self.is_none_of_our_business(&request) {
             let request = request.map(|body| self.rules.replay.pass(body));
             return ResponseFuture::pass(self.inner.call(request));
         }
@@ -122,10 +115,21 @@ where
             let ready = mem::replace(&mut self.inner, clone);
             return ResponseFuture::cold(ready, request, rules);
         };
-        let (request, recorded) = prepare(request, authorization, &rules.replay);
         // `self.inner` was made ready and takes the first try. A second goes to a clone, which `ResponseFuture` makes
         // ready before it calls it.
-        let second = recorded.map(|recorded| Second::new(self.inner.clone(), recorded));
-        ResponseFuture::first(self.inner.call(request), sent, second, rules)
+        let clone = || self.inner.clone();
+        let (request, again) = prepare(request, authorization, &rules.replay, clone);
+        ResponseFuture::first(self.inner.call(request), sent, again, rules)
+    }
+}
+
+impl<S, Sel, U, Rp> BearerAuth<S, Sel, U, Rp> {
+    fn is_none_of_our_business<B>(&self, request: &Request<B>) -> bool
+    where
+        Sel: Select<B>,
+    {
+        self.select.select(request).is_none()
+            || request.headers().contains_key(AUTHORIZATION)
+            || request.extensions().get::<NoToken>().is_some()
     }
 }

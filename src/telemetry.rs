@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use crate::{cache::Outcome, error::Error};
+use crate::{error::Error, token::Token};
 
 /// An exchange ended, well or not.
-pub(crate) fn exchange_over(outcome: &Outcome, took: Duration) {
+pub(crate) fn exchange_over(outcome: Result<&Token, &Error>, took: Duration) {
     #[cfg(feature = "tracing")]
     match outcome {
-        Ok(held) => tracing::debug!(
-            lifetime = ?held.token.lifetime(),
+        Ok(token) => tracing::debug!(
+            lifetime = ?token.lifetime(),
             ?took,
             "exchanged an access token"
         ),

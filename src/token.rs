@@ -50,7 +50,7 @@ impl Token {
                 "the access token has a character that is not visible ASCII",
             ));
         }
-        let mut authorization = HeaderValue::try_from(format!("Bearer {access_token}"))
+        let mut authorization = HeaderValue::try_from(format!("{PREFIX}{access_token}"))
             .map_err(|_| Error::unusable_token("the access token cannot be put in a header"))?;
         authorization.set_sensitive(true);
         Ok(Self {
@@ -106,6 +106,12 @@ impl Token {
         Some(self.scopes.as_ref()?.iter().map(AsRef::as_ref))
     }
 
+    /// The token alone, as the server gave it.
+    pub(crate) fn access_token(&self) -> &str {
+        let value = self.authorization.to_str().unwrap_or_default();
+        value.strip_prefix(PREFIX).unwrap_or(value)
+    }
+
     /// Which token this is: unique in the process, growing, and 0 until a cache has published it. Refusals are keyed
     /// on it.
     pub(crate) fn generation(&self) -> u64 {
@@ -132,3 +138,6 @@ impl fmt::Debug for Token {
             .finish_non_exhaustive()
     }
 }
+
+/// The scheme, and what separates it from its token.
+const PREFIX: &str = "Bearer ";

@@ -1,6 +1,7 @@
 //! Which answers mean that the token was refused.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
+use http_auth::{ChallengeRef, parser::ChallengeParser};
 
 /// Decides from an answer's head whether the server refused the token, so that another one would help.
 ///
@@ -33,18 +34,156 @@ where
     }
 }
 
-/// Status 401 ([RFC 9110 §15.5.2]) is a refusal, and nothing else is.
+/// Status 401 whose `WWW-Authenticate` ([RFC 9110 §11.6.1]) leaves hope that another token would do. The default.
 ///
-/// [RFC 9110 §15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
+/// | 401 with | means |
+/// | --- | --- |
+/// | no challenge, or one that cannot be read | refused |
+/// | a Bearer challenge without an error, with `invalid_token` ([RFC 6750 §3.1]) or with one not named here | refused |
+/// | Bearer challenges with `insufficient_scope` or `insufficient_user_authentication` ([RFC 9470 §3]) only | not refused: every token of this client would be as little use |
+/// | challenges of other schemes only | not refused: no token is asked for |
+///
+/// Any other status, 403 and 407 among them, is no refusal.
+///
+/// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+/// [RFC 9110 §11.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
+/// [RFC 9470 §3]: https://www.rfc-editor.org/rfc/rfc9470#section-3
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(
     clippy::exhaustive_structs,
     reason = "named as a value, it has nothing to add to"
 )]
-pub struct Status401;
+pub struct BearerChallenge;
 
-impl Unauthorized for Status401 {
-    fn is_refusal(&self, status: StatusCode, _: &HeaderMap) -> bool {
-        status == StatusCode::UNAUTHORIZED
+impl Unauthorized for BearerChallenge {
+    fn is_refusal(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        status == StatusCode::UNAUTHORIZED && Offer::of(headers).leaves_hope()
+    }
+}
+
+/// What the challenges of an answer come to.
+#[derive(Default)]
+struct Offer {
+    /// One that another token may meet.
+    hopeful: bool,
+    /// One that it will not meet.
+    hopeless: bool,
+}
+
+impl Offer {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut offer = Self::default();
+        for value in headers.get_all(WWW_AUTHENTICATE) {
+            offer.read(value);
+        }
+        offer
+    }
+
+    fn read(&mut self, value: &HeaderValue) {
+        // Bytes that are not ASCII are in free text, if anywhere; the parser refuses them.
+        let text: String = value
+            .as_bytes()
+            .iter()
+            .map(|byte| {
+                if byte.is_ascii() {
+                    char::from(*byte)
+                } else {
+                    '?'
+                }
+            })
+            .collect();
+        for challenge in ChallengeParser::new(&text) {
+            match challenge {
+                Ok(challenge) if is_met_by_a_token(&challenge) => self.hopeful = true,
+                Ok(_) => self.hopeless = true,
+                // The rest cannot be read, and may be anything.
+                Err(_) => self.hopeful = true,
+            }
+        }
+    }
+
+    fn leaves_hope(&self) -> bool {
+        self.hopeful || !self.hopeless
+    }
+}
+
+fn is_met_by_a_token(challenge: &ChallengeRef<'_>) -> bool {
+    if !challenge.scheme.eq_ignore_ascii_case("bearer") {
+        return false;
+    }
+    let error = challenge
+        .params
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("error"));
+    error.is_none_or(|(_, error)| {
+        !matches!(
+            error.to_unescaped().as_str(),
+            "insufficient_scope" | "insufficient_user_authentication"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, challenges: &[&[u8]]) -> bool {
+        let mut headers = HeaderMap::new();
+        for challenge in challenges {
+            let value = HeaderValue::from_bytes(challenge).unwrap();
+            headers.append(WWW_AUTHENTICATE, value);
+        }
+        BearerChallenge.is_refusal(StatusCode::from_u16(status).unwrap(), &headers)
+    }
+
+    /// Promise: R8
+    #[test]
+    fn a_401_that_another_token_may_cure_is_a_refusal() {
+        let cases: [&[&[u8]]; 15] = [
+            &[],
+            &[b""],
+            &[b"Bearer"],
+            &[b"bearer error=invalid_token"],
+            &[br#"Bearer realm="api", error="invalid_token""#],
+            // Hydra: no space after the comma.
+            &[br#"Bearer error="invalid_token",error_description="The access token expired""#],
+            &[br#"Bearer error="something_new""#],
+            // oidc-provider: two headers.
+            &[br#"DPoP algs="ES256""#, br#"Bearer realm="r", error="invalid_token""#],
+            // Several in one header.
+            &[br#"Basic realm="a, Bearer error=\"insufficient_scope\"", Bearer error="invalid_token""#],
+            &[br#"Bearer error="insufficient_scope", Bearer error="invalid_token""#],
+            // Quoted commas and quotes.
+            &[br#"Bearer realm="a, \"b\", c", error="invalid_token""#],
+            // Bytes that are no ASCII, in free text.
+            &[b"Bearer realm=\"caf\xE9\", error=\"invalid_token\""],
+            // Cannot be read.
+            &[b"\xFF\xFE="],
+            &[b"Negotiate YIIB=="],
+            &[br#"Bearer error="insufficient"#],
+        ];
+        for challenges in cases {
+            assert!(refused(401, challenges), "{challenges:?}");
+        }
+    }
+
+    /// Promise: R8
+    #[test]
+    fn what_no_token_of_this_client_would_cure_is_none() {
+        let hopeless: [&[&[u8]]; 7] = [
+            &[br#"Bearer error="insufficient_scope", scope="admin""#],
+            &[br#"bearer error="insufficient_user_authentication""#],
+            &[br#"Bearer realm="a,b", error=insufficient_scope"#],
+            &[br#"Bearer error="insufficient\_scope""#],
+            &[br#"Basic realm="login""#],
+            &[br#"Basic realm="Bearer""#, br#"Digest nonce="x""#],
+            &[br#"DPoP error="invalid_token""#],
+        ];
+        for challenges in hopeless {
+            assert!(!refused(401, challenges), "{challenges:?}");
+        }
+        for status in [200, 400, 403, 407, 419, 500] {
+            assert!(!refused(status, &[br#"Bearer error="invalid_token""#]));
+        }
     }
 }

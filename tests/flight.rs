@@ -257,10 +257,19 @@ fn a_runtime_that_is_shut_down_during_an_exchange_ends_it_and_nothing_hangs() {
 
     let mut first = task::spawn(cache.get());
     doomed.block_on(async { assert_pending!(first.poll()) });
+    let (join, joined) = mpsc::channel();
     let waiting = thread::spawn({
         let cache = cache.clone();
-        move || ours.block_on(async { (cache.get().await, cache.get().await) })
+        move || {
+            ours.block_on(async {
+                let mut waiter = task::spawn(cache.get());
+                assert_pending!(waiter.poll());
+                join.send(()).unwrap();
+                (waiter.await, cache.get().await)
+            })
+        }
     });
+    joined.recv().unwrap();
     while endpoint.exchanges() == 0 {
         thread::yield_now();
     }

@@ -1,4 +1,4 @@
-//! The 401: R1–R5, R7, R9–R11 and R14, in paused time.
+//! The 401: R1–R11 and R13–R15, in paused time.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,11 +19,13 @@ use http_body_util::Full;
 use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{advance, sleep, timeout},
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_bearer::{BearerAuthLayer, Error, ErrorKind, FixedToken, NoReplay, Token, TokenCache};
+use tower_bearer::{
+    BearerAuthLayer, Error, ErrorKind, FixedToken, NoReplay, NoRetry, NoToken, Token, TokenCache,
+};
 use tower_test::mock;
 
 use self::support::{Api, Body, TokenEndpoint, answer, bearer, get, settle, text, token};
@@ -325,6 +327,215 @@ async fn the_second_try_is_the_first_but_for_its_token() {
     assert_eq!(without_token(first), without_token(second));
 }
 
+/// Promise: R6
+#[tokio::test(start_paused = true)]
+async fn an_api_that_always_answers_401_costs_few_exchanges_and_one_call_a_request() {
+    // The same path each time, paths that differ by an id, and paths that have nothing in common.
+    type Path = fn(usize) -> String;
+    let cases: [(u32, Path, usize); 3] = [
+        (100, |_| "/".to_owned(), 24),
+        (10, |n| format!("/orders/{n}/checkout"), 24),
+        // Routes without end: 32 are told apart.
+        (10, |n| format!("/{}", letters(n)), 56),
+    ];
+    for (a_second, path, bound) in cases {
+        let endpoint = TokenEndpoint::healthy(SECOND / 100);
+        let api = Api::default();
+        let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+
+        // An hour of them. The clock moves by hand, so that no timer rounds it.
+        let requests = 3600 * a_second as usize;
+        for request in 0..requests {
+            let call = tokio::spawn(service.clone().oneshot(get(&path(request))));
+            advance(SECOND / a_second).await;
+            assert_eq!(call.await.unwrap().unwrap().status(), 401);
+        }
+
+        // One for the cold cache; then 1, 2, 4 … 300 s apart.
+        let exchanges = endpoint.exchanges();
+        assert!(
+            (10..=bound).contains(&exchanges),
+            "{}: {exchanges}",
+            path(1)
+        );
+        // Each request once, and a second time where an exchange gave it another token.
+        let second_tries = api.calls().len() - requests;
+        assert!(second_tries <= 3 * exchanges, "{}: {second_tries}", path(1));
+    }
+}
+
+/// Promise: R6, R7
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_that_the_server_gives_again_and_again_costs_few_exchanges() {
+    let endpoint = TokenEndpoint::new(|_| async { token("sticky", 3600 * 24) });
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    for _ in 0..36_000 {
+        let response = service.clone().oneshot(get("/")).await.unwrap();
+        assert_eq!(response.status(), 401);
+        advance(SECOND / 10).await;
+    }
+    assert!(
+        (10..=24).contains(&endpoint.exchanges()),
+        "{}",
+        endpoint.exchanges()
+    );
+    assert_eq!(api.calls().len(), 36_000);
+}
+
+/// Promise: R6
+#[tokio::test(start_paused = true)]
+async fn a_second_revocation_one_second_after_the_first_heals_at_once() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::accepting(["t1"]);
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    service.clone().oneshot(get("/")).await.unwrap();
+    for revoked in 1..10 {
+        let newer = format!("t{}", revoked + 1);
+        api.accept_only([&*newer]);
+        let response = service.clone().oneshot(get("/")).await.unwrap();
+        assert_eq!(response.status(), 200, "after revocation {revoked}");
+        assert_eq!(endpoint.exchanges(), revoked + 1);
+        advance(SECOND).await;
+    }
+}
+
+/// Promise: R6
+#[tokio::test(start_paused = true)]
+async fn a_cure_clears_the_latch() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    // In vain at 0, 1, 3, 7, 15 and 31 s or a little later: the next would be 32 s after that.
+    while endpoint.exchanges() < 7 {
+        service.clone().oneshot(get("/")).await.unwrap();
+        advance(SECOND / 10).await;
+    }
+    advance(SECOND * 36).await;
+    api.accept_only(["t8"]);
+    assert_eq!(
+        service.clone().oneshot(get("/")).await.unwrap().status(),
+        200
+    );
+
+    advance(SECOND).await;
+    api.accept_only(["t9"]);
+    assert_eq!(
+        service.clone().oneshot(get("/")).await.unwrap().status(),
+        200
+    );
+}
+
+/// Promise: R6, R9
+#[tokio::test(start_paused = true)]
+async fn a_latched_refusal_says_that_fresh_tokens_are_refused_too_and_when_the_next_is_due() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    service.clone().oneshot(get("/")).await.unwrap();
+
+    let response = service.oneshot(get("/")).await.unwrap();
+
+    assert_eq!(response.status(), 401);
+    let cause = response.extensions().get::<Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::Refused);
+    assert!(cause.retry_in().unwrap() >= SECOND);
+    assert_eq!(api.calls().len(), 3);
+}
+
+/// Promise: R15
+#[tokio::test(start_paused = true)]
+async fn one_sour_route_costs_the_healthy_ones_nothing_and_a_revocation_heals_them_at_once() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::accepting(["t1"]);
+    let inner = {
+        let api = api.clone();
+        service_fn(move |request: Request<Body>| {
+            let sour = request.uri().path().starts_with("/sour");
+            let answer = api.clone().handle(request);
+            async move {
+                let answered = answer.await;
+                Ok::<_, Infallible>(if sour { answer_401() } else { answered })
+            }
+        })
+    };
+    let cache = TokenCache::new(endpoint.credentials());
+    let service = BearerAuthLayer::from_cache(cache.clone()).layer(inner);
+
+    let mut since_revocation = 0;
+    for tick in 0..36_000 {
+        // The API accepts whatever token was given last, and nothing once an hour's third is over.
+        let current = format!("t{}", endpoint.exchanges());
+        if tick % 12_000 == 11_999 {
+            api.accept_only(["none of them"]);
+            let next = format!("t{}", endpoint.exchanges() + 1);
+            api.accept_only([&*next]);
+            since_revocation += 1;
+        } else {
+            let next = format!("t{}", endpoint.exchanges() + 1);
+            api.accept_only([&*current, &*next]);
+        }
+        let healthy = service
+            .clone()
+            .oneshot(get(&format!("/carts/{tick}")))
+            .await;
+        assert_eq!(healthy.unwrap().status(), 200, "at {tick}");
+        let sour = service.clone().oneshot(get(&format!("/sour/{tick}"))).await;
+        assert_eq!(sour.unwrap().status(), 401);
+        advance(SECOND / 10).await;
+    }
+    // Cold, revoked twice, and the sour route's own: 1, 2, 4 … 300 s apart.
+    assert_eq!(since_revocation, 3);
+    assert!(endpoint.exchanges() <= 28, "{}", endpoint.exchanges());
+}
+
+/// Promise: R8
+#[tokio::test(start_paused = true)]
+async fn a_missing_scope_is_no_reason_for_another_token() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let inner = service_fn(|_: Request<Body>| async {
+        let mut response = answer_401();
+        let challenge = r#"Bearer error="insufficient_scope", scope="admin""#;
+        response
+            .headers_mut()
+            .insert("www-authenticate", challenge.parse().unwrap());
+        Ok::<_, Infallible>(response)
+    });
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(inner);
+    assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 401);
+    assert_eq!(endpoint.exchanges(), 1);
+}
+
+/// Promise: R13
+#[tokio::test(start_paused = true)]
+async fn a_request_that_wants_no_token_is_sent_without_one() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let mut request = get("/");
+    request.extensions_mut().insert(NoToken);
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 401);
+    assert_eq!(api.calls().len(), 1);
+    assert_eq!(api.calls()[0].token, None);
+    assert_eq!(endpoint.exchanges(), 0);
+}
+
+/// Promise: R13
+#[tokio::test(start_paused = true)]
+async fn a_request_that_wants_no_retry_is_sent_once_and_the_token_is_replaced_for_the_next() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t2"]);
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let mut request = get("/");
+    request.extensions_mut().insert(NoRetry);
+    let refusal = service.clone().oneshot(request).await.unwrap();
+    assert_eq!(refusal.status(), 401);
+    assert_eq!(text(refusal).await, "call 1");
+    sleep(SECOND * 2).await;
+    assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 200);
+    assert_eq!(api.tokens(), ["t1", "t2"]);
+}
+
 /// Promise: B1
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_clone_is_said_again_byte_for_byte() {
@@ -378,6 +589,22 @@ async fn a_token_of_another_cache_is_no_token_of_this_one() {
     cache.invalidate(&other.get().await.unwrap());
     cache.get().await.unwrap();
     assert_eq!(endpoint.exchanges(), 1);
+}
+
+fn answer_401() -> Response<Body> {
+    answer(401, "")
+}
+
+/// A name of letters alone for each number.
+fn letters(mut number: usize) -> String {
+    let mut name = String::new();
+    loop {
+        name.push(char::from(b'a' + u8::try_from(number % 26).unwrap()));
+        number /= 26;
+        if number == 0 {
+            return name;
+        }
+    }
 }
 
 /// A body that is not `Clone`.

@@ -11,60 +11,25 @@
 //! One mutex guards the slot. It is never held across an await, and no user code (source, waker, destructor of a
 //! user's error) runs under it.
 
-use std::{
-    fmt, mem,
-    pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    time::{Instant, timeout},
-};
-use tower::ServiceExt;
+use tokio::sync::watch;
 
-use super::schedule::{self, PERMANENT, TRANSIENT};
+use super::{
+    held::{Held, Need},
+    pilot::{Flight, Outcome, Pilot, Source},
+    refusal::{Guard, Route},
+    schedule::Schedule,
+    state::CacheState,
+};
 use crate::{
+    clock::{self, Moment},
     error::{Error, ErrorKind},
-    source::{Reason, TokenRequest, TokenSource},
-    telemetry,
+    rt::{AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave},
+    source::TokenSource,
     token::Token,
 };
-
-/// A token that a cache holds, and how long it is good for.
-#[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) token: Token,
-    refresh_at: Instant,
-    unusable_at: Instant,
-}
-
-/// What a flight ends with, the same for every waiter.
-pub(crate) type Outcome = Result<Arc<Held>, Error>;
-
-/// A flight under way, as a waiter sees it. Dropping it changes nothing for the flight or for the other waiters.
-#[derive(Clone, Debug)]
-pub(super) struct Flight(watch::Receiver<Option<Outcome>>);
-
-/// What a caller comes for, and so which token would save the exchange.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Need {
-    /// Any token that may be sent.
-    Usable,
-    /// A token that is not yet due for refresh.
-    Fresh,
-    /// A token that may be sent and is not this one, which the API refused.
-    Other { than: u64 },
-    /// The outcome of an exchange, whatever token is there.
-    Exchange,
-}
 
 /// What a caller gets.
 #[derive(Debug)]
@@ -81,13 +46,17 @@ pub(super) struct SingleFlight {
     /// A hint in nanoseconds since `epoch`: before this, a stale token is no reason to take the lock.
     quiet_until: AtomicU64,
     epoch: Instant,
-    exchange_timeout: Duration,
-    default_lifetime: Duration,
+    schedule: Schedule,
+    /// Told of each change that does not come by time alone.
+    changes: watch::Sender<()>,
 }
 
 struct Slot {
     stage: Stage,
     failure: Option<Failure>,
+    guard: Guard,
+    /// Whether a task keeps the token warm.
+    kept_warm: bool,
 }
 
 enum Stage {
@@ -102,39 +71,38 @@ struct Failure {
     until: Instant,
 }
 
-/// Where generations come from: one counter for the process, so that no token of one cache is taken for one of another.
-static GENERATION: AtomicU64 = AtomicU64::new(1);
+/// Numbers the landings of the process, so that no token of one cache is taken for one of another.
+static LANDINGS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 impl SingleFlight {
-    pub(super) fn new(
-        source: impl TokenSource,
-        exchange_timeout: Duration,
-        default_lifetime: Duration,
-    ) -> Self {
+    pub(super) fn new(source: impl TokenSource, schedule: Schedule) -> Self {
         Self {
             current: ArcSwapOption::empty(),
             slot: Mutex::new(Slot {
                 stage: Stage::Parked(Box::new(source)),
                 failure: None,
+                guard: Guard::default(),
+                kept_warm: false,
             }),
             quiet_until: AtomicU64::new(0),
-            epoch: Instant::now(),
-            exchange_timeout,
-            default_lifetime,
+            epoch: clock::steady(),
+            schedule,
+            changes: watch::Sender::new(()),
         }
     }
 
-    /// Reads the token to send now, if there is one: an atomic load and a clock read. If it is due for refresh and, as
-    /// far as can be told without the lock, nobody is at it, a flight starts; nobody waits for it.
+    /// Reads the token to send now, if there is one: an atomic load and a look at the clocks. If it is due for refresh
+    /// and, as far as can be told without the lock, nobody is at it, a flight starts; nobody waits for it.
     pub(super) fn read<T>(self: &Arc<Self>, read: impl FnOnce(&Token) -> T) -> Option<T> {
+        interleave();
         let current = self.current.load();
         let held = current.as_ref()?;
-        let now = Instant::now();
-        if now >= held.unusable_at {
+        let now = Moment::now();
+        if held.unusable_at.is_over(now) {
             return None;
         }
-        if now >= held.refresh_at
-            && self.since_epoch(now) >= self.quiet_until.load(Ordering::Relaxed)
+        if held.refresh_at.is_over(now)
+            && self.since_epoch(now.steady()) >= self.quiet_until.load(Ordering::Relaxed)
         {
             drop(self.join(Need::Fresh));
         }
@@ -143,7 +111,7 @@ impl SingleFlight {
 
     /// Waits with the flight under way, or starts one, unless a token that meets the need is there already.
     pub(super) fn join(self: &Arc<Self>, need: Need) -> Joined {
-        let Ok(runtime) = Handle::try_current() else {
+        let Some(spawner) = Spawner::current() else {
             return Joined::Fail(Error::no_runtime());
         };
         let (take_off, request) = {
@@ -151,17 +119,14 @@ impl SingleFlight {
             // Looked at again under the lock. Without this: A reads an expired token; B's flight lands; A finds nobody
             // flying and exchanges once more.
             let current = self.current.load_full();
-            let now = Instant::now();
+            let now = Moment::now();
             if let Some(held) = &current
                 && held.meets(need, now)
             {
                 return Joined::Have(Arc::clone(held));
             }
-            if let Some(failure) = &slot.failure
-                && now < failure.until
-            {
-                let retry_in = failure.until - now;
-                return Joined::Fail(Error::backing_off(&failure.error, retry_in));
+            if let Some(error) = slot.objection(need, current.as_deref(), &self.schedule, now) {
+                return Joined::Fail(error);
             }
             let take_off = match slot.stage.take_off() {
                 Ok(take_off) => take_off,
@@ -171,27 +136,40 @@ impl SingleFlight {
             (take_off, need.request(current.as_deref()))
         };
         let flight = take_off.flight;
-        let pilot = Pilot {
-            single_flight: Arc::clone(self),
-            source: Some(take_off.source),
-            tell: take_off.tell,
-            started: Instant::now(),
-            result: None,
-        };
+        let (this, within) = (Arc::clone(self), self.schedule.exchange_timeout);
+        let land = move |source, result, started| this.land(source, result, started);
+        let pilot = Pilot::new(take_off.source, take_off.tell, within, land);
         // Outside the lock: a runtime that is shutting down drops the task here and now, and the pilot then locks.
-        drop(runtime.spawn(pilot.fly(request)));
+        spawner.spawn(pilot.fly(request));
         Joined::Wait(flight)
     }
 
     /// Takes the token in use away if it is the one with this generation.
     pub(super) fn forget(&self, generation: u64) {
-        // Under the lock, so that no token that lands meanwhile is taken for the one that was looked at.
-        let _slot = self.lock();
-        if let Some(held) = &*self.current.load()
-            && held.token.generation() == generation
         {
+            // Under the lock, so that no token that lands meanwhile is taken for the one that was looked at.
+            let _slot = self.lock();
+            match &*self.current.load() {
+                Some(held) if held.token.generation() == generation => {}
+                _ => return,
+            }
+            interleave();
             self.current.store(None);
         }
+        self.changes.send_replace(());
+    }
+
+    /// A token that took the place of a refused one on this route was accepted there.
+    pub(super) fn cured(&self, route: Route) {
+        self.lock().guard.cured(route);
+    }
+
+    /// The exchange with this number, made because of a refusal on this route, cured nothing: its token was refused as
+    /// well, or was the refused one again.
+    pub(super) fn in_vain(&self, route: Route, landing: u64) {
+        let mut slot = self.lock();
+        slot.guard
+            .in_vain(route, landing, &self.schedule, clock::steady());
     }
 
     /// The end of a flight, whatever it was: one change under the lock, so that whoever looks finds the token, the
@@ -200,17 +178,22 @@ impl SingleFlight {
         &self,
         source: Box<dyn Source>,
         result: Result<Token, Error>,
-        started: Instant,
+        started: Moment,
     ) -> Outcome {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut slot = self.lock();
         let outcome = result.and_then(|token| self.hold(token, started, now));
         let failure = match &outcome {
             Ok(held) => {
+                interleave();
                 self.current.store(Some(Arc::clone(held)));
                 None
             }
-            Err(error) => Some(Failure::new(error.clone(), slot.failure.as_ref(), now)),
+            Err(error) => {
+                let last = slot.failure.as_ref();
+                let failure = Failure::new(error.clone(), last, &self.schedule, now.steady());
+                Some(failure)
+            }
         };
         let quiet_until = failure
             .as_ref()
@@ -223,28 +206,71 @@ impl SingleFlight {
         drop(slot);
         // Only now: the last failure may hold a user's error, whose destructor is not ours.
         drop(displaced);
+        self.changes.send_replace(());
         outcome
     }
 
     /// Dates the token, from before it was asked for. One that is over already is an error: held as valid it would be
     /// sent, and held as expired it would be exchanged again at once.
-    fn hold(&self, token: Token, started: Instant, now: Instant) -> Outcome {
-        let lifetime = token.lifetime().unwrap_or(self.default_lifetime);
-        let stages = schedule::stages(lifetime, now - started, fastrand::f64());
-        let unusable_at = started + stages.unusable_after;
-        if now >= unusable_at {
-            return Err(Error::expired_on_arrival(lifetime, now - started));
+    fn hold(&self, token: Token, started: Moment, now: Moment) -> Outcome {
+        let took = now.steady().saturating_duration_since(started.steady());
+        let lifetime = token.lifetime().unwrap_or(self.schedule.default_lifetime);
+        let stages = self.schedule.stages(lifetime, took, fastrand::f64());
+        let unusable_at = started.after(stages.unusable_after);
+        if unusable_at.is_over(now) {
+            return Err(Error::expired_on_arrival(lifetime, took));
         }
+        let landing = LANDINGS.fetch_add(1, Ordering::Relaxed);
         // A server that gives the refused token again has given no other one: it stays the token it was.
         let generation = match &*self.current.load() {
             Some(held) if held.token.is_same_credential(&token) => held.token.generation(),
-            _ => GENERATION.fetch_add(1, Ordering::Relaxed),
+            _ => landing,
         };
         Ok(Arc::new(Held {
             token: token.with_generation(generation),
-            refresh_at: started + stages.refresh_after,
+            landing,
+            refresh_at: started.after(stages.refresh_after),
             unusable_at,
         }))
+    }
+
+    /// How things stand.
+    pub(super) fn state(&self) -> CacheState {
+        let slot = self.lock();
+        let now = Moment::now();
+        let backing_off = slot.failure.as_ref().and_then(|f| f.error_at(now.steady()));
+        let exchanging = matches!(slot.stage, Stage::Flying(_));
+        let held = self.current.load();
+        CacheState::new(
+            held.as_ref()
+                .map(|held| (held.refresh_at.left(now), held.unusable_at.left(now))),
+            exchanging,
+            backing_off,
+        )
+    }
+
+    /// When the token is due for the next look by whoever keeps it warm; `None` while an exchange is under way.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let slot = self.lock();
+        if matches!(slot.stage, Stage::Flying(_)) {
+            return None;
+        }
+        let refresh_at = self
+            .current
+            .load()
+            .as_ref()
+            .map(|held| held.refresh_at.steady());
+        let backed_off = slot.failure.as_ref().map(|failure| failure.until);
+        refresh_at.max(backed_off)
+    }
+
+    /// Marks the token as kept warm; whether it was not so before.
+    pub(super) fn becomes_warm(&self) -> bool {
+        !mem::replace(&mut self.lock().kept_warm, true)
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot> {
@@ -266,40 +292,29 @@ impl fmt::Debug for SingleFlight {
     }
 }
 
-impl Held {
-    pub(crate) fn is_usable(&self) -> bool {
-        Instant::now() < self.unusable_at
-    }
-
-    fn meets(&self, need: Need, now: Instant) -> bool {
+impl Slot {
+    /// Why no flight may start now, if so. Joining one that is under way costs nothing and needs no permission.
+    fn objection(
+        &mut self,
+        need: Need,
+        current: Option<&Held>,
+        schedule: &Schedule,
+        now: Moment,
+    ) -> Option<Error> {
+        if matches!(self.stage, Stage::Flying(_)) {
+            return None;
+        }
+        let now_steady = now.steady();
+        if let Some(error) = self.failure.as_ref().and_then(|f| f.error_at(now_steady)) {
+            return Some(error);
+        }
         match need {
-            Need::Usable => now < self.unusable_at,
-            Need::Fresh => now < self.refresh_at,
-            Need::Other { than } => now < self.unusable_at && self.token.generation() != than,
-            Need::Exchange => false,
-        }
-    }
-}
-
-impl Need {
-    fn request(self, current: Option<&Held>) -> TokenRequest {
-        match (self, current) {
-            (Self::Other { than }, Some(held)) if held.token.generation() == than => {
-                TokenRequest::refused(held.token.clone())
+            // Only while the refused token is all there is: without one that may be sent, an exchange is due anyway.
+            Need::Other { route, .. } if current.is_some_and(|h| !h.unusable_at.is_over(now)) => {
+                let permit = self.guard.permit(route, schedule, now_steady);
+                permit.err().map(Error::refused_too)
             }
-            (_, None) | (Self::Usable | Self::Other { .. }, _) => TokenRequest::new(Reason::Cold),
-            (Self::Fresh | Self::Exchange, Some(_)) => TokenRequest::new(Reason::Refresh),
-        }
-    }
-}
-
-impl Flight {
-    /// Waits for the end of the flight.
-    pub(super) async fn landed(mut self) -> Outcome {
-        match self.0.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(outcome)) => outcome.clone(),
-            // A pilot tells before it is gone, so this is not reached. It is an answer all the same.
-            Ok(None) | Err(_) => Err(Error::shut_down()),
+            _ => None,
         }
     }
 }
@@ -314,8 +329,7 @@ struct TakeOff {
 impl Stage {
     /// Parked becomes flying; if it is flying already, that flight.
     fn take_off(&mut self) -> Result<TakeOff, Flight> {
-        let (tell, told) = watch::channel(None);
-        let flight = Flight(told);
+        let (tell, flight) = Flight::new();
         match mem::replace(self, Self::Flying(flight.clone())) {
             Self::Parked(source) => Ok(TakeOff {
                 source,
@@ -331,18 +345,18 @@ impl Stage {
 }
 
 impl Failure {
-    fn new(error: Error, last: Option<&Self>, now: Instant) -> Self {
+    fn new(error: Error, last: Option<&Self>, schedule: &Schedule, now: Instant) -> Self {
         let in_a_row = last.map_or(1, |last| last.in_a_row.saturating_add(1));
-        let backoff = if error.is_transient() {
-            TRANSIENT
-        } else {
-            PERMANENT
-        };
         let delay = match (error.kind(), in_a_row) {
             // An exchange that was cut off says nothing about the server: the next call starts anew. But only once, so
             // that a source that always panics does not spin.
             (ErrorKind::Interrupted, 1) => Duration::ZERO,
-            _ => backoff.delay(in_a_row, error.retry_in(), fastrand::f64()),
+            _ => schedule.backoff(
+                error.is_transient(),
+                in_a_row,
+                error.retry_in(),
+                fastrand::f64(),
+            ),
         };
         Self {
             error,
@@ -350,65 +364,10 @@ impl Failure {
             until: now + delay,
         }
     }
-}
 
-/// Flies one exchange. However its task ends (done, panicked, dropped by its runtime) its destructor lands the flight,
-/// so no waiter is left waiting and the source is always back.
-struct Pilot {
-    single_flight: Arc<SingleFlight>,
-    /// `None` only within the destructor.
-    source: Option<Box<dyn Source>>,
-    tell: watch::Sender<Option<Outcome>>,
-    started: Instant,
-    /// `None` until the exchange is over.
-    result: Option<Result<Token, Error>>,
-}
-
-impl Pilot {
-    async fn fly(mut self, request: TokenRequest) {
-        let within = self.single_flight.exchange_timeout;
-        if let Some(source) = &mut self.source {
-            let result = timeout(within, source.exchange(request)).await;
-            self.result = Some(result.unwrap_or_else(|_| Err(Error::timeout(within))));
-        }
-    }
-}
-
-impl Drop for Pilot {
-    fn drop(&mut self) {
-        let Some(source) = self.source.take() else {
-            return;
-        };
-        let result = self.result.take().unwrap_or_else(|| {
-            Err(if thread::panicking() {
-                Error::panicked()
-            } else {
-                Error::shut_down()
-            })
-        });
-        let outcome = self.single_flight.land(source, result, self.started);
-        telemetry::exchange_over(&outcome, self.started.elapsed());
-        // Publish before waking: a woken waiter whose token is refused must find this one in the cache, not the last.
-        // Nobody may be waiting any more, which is no error.
-        let _ = self.tell.send(Some(outcome));
-    }
-}
-
-/// A [`TokenSource`] without its type.
-trait Source: Send {
-    fn exchange(&mut self, request: TokenRequest) -> Exchange<'_>;
-}
-
-type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>;
-
-impl<S: TokenSource> Source for S {
-    fn exchange(&mut self, request: TokenRequest) -> Exchange<'_> {
-        let ours = |error: S::Error| Error::from_source(error.into());
-        Box::pin(async move {
-            // Two statements, so that no error that is not `Send` is kept across the second await.
-            let ready = self.ready().await.map_err(ours)?;
-            ready.call(request).await.map_err(ours)
-        })
+    /// The error for a caller who comes at `now`, if it is too early to ask again.
+    fn error_at(&self, now: Instant) -> Option<Error> {
+        (now < self.until).then(|| Error::backing_off(&self.error, self.until - now))
     }
 }
 

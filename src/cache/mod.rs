@@ -1,14 +1,31 @@
 //! One credential's token: read without a lock, exchanged once for everyone.
 //!
-//! Knows no HTTP. [`flight`] is the single flight, [`schedule`] its arithmetic.
+//! Knows no HTTP. [`flight`] is the single flight and [`pilot`] the task that flies it; [`schedule`] is their arithmetic,
+//! and [`refusal`] says which refusals may cause an exchange.
 
+mod builder;
 mod flight;
+mod held;
+#[cfg(all(test, shuttle))]
+mod interleavings;
+mod pilot;
+mod refusal;
 mod schedule;
+mod state;
+mod warmth;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-pub(crate) use self::flight::{Held, Outcome};
-use self::flight::{Joined, Need, SingleFlight};
+pub use self::{
+    builder::TokenCacheBuilder,
+    state::{CacheState, StateChanges, TokenState},
+};
+use self::{
+    flight::{Joined, SingleFlight},
+    held::Need,
+    schedule::Schedule,
+};
+pub(crate) use self::{held::Held, pilot::Outcome, refusal::Route};
 use crate::{error::Error, source::TokenSource, token::Token};
 
 /// One credential's current token, and the one place where it is exchanged.
@@ -49,24 +66,17 @@ pub struct TokenCache {
 impl TokenCache {
     /// A cache with the defaults, empty as yet.
     pub fn new(source: impl TokenSource) -> Self {
-        Self::with_settings(source, Settings::default())
+        Self::with_schedule(source, Schedule::default())
     }
 
     /// A cache whose numbers are yours.
     pub fn builder<S: TokenSource>(source: S) -> TokenCacheBuilder<S> {
-        TokenCacheBuilder {
-            source,
-            settings: Settings::default(),
-        }
+        TokenCacheBuilder::new(source)
     }
 
-    fn with_settings(source: impl TokenSource, settings: Settings) -> Self {
+    fn with_schedule(source: impl TokenSource, schedule: Schedule) -> Self {
         Self {
-            flight: Arc::new(SingleFlight::new(
-                source,
-                settings.exchange_timeout,
-                settings.default_lifetime,
-            )),
+            flight: Arc::new(SingleFlight::new(source, schedule)),
         }
     }
 
@@ -105,6 +115,41 @@ impl TokenCache {
         self.flight.forget(token.generation());
     }
 
+    /// Gets a token before anybody needs it, as a service does while it starts.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get). A service may well start all the same: the next call tries again when it is due.
+    ///
+    /// # Cancellation
+    /// As for [`get`](Self::get).
+    pub async fn warm(&self) -> Result<(), Error> {
+        self.get().await.map(drop)
+    }
+
+    /// Keeps the token warm from now on, used or not: it is refreshed when it is due, by a task that ends when the last
+    /// handle to this cache is dropped. Otherwise nothing runs for a cache that nobody uses.
+    ///
+    /// Failures are backed off from as ever. Calling it again starts no second task.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime) outside a Tokio runtime.
+    pub fn keep_warm(&self) -> Result<(), Error> {
+        warmth::keep(&self.flight)
+    }
+
+    /// How things stand: the token and the time it has left, whether an exchange is under way, what the last one failed
+    /// of and when the next try is due.
+    #[must_use]
+    pub fn state(&self) -> CacheState {
+        self.flight.state()
+    }
+
+    /// The changes of [`state`](Self::state) from now on.
+    #[must_use]
+    pub fn changes(&self) -> StateChanges {
+        StateChanges::new(self.clone(), self.flight.changes())
+    }
+
     /// Reads the token to send now, if there is one, without waiting and without a lock.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Token) -> T) -> Option<T> {
         self.flight.read(read)
@@ -122,14 +167,35 @@ impl TokenCache {
     }
 
     /// Waits for a token to use in place of the one with generation `refused`; `None` if the source gave the same again.
-    pub(crate) async fn wait_for_other(&self, refused: u64) -> Result<Option<Arc<Held>>, Error> {
-        let held = self.join(Need::Other { than: refused }).await?;
-        Ok((held.token.generation() != refused).then_some(held))
+    pub(crate) async fn wait_for_other(
+        &self,
+        refused: u64,
+        route: Route,
+    ) -> Result<Option<Arc<Held>>, Error> {
+        let than = refused;
+        let held = self.join(Need::Other { than, route }).await?;
+        if held.token.generation() == refused {
+            self.flight.in_vain(route, held.landing);
+            return Ok(None);
+        }
+        Ok(Some(held))
     }
 
-    /// Starts an exchange for the token with generation `refused`, if it is the current one, and does not wait for it.
+    /// Starts an exchange for the token with generation `refused`, if it is the current one, for requests to come. The
+    /// one that was refused is not sent again.
     pub(crate) fn start_replacing(&self, refused: u64) {
-        drop(self.flight.join(Need::Other { than: refused }));
+        let (than, route) = (refused, Route::UNTRIED);
+        drop(self.flight.join(Need::Other { than, route }));
+    }
+
+    /// What became of a second try with the token `generation`: whether it was refused as well.
+    pub(crate) fn second_try(&self, route: Route, generation: u64, refused: bool) {
+        if refused {
+            // A token that took the place of another is the first of its generation.
+            self.flight.in_vain(route, generation);
+        } else {
+            self.flight.cured(route);
+        }
     }
 
     async fn join(&self, need: Need) -> Outcome {
@@ -141,59 +207,87 @@ impl TokenCache {
     }
 }
 
-/// Sets a [`TokenCache`]'s numbers. Made by [`TokenCache::builder`].
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until `build`"]
-pub struct TokenCacheBuilder<S> {
-    source: S,
-    settings: Settings,
-}
+#[cfg(test)]
+mod tests {
+    //! The wall clock, which only tests within the crate can set.
 
-#[derive(Clone, Debug)]
-struct Settings {
-    exchange_timeout: Duration,
-    default_lifetime: Duration,
-}
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            exchange_timeout: Duration::from_secs(10),
-            default_lifetime: Duration::from_secs(5 * 60),
-        }
-    }
-}
+    use tokio::time::advance;
 
-impl<S: TokenSource> TokenCacheBuilder<S> {
-    /// How long one exchange may take, from its start to its token. After it everyone who waits gets
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). 10 seconds by default.
-    pub fn exchange_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.exchange_timeout = timeout;
-        self
-    }
+    use super::*;
+    use crate::{clock::set_wall, source::TokenRequest};
 
-    /// How long a token is taken to be good for if the server does not say. 5 minutes by default.
-    pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
-        self.settings.default_lifetime = lifetime;
-        self
+    const HOUR: i64 = 3600;
+
+    /// A cache of one-hour tokens, and how many it has got.
+    fn hourly() -> (TokenCache, Arc<AtomicUsize>) {
+        set_wall(0);
+        let exchanges = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&exchanges);
+        let source = tower::service_fn(move |_: TokenRequest| {
+            let token = counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let token = Token::new(format!("t{token}"))?;
+                Ok::<_, Error>(token.with_lifetime(Duration::from_secs(3600)))
+            }
+        });
+        (TokenCache::new(source), exchanges)
     }
 
-    /// The cache, empty as yet.
+    /// A suspended machine's steady clock stands still.
     ///
-    /// # Errors
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) when a duration is zero.
-    pub fn build(self) -> Result<TokenCache, Error> {
-        if self.settings.exchange_timeout.is_zero() {
-            return Err(Error::configuration(
-                "the exchange timeout is zero, so that every exchange would time out; give it a few seconds",
-            ));
+    /// Promise: L8
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_ran_out_while_the_machine_slept_is_not_used() {
+        let (cache, exchanges) = hourly();
+        cache.get().await.unwrap();
+        set_wall(HOUR);
+        assert_eq!(cache.state().token(), TokenState::Expired);
+        cache.get().await.unwrap();
+        assert_eq!(exchanges.load(Ordering::SeqCst), 2);
+    }
+
+    /// Promise: L8
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_became_stale_while_the_machine_slept_is_used_and_refreshed() {
+        let (cache, exchanges) = hourly();
+        let first = cache.get().await.unwrap();
+        set_wall(HOUR * 9 / 10);
+        let second = cache.get().await.unwrap();
+        assert!(first.is_same_credential(&second));
+        tokio::task::yield_now().await;
+        assert_eq!(exchanges.load(Ordering::SeqCst), 2);
+    }
+
+    /// Promise: L8
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_is_set_back_lengthens_no_life() {
+        let (cache, exchanges) = hourly();
+        cache.get().await.unwrap();
+        set_wall(-24 * HOUR);
+        advance(Duration::from_secs(3600)).await;
+        assert_eq!(cache.state().token(), TokenState::Expired);
+        cache.get().await.unwrap();
+        assert_eq!(exchanges.load(Ordering::SeqCst), 2);
+    }
+
+    /// Promise: L8
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_is_set_forward_costs_one_exchange() {
+        let (cache, exchanges) = hourly();
+        cache.get().await.unwrap();
+        set_wall(24 * HOUR);
+        for _ in 0..100 {
+            cache.get().await.unwrap();
         }
-        if self.settings.default_lifetime.is_zero() {
-            return Err(Error::configuration(
-                "the default lifetime is zero, so that every token without `expires_in` would be over when it comes; \
-                 give it a minute or more",
-            ));
-        }
-        Ok(TokenCache::with_settings(self.source, self.settings))
+        assert_eq!(exchanges.load(Ordering::SeqCst), 2);
+        // And set right again, none.
+        set_wall(0);
+        cache.get().await.unwrap();
+        assert_eq!(exchanges.load(Ordering::SeqCst), 2);
     }
 }

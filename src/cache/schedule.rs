@@ -1,28 +1,32 @@
-//! When a token is refreshed, when it is too old to send, and how long to keep off a failing token endpoint.
+//! When a token is refreshed, when it is too old to send, and how long to keep off after a failure.
 //!
 //! Pure arithmetic: it is handed durations and randomness, and has no clock.
 
 use std::time::Duration;
 
-/// No token is trusted for longer, whatever its `expires_in` says: it keeps `u64::MAX` seconds in the range of clocks.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+use crate::error::Error;
 
-/// The part of a lifetime after which a token is refreshed.
-const REFRESH_FRACTION: f64 = 0.8;
-/// How far the refresh point strays from it, either way, so that processes started together part ways.
-const REFRESH_JITTER: f64 = 0.05;
-/// The refresh point is not moved before this part of a lifetime, however slow the exchanges are.
-const EARLIEST_REFRESH: f64 = 0.5;
+/// The numbers of a cache. Set by [`TokenCacheBuilder`](super::TokenCacheBuilder), whose documentation has them.
+#[derive(Clone, Debug)]
+pub(super) struct Schedule {
+    pub(super) exchange_timeout: Duration,
+    pub(super) default_lifetime: Duration,
+    pub(super) refresh_at: f64,
+    pub(super) refresh_jitter: f64,
+    pub(super) hard_margin: Duration,
+    pub(super) hard_margin_fraction: f64,
+    pub(super) transient: Backoff,
+    pub(super) permanent: Backoff,
+    pub(super) refused: Backoff,
+    pub(super) longest_retry_after: Duration,
+}
 
-/// How long before its end a token is no longer sent: this, or this part of its lifetime if that is shorter.
-const HARD_MARGIN: Duration = Duration::from_secs(30);
-const HARD_MARGIN_FRACTION: f64 = 0.1;
-
-/// What a server may ask for by `Retry-After` is honoured up to here.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
-
-/// A backoff's jitter takes at most this part of it away.
-const SHORTEST_BACKOFF: f64 = 0.1;
+/// A wait that doubles with each failure, from its first step to its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Backoff {
+    pub(super) first: Duration,
+    pub(super) last: Duration,
+}
 
 /// When a token's stages end, counted from just before it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,61 +37,151 @@ pub(super) struct Stages {
     pub(super) unusable_after: Duration,
 }
 
-/// The stages of a token good for `lifetime`, where its exchange took `exchange`. `random` is in `0.0..1.0`.
-pub(super) fn stages(lifetime: Duration, exchange: Duration, random: f64) -> Stages {
-    let lifetime = lifetime.min(LONGEST_LIFETIME);
-    let margin = HARD_MARGIN.min(lifetime.mul_f64(HARD_MARGIN_FRACTION));
-    let unusable_after = lifetime - margin;
-
-    let fraction = REFRESH_FRACTION + REFRESH_JITTER * (2.0 * random - 1.0);
-    // A window of two exchanges, so that the new token is there before the old one ends.
-    let in_time = unusable_after.saturating_sub(exchange.saturating_mul(2));
-    let refresh_after = lifetime
-        .mul_f64(fraction)
-        .min(in_time)
-        .max(lifetime.mul_f64(EARLIEST_REFRESH));
-
-    Stages {
-        refresh_after,
-        unusable_after,
+impl Default for Schedule {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            exchange_timeout: seconds(10),
+            default_lifetime: seconds(5 * 60),
+            refresh_at: 0.8,
+            refresh_jitter: 0.05,
+            hard_margin: seconds(30),
+            hard_margin_fraction: 0.1,
+            transient: Backoff {
+                first: seconds(1),
+                last: seconds(60),
+            },
+            permanent: Backoff {
+                first: seconds(30),
+                last: seconds(5 * 60),
+            },
+            refused: Backoff {
+                first: seconds(1),
+                last: seconds(5 * 60),
+            },
+            longest_retry_after: seconds(5 * 60),
+        }
     }
 }
 
-/// Exponential backoff: the first step, doubled by each failure up to the last step.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
-    first: Duration,
-    last: Duration,
-}
+impl Schedule {
+    /// Whether the numbers make sense, once, when a cache is built.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.exchange_timeout.is_zero() {
+            return Err(Error::configuration(
+                "the exchange timeout is zero, so that every exchange would time out; give it a few seconds",
+            ));
+        }
+        if self.default_lifetime.is_zero() {
+            return Err(Error::configuration(
+                "the default lifetime is zero, so that every token without `expires_in` would be over when it comes; \
+                 give it a minute or more",
+            ));
+        }
+        // Written so that NaN fails too.
+        if !(self.refresh_at > 0.0 && self.refresh_at < 1.0) {
+            return Err(Error::configuration(format!(
+                "the refresh point is {} of a token's lifetime; it must lie between 0 and 1, as 0.8 does",
+                self.refresh_at
+            )));
+        }
+        let room = self.refresh_at.min(1.0 - self.refresh_at);
+        if !(self.refresh_jitter >= 0.0 && self.refresh_jitter < room) {
+            return Err(Error::configuration(format!(
+                "a jitter of {} takes the refresh point of {} out of a token's lifetime; with it the jitter must be \
+                 at least 0 and below {room:.2}",
+                self.refresh_jitter, self.refresh_at
+            )));
+        }
+        if !(self.hard_margin_fraction >= 0.0 && self.hard_margin_fraction <= 0.5) {
+            return Err(Error::configuration(format!(
+                "a hard margin of {} of a token's lifetime leaves too little of it; it must lie between 0 and 0.5",
+                self.hard_margin_fraction
+            )));
+        }
+        for (name, backoff) in [
+            ("transient failures", self.transient),
+            ("permanent failures", self.permanent),
+            ("refused tokens", self.refused),
+        ] {
+            if backoff.first.is_zero() || backoff.first > backoff.last {
+                return Err(Error::configuration(format!(
+                    "the backoff after {name} goes from {:?} to {:?}; it must start above zero and end no lower than \
+                     it starts",
+                    backoff.first, backoff.last
+                )));
+            }
+        }
+        Ok(())
+    }
 
-/// The endpoint may be back at any moment.
-pub(super) const TRANSIENT: Backoff = Backoff {
-    first: Duration::from_secs(1),
-    last: Duration::from_secs(60),
-};
+    /// The stages of a token good for `lifetime`, where its exchange took `exchange`. `random` is in `0.0..1.0`.
+    pub(super) fn stages(&self, lifetime: Duration, exchange: Duration, random: f64) -> Stages {
+        let lifetime = lifetime.min(LONGEST_LIFETIME);
+        let margin = self
+            .hard_margin
+            .min(lifetime.mul_f64(self.hard_margin_fraction));
+        let unusable_after = lifetime - margin;
 
-/// Somebody has to change something first.
-pub(super) const PERMANENT: Backoff = Backoff {
-    first: Duration::from_secs(30),
-    last: Duration::from_secs(5 * 60),
-};
+        let fraction = self.refresh_at + self.refresh_jitter * (2.0 * random - 1.0);
+        // A window of two exchanges, so that the new token is there before the old one ends.
+        let in_time = unusable_after.saturating_sub(exchange.saturating_mul(2));
+        let refresh_after = lifetime
+            .mul_f64(fraction)
+            .min(in_time)
+            .max(lifetime.mul_f64(fraction.min(EARLIEST_REFRESH)));
 
-impl Backoff {
-    /// How long to wait after the `failures`-th failure in a row (1 is the first). `random` is in `0.0..1.0`: full
-    /// jitter, except that a tenth always stays, so that no draw is an immediate retry.
-    pub(super) fn delay(
-        self,
+        Stages {
+            refresh_after: refresh_after.min(unusable_after),
+            unusable_after,
+        }
+    }
+
+    /// How long to wait after an exchange failed the `failures`-th time in a row (1 is the first). `random` is in
+    /// `0.0..1.0`: full jitter, but for a tenth that always stays, so that no draw is an immediate retry.
+    pub(super) fn backoff(
+        &self,
+        transient: bool,
         failures: u32,
         retry_after: Option<Duration>,
         random: f64,
     ) -> Duration {
-        let doublings = failures.saturating_sub(1).min(31);
-        let step = self.first.saturating_mul(1 << doublings).min(self.last);
-        let jittered = step.mul_f64(SHORTEST_BACKOFF + (1.0 - SHORTEST_BACKOFF) * random);
-        let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-        jittered.max(asked)
+        let backoff = if transient {
+            self.transient
+        } else {
+            self.permanent
+        };
+        let jitter = SHORTEST_BACKOFF + (1.0 - SHORTEST_BACKOFF) * random;
+        let asked = retry_after.unwrap_or_default();
+        backoff
+            .step(failures)
+            .mul_f64(jitter)
+            .max(asked.min(self.longest_retry_after))
+    }
+
+    /// How long a route whose fresh token was refused for the `times`-th time causes no exchange. `random` is in
+    /// `0.0..1.0`. The jitter only lengthens it: the bound holds, and processes that share a fault part ways.
+    pub(super) fn cool_down(&self, times: u32, random: f64) -> Duration {
+        self.refused.step(times).mul_f64(1.0 + 0.1 * random)
     }
 }
+
+impl Backoff {
+    /// The `times`-th step, from 1.
+    fn step(self, times: u32) -> Duration {
+        let doublings = times.saturating_sub(1).min(31);
+        self.first.saturating_mul(1 << doublings).min(self.last)
+    }
+}
+
+/// No token is trusted for longer, whatever its `expires_in` says: it keeps `u64::MAX` seconds in the range of clocks.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// However slow the exchanges are, the refresh point is not moved before this part of a lifetime.
+const EARLIEST_REFRESH: f64 = 0.5;
+
+/// The part of a backoff that its jitter leaves.
+const SHORTEST_BACKOFF: f64 = 0.1;
 
 #[cfg(test)]
 mod tests {
@@ -101,7 +195,7 @@ mod tests {
     #[test]
     fn a_day_is_refreshed_at_eighty_percent_and_given_up_thirty_seconds_early() {
         let day = SECOND * 86_400;
-        let stages = stages(day, Duration::ZERO, 0.5);
+        let stages = Schedule::default().stages(day, Duration::ZERO, 0.5);
         assert_eq!(stages.refresh_after, day.mul_f64(0.8));
         assert_eq!(stages.unusable_after, day - SECOND * 30);
     }
@@ -109,34 +203,43 @@ mod tests {
     /// Promise: L2
     #[test]
     fn a_two_second_token_keeps_nine_tenths_of_its_life() {
-        let stages = stages(SECOND * 2, Duration::ZERO, 0.5);
+        let stages = Schedule::default().stages(SECOND * 2, Duration::ZERO, 0.5);
         assert_eq!(stages.unusable_after, Duration::from_millis(1800));
     }
 
     /// Promise: L2
     #[test]
     fn slow_exchanges_widen_the_window_to_two_of_them() {
-        let stages = stages(SECOND * 4, Duration::from_millis(500), 1.0);
+        let stages = Schedule::default().stages(SECOND * 4, Duration::from_millis(500), 1.0);
         assert_eq!(stages.unusable_after, Duration::from_millis(3600));
         assert_eq!(stages.refresh_after, Duration::from_millis(2600));
     }
 
+    /// Promise: L11
     #[test]
     fn backoff_doubles_from_its_first_step_to_its_last() {
+        let schedule = Schedule::default();
         let steps: Vec<_> = (1..=8)
-            .map(|failures| TRANSIENT.delay(failures, None, 1.0).as_secs())
+            .map(|failures| schedule.backoff(true, failures, None, 1.0).as_secs())
             .collect();
         assert_eq!(steps, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(PERMANENT.delay(u32::MAX, None, 1.0), SECOND * 300);
+        let permanent = schedule.backoff(false, u32::MAX, None, 1.0);
+        assert_eq!(permanent, SECOND * 300);
+    }
+
+    /// Promise: L11
+    #[test]
+    fn retry_after_is_honoured_up_to_five_minutes() {
+        let schedule = Schedule::default();
+        let seven = schedule.backoff(true, 1, Some(SECOND * 7), 0.0);
+        assert_eq!(seven, SECOND * 7);
+        let longest = schedule.backoff(true, 1, Some(Duration::MAX), 0.0);
+        assert_eq!(longest, SECOND * 300);
     }
 
     #[test]
-    fn retry_after_is_honoured_up_to_five_minutes() {
-        assert_eq!(TRANSIENT.delay(1, Some(SECOND * 7), 0.0), SECOND * 7);
-        assert_eq!(
-            TRANSIENT.delay(1, Some(Duration::MAX), 0.0),
-            LONGEST_RETRY_AFTER
-        );
+    fn the_defaults_pass_their_own_check() {
+        Schedule::default().check().unwrap();
     }
 
     proptest! {
@@ -144,23 +247,40 @@ mod tests {
         #[test]
         fn any_lifetime_gives_stages_in_order_inside_it(
             seconds: u64, nanos in 0..1_000_000_000_u32, exchange_ms: u64, random in 0.0..1.0_f64,
+            refresh_at in 0.01..0.99_f64, jitter in 0.0..1.0_f64, margin in 0.0..0.5_f64,
         ) {
+            let schedule = Schedule {
+                refresh_at,
+                refresh_jitter: jitter * refresh_at.min(1.0 - refresh_at) * 0.99,
+                hard_margin_fraction: margin,
+                ..Schedule::default()
+            };
+            schedule.check().unwrap();
             let lifetime = Duration::new(seconds, nanos);
-            let stages = stages(lifetime, Duration::from_millis(exchange_ms), random);
+            let stages = schedule.stages(lifetime, Duration::from_millis(exchange_ms), random);
             prop_assert!(stages.refresh_after <= stages.unusable_after);
             prop_assert!(stages.unusable_after <= lifetime);
             let capped = lifetime.min(LONGEST_LIFETIME);
-            prop_assert!(stages.refresh_after >= capped.mul_f64(EARLIEST_REFRESH));
-            prop_assert!(capped - stages.unusable_after <= HARD_MARGIN);
+            prop_assert!(capped - stages.unusable_after <= schedule.hard_margin);
         }
 
+        /// Promise: L11
         #[test]
         fn any_backoff_stays_between_a_tenth_of_its_step_and_its_cap(
             failures: u32, retry_after: Option<u64>, random in 0.0..1.0_f64,
         ) {
-            let delay = PERMANENT.delay(failures, retry_after.map(Duration::from_secs), random);
+            let retry_after = retry_after.map(Duration::from_secs);
+            let delay = Schedule::default().backoff(false, failures, retry_after, random);
             prop_assert!(delay >= SECOND * 3);
             prop_assert!(delay <= SECOND * 300);
+        }
+
+        /// Promise: R6, R15
+        #[test]
+        fn any_cool_down_is_at_least_its_step(times: u32, random in 0.0..1.0_f64) {
+            let cool_down = Schedule::default().cool_down(times, random);
+            prop_assert!(cool_down >= SECOND);
+            prop_assert!(cool_down <= SECOND * 330);
         }
     }
 }

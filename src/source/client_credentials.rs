@@ -6,7 +6,7 @@ use std::{
     fmt,
     net::IpAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -19,14 +19,16 @@ use oauth2::{
     StandardRevocableToken, TokenUrl,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
+use tokio::task::spawn_blocking;
 use tower::{BoxError, ServiceExt};
 use tower_service::Service;
-use url::{Host, Url, form_urlencoded};
+use url::{Host, Url, form_urlencoded::byte_serialize};
 
 use super::{
     TokenRequest,
     client_auth::ClientAuth,
     response::{self, Answer},
+    secret::Secret,
     transport::{self, Transport},
 };
 use crate::{error::Error, token::Token};
@@ -69,14 +71,14 @@ pub struct ClientCredentials {
 }
 
 struct Credential {
-    client: Client,
+    token_url: TokenUrl,
     client_id: String,
-    client_secret: String,
+    secret: Secret,
     auth: ClientAuth,
     scopes: Vec<Scope>,
     params: Vec<(String, String)>,
-    /// The secret in every form in which a server could echo it.
-    secrets: Vec<String>,
+    /// The last token that was given, so that no error shows it.
+    given: Mutex<Option<Token>>,
 }
 
 /// The `oauth2` crate's client, which knows its endpoints by type.
@@ -100,12 +102,12 @@ impl ClientCredentials {
     pub fn builder(
         token_url: impl Into<String>,
         client_id: impl Into<String>,
-        client_secret: impl Into<String>,
+        client_secret: impl Into<Secret>,
     ) -> ClientCredentialsBuilder {
         ClientCredentialsBuilder {
             token_url: token_url.into(),
             client_id: client_id.into(),
-            client_secret: client_secret.into(),
+            secret: client_secret.into(),
             auth: ClientAuth::default(),
             scopes: Vec::new(),
             params: Vec::new(),
@@ -115,15 +117,51 @@ impl ClientCredentials {
 
 impl Credential {
     async fn exchange(self: Arc<Self>, transport: Transport) -> Result<Token, Error> {
-        let this = Arc::clone(&self);
-        let send = move |request: oauth2::HttpRequest| {
-            let mut request = request.map(Bytes::from);
-            this.auth
-                .finish(&mut request, &this.client_id, &this.client_secret);
-            let (this, transport) = (Arc::clone(&this), transport.clone());
-            async move { response::accept(transport.oneshot(request).await?, &this.secrets) }
+        let secret = self.read_secret().await?;
+        let error = match Arc::clone(&self).attempt(&secret, &transport).await {
+            Err(error)
+                if self.secret.may_change() && error.oauth_code() == Some(INVALID_CLIENT) =>
+            {
+                error
+            }
+            outcome => return outcome,
         };
-        let mut exchange = self.client.exchange_client_credentials();
+        // It may have been rotated between the reading and the sending, or the server is ahead of the file by a little.
+        let reread = self.read_secret().await?;
+        if reread == secret {
+            return Err(error);
+        }
+        self.attempt(&reread, &transport).await
+    }
+
+    async fn read_secret(&self) -> Result<String, Error> {
+        if !self.secret.may_change() {
+            return self.secret.read();
+        }
+        let secret = self.secret.clone();
+        spawn_blocking(move || secret.read())
+            .await
+            .unwrap_or_else(|_| Err(Error::shut_down()))
+    }
+
+    /// One POST to the token endpoint.
+    async fn attempt(self: Arc<Self>, secret: &str, transport: &Transport) -> Result<Token, Error> {
+        let hidden: Arc<[String]> = self.hidden(secret).into();
+        let client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
+            .set_client_secret(ClientSecret::new(secret.to_owned()))
+            .set_auth_type(self.auth.auth_type())
+            .set_token_uri(self.token_url.clone());
+        let send = {
+            let (this, secret) = (Arc::clone(&self), secret.to_owned());
+            let transport = transport.clone();
+            move |request: oauth2::HttpRequest| {
+                let mut request = request.map(Bytes::from);
+                this.auth.finish(&mut request, &this.client_id, &secret);
+                let (transport, hidden) = (transport.clone(), Arc::clone(&hidden));
+                async move { response::accept(transport.oneshot(request).await?, &hidden) }
+            }
+        };
+        let mut exchange = client.exchange_client_credentials();
         for scope in &self.scopes {
             exchange = exchange.add_scope(scope.clone());
         }
@@ -131,7 +169,11 @@ impl Credential {
             exchange = exchange.add_extra_param(name, value);
         }
         match exchange.request_async(&send).await {
-            Ok(answer) => answer.into_token(&self.secrets),
+            Ok(answer) => {
+                let token = answer.into_token()?;
+                *self.lock_given() = Some(token.clone());
+                Ok(token)
+            }
             Err(RequestTokenError::Request(error)) => Err(error),
             // It holds the body, token and all. It ends here.
             Err(RequestTokenError::Parse(_, body)) => Err(response::unreadable(&body)),
@@ -140,6 +182,31 @@ impl Credential {
                 Err(response::unreadable(&[]))
             }
         }
+    }
+}
+
+impl Credential {
+    /// What no error may show, in every form in which a server could echo it: the secret, and the last token.
+    fn hidden(&self, secret: &str) -> Vec<String> {
+        let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let (id, encoded_secret) = (encode(&self.client_id), encode(secret));
+        let mut hidden = vec![
+            BASE64_STANDARD.encode(format!("{}:{secret}", self.client_id)),
+            BASE64_STANDARD.encode(format!("{id}:{encoded_secret}")),
+            encoded_secret,
+            secret.to_owned(),
+        ];
+        hidden.extend(
+            self.lock_given()
+                .as_ref()
+                .map(|token| token.access_token().to_owned()),
+        );
+        hidden
+    }
+
+    fn lock_given(&self) -> MutexGuard<'_, Option<Token>> {
+        // A lock around a single value is never left half-changed.
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,7 +228,7 @@ impl Service<TokenRequest> for ClientCredentials {
 impl fmt::Debug for ClientCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientCredentials")
-            .field("token_url", &self.credential.client.token_uri().as_str())
+            .field("token_url", &without_query(self.credential.token_url.url()))
             .field("client_id", &self.credential.client_id)
             .field("auth", &self.credential.auth)
             .field("scopes", &self.credential.scopes)
@@ -175,7 +242,7 @@ impl fmt::Debug for ClientCredentials {
 pub struct ClientCredentialsBuilder {
     token_url: String,
     client_id: String,
-    client_secret: String,
+    secret: Secret,
     auth: ClientAuth,
     scopes: Vec<String>,
     params: Vec<(String, String)>,
@@ -266,26 +333,14 @@ impl ClientCredentialsBuilder {
 
     fn build_over(self, token_url: Url, transport: Transport) -> Result<ClientCredentials, Error> {
         self.check()?;
-        let Self {
-            client_id,
-            client_secret,
-            auth,
-            scopes,
-            params,
-            token_url: _,
-        } = self;
-        let client: Client = oauth2::Client::new(ClientId::new(client_id.clone()))
-            .set_client_secret(ClientSecret::new(client_secret.clone()))
-            .set_auth_type(auth.auth_type())
-            .set_token_uri(TokenUrl::from_url(token_url));
         let credential = Credential {
-            client,
-            secrets: echoes(&client_id, &client_secret),
-            client_id,
-            client_secret,
-            auth,
-            scopes: scopes.into_iter().map(Scope::new).collect(),
-            params,
+            token_url: TokenUrl::from_url(token_url),
+            client_id: self.client_id,
+            secret: self.secret,
+            auth: self.auth,
+            scopes: self.scopes.into_iter().map(Scope::new).collect(),
+            params: self.params,
+            given: Mutex::new(None),
         };
         Ok(ClientCredentials {
             credential: Arc::new(credential),
@@ -324,12 +379,7 @@ impl ClientCredentialsBuilder {
                 "the client id is empty; is the variable that it comes from set?",
             ));
         }
-        if self.client_secret.is_empty() {
-            return Err(Error::configuration(
-                "the client secret is empty; is the variable that it comes from set?",
-            ));
-        }
-        self.auth.check(&self.client_id, &self.client_secret)?;
+        self.auth.check(&self.client_id, &self.secret.read()?)?;
         if let Some(scope) = self.scopes.iter().find(|scope| !is_scope_token(scope)) {
             return Err(Error::configuration(format!(
                 "the scope {scope:?} is empty or has a space, a quote, a backslash or a character that is not visible \
@@ -360,6 +410,11 @@ impl fmt::Debug for ClientCredentialsBuilder {
     }
 }
 
+/// A query may hold a key.
+fn without_query(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(domain)) => domain == "localhost",
@@ -377,15 +432,7 @@ fn is_scope_token(scope: &str) -> bool {
             .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
-fn echoes(client_id: &str, client_secret: &str) -> Vec<String> {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let (encoded_id, encoded_secret) = (encode(client_id), encode(client_secret));
-    vec![
-        BASE64_STANDARD.encode(format!("{client_id}:{client_secret}")),
-        BASE64_STANDARD.encode(format!("{encoded_id}:{encoded_secret}")),
-        encoded_secret,
-        client_secret.to_owned(),
-    ]
-}
+/// RFC 6749 §5.2: the secret is wrong, or the client unknown.
+const INVALID_CLIENT: &str = "invalid_client";
 
 const OWN_PARAMS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];

@@ -6,6 +6,7 @@
 mod client_auth;
 mod client_credentials;
 mod response;
+mod secret;
 mod transport;
 
 use std::{
@@ -20,6 +21,7 @@ use tower_service::Service;
 pub use self::{
     client_auth::ClientAuth,
     client_credentials::{ClientCredentials, ClientCredentialsBuilder},
+    secret::Secret,
 };
 use crate::token::Token;
 

@@ -10,10 +10,7 @@ use http::{
     HeaderMap, Response, StatusCode,
     header::{LOCATION, RETRY_AFTER},
 };
-use oauth2::{
-    AccessToken, RefreshToken, Scope, TokenResponse,
-    basic::{BasicErrorResponse, BasicTokenType},
-};
+use oauth2::{AccessToken, RefreshToken, Scope, TokenResponse, basic::BasicTokenType};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use url::Url;
@@ -24,15 +21,13 @@ use crate::{error::Error, token::Token};
 /// A description or code is cut here, in characters.
 const LONGEST_DESCRIPTION: usize = 300;
 
-/// Some editors and servers put it before their JSON.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-
-/// A token answer ([RFC 6749 §5.1]), read leniently: any JSON object is one, and [`into_token`](Self::into_token) says
-/// what it lacks.
+/// An answer of the token endpoint ([RFC 6749 §5.1] and [§5.2]), read leniently: any JSON object is one, and
+/// [`into_token`](Self::into_token) says what it lacks.
 ///
 /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+/// [§5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
 #[derive(Debug, Deserialize)]
-#[serde(from = "RawAnswer")]
+#[serde(from = "Fields")]
 pub(super) struct Answer {
     access_token: AccessToken,
     token_type: BasicTokenType,
@@ -42,9 +37,10 @@ pub(super) struct Answer {
     error_description: Option<String>,
 }
 
+/// The fields of any type. A field that comes twice is an error: which of the two is meant?
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct RawAnswer {
+struct Fields {
     access_token: Value,
     token_type: Value,
     expires_in: Value,
@@ -53,19 +49,26 @@ struct RawAnswer {
     error_description: Value,
 }
 
-impl Answer {
-    /// The token in it.
-    pub(super) fn into_token(self, secrets: &[String]) -> Result<Token, Error> {
-        if let Some(code) = &self.error {
-            let description = self.error_description.as_deref();
-            return Err(denied(
-                StatusCode::OK,
-                Some(code),
-                description,
-                None,
-                secrets,
-            ));
+impl From<Fields> for Answer {
+    fn from(fields: Fields) -> Self {
+        Self {
+            access_token: AccessToken::new(text(fields.access_token).unwrap_or_default()),
+            token_type: token_type(text(fields.token_type)),
+            expires_in: lifetime(&fields.expires_in),
+            scopes: scopes(fields.scope),
+            error: text(fields.error),
+            error_description: text(fields.error_description),
         }
+    }
+}
+
+impl Answer {
+    fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json_object(body)?).ok()
+    }
+
+    /// The token in it.
+    pub(super) fn into_token(self) -> Result<Token, Error> {
         match self.token_type {
             BasicTokenType::Bearer => {}
             // A proof-of-possession token sent as a bearer token would be refused, and misused on its way.
@@ -89,42 +92,35 @@ impl Answer {
     }
 }
 
-impl From<RawAnswer> for Answer {
-    fn from(raw: RawAnswer) -> Self {
-        Self {
-            access_token: AccessToken::new(text(raw.access_token).unwrap_or_default()),
-            token_type: token_type(text(raw.token_type)),
-            expires_in: lifetime(&raw.expires_in),
-            scopes: scopes(raw.scope),
-            error: text(raw.error),
-            error_description: text(raw.error_description),
-        }
-    }
-}
-
 /// Makes an answer that the `oauth2` crate reads: it insists on status 200 and on a content type that not every server
-/// has. Other than that, a successful answer passes as it is.
+/// has. `hidden` is what no error may show.
 ///
 /// # Errors
-/// For an answer that is no success, with what the crate would lose: the status and `Retry-After`.
+/// For an answer that is no success, or that is an error in spite of its status, with what the crate would lose: the
+/// status and `Retry-After`.
 pub(super) fn accept(
     answer: Response<Bytes>,
-    secrets: &[String],
+    hidden: &[String],
 ) -> Result<oauth2::HttpResponse, Error> {
     let (head, body) = answer.into_parts();
     if head.status.is_redirection() {
-        return Err(redirected(head.status, &head.headers));
+        return Err(redirected(head.status, &head.headers, hidden));
     }
-    if !head.status.is_success() {
-        return Err(rejected(head.status, &head.headers, &body, secrets));
+    let answer = Answer::read(&body);
+    let is_error = answer.as_ref().is_some_and(|answer| answer.error.is_some());
+    if is_error || !head.status.is_success() {
+        let retry_after = retry_after(&head.headers, SystemTime::now());
+        return Err(denied(head.status, answer, retry_after, hidden));
     }
-    let json = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);
-    Ok(Response::new(json.to_vec()))
+    match json_object(&body) {
+        Some(json) => Ok(Response::new(json.to_vec())),
+        None => Err(unreadable(&body)),
+    }
 }
 
 /// A successful answer that is no JSON object. Of the body only its size is told, and whether it is a web page.
 pub(super) fn unreadable(body: &[u8]) -> Error {
-    let what = match body.trim_ascii_start().first() {
+    let what = match without_mark(body).trim_ascii_start().first() {
         None => "with an empty body",
         Some(b'<') => "with a web page (is the token URL right?)",
         Some(_) => "with something that is no JSON token answer",
@@ -135,39 +131,27 @@ pub(super) fn unreadable(body: &[u8]) -> Error {
     ))
 }
 
-/// An error answer ([RFC 6749 §5.2]), or whatever else stands in its place.
-///
-/// [RFC 6749 §5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
-fn rejected(status: StatusCode, headers: &HeaderMap, body: &[u8], secrets: &[String]) -> Error {
-    let retry_after = retry_after(headers, SystemTime::now());
-    match serde_json::from_slice::<BasicErrorResponse>(body) {
-        Ok(error) => denied(
-            status,
-            Some(error.error().as_ref()),
-            error.error_description().map(String::as_str),
-            retry_after,
-            secrets,
-        ),
-        Err(_) => denied(status, None, None, retry_after, secrets),
-    }
-}
-
+/// An error answer, or whatever else stands in its place.
 fn denied(
     status: StatusCode,
-    code: Option<&str>,
-    description: Option<&str>,
+    answer: Option<Answer>,
     retry_after: Option<Duration>,
-    secrets: &[String],
+    hidden: &[String],
 ) -> Error {
-    let code = code.map(|code| clean(code, secrets));
     let mut message = format!("the token endpoint answered {}", status.as_u16());
+    let Some(answer) = answer else {
+        return Error::answered(status, message, None, retry_after);
+    };
+    let token = answer.access_token.into_secret();
+    let clean = |text: &str| clean(text, hidden.iter().chain([&token]));
+    let code = answer.error.as_deref().map(clean);
     if let Some(code) = &code {
         message.push(' ');
         message.push_str(code);
     }
-    if let Some(description) = description {
+    if let Some(description) = &answer.error_description {
         message.push_str(": ");
-        message.push_str(&clean(description, secrets));
+        message.push_str(&clean(description));
         if let Some(advice) = ClientAuth::advised_by(description) {
             message.push_str(" [");
             message.push_str(advice);
@@ -177,16 +161,12 @@ fn denied(
     Error::answered(status, message, code.as_deref(), retry_after)
 }
 
-fn redirected(status: StatusCode, headers: &HeaderMap) -> Error {
+fn redirected(status: StatusCode, headers: &HeaderMap, hidden: &[String]) -> Error {
     let target = headers
         .get(LOCATION)
         .and_then(|location| location.to_str().ok())
         .and_then(|location| Url::parse(location).ok())
-        .and_then(|location| {
-            location
-                .host_str()
-                .map(|host| format!(" to {}", clean(host, &[])))
-        })
+        .and_then(|location| Some(format!(" to {}", clean(location.host_str()?, hidden))))
         .unwrap_or_default();
     let message = format!(
         "the token endpoint answered {} (a redirect{target}), which is not followed: it would take the client secret \
@@ -208,18 +188,35 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// Text from a server, for a person: bounded, on one line, and without this client's secret, which a server may echo.
-fn clean(text: &str, secrets: &[String]) -> String {
+/// Text from a server, for a person: bounded, on one line, and without what is `hidden`, which a server may echo.
+fn clean<'a>(text: &str, hidden: impl IntoIterator<Item = &'a String>) -> String {
     let mut text = text.to_owned();
-    for secret in secrets {
-        text = text.replace(secret.as_str(), "[redacted]");
+    for hidden in hidden.into_iter().filter(|hidden| !hidden.is_empty()) {
+        text = text.replace(hidden.as_str(), "[redacted]");
     }
-    let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut characters = text.chars().map(|c| if breaks_lines(c) { ' ' } else { c });
     let mut cleaned: String = characters.by_ref().take(LONGEST_DESCRIPTION).collect();
     if characters.next().is_some() {
         cleaned.push('…');
     }
     cleaned
+}
+
+/// Control characters, and those of Unicode that break a line or turn its direction.
+fn breaks_lines(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What may be a JSON object, without the byte order mark that some servers put before it. `serde` would take an array
+/// for a list of fields.
+fn json_object(body: &[u8]) -> Option<&[u8]> {
+    let json = without_mark(body);
+    json.trim_ascii_start().starts_with(b"{").then_some(json)
+}
+
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)
 }
 
 fn text(value: Value) -> Option<String> {

@@ -34,15 +34,18 @@ where
                 .await
                 .map_err(|error| Error::transport(error.into()))?;
             let (head, body) = answer.into_parts();
-            let body = Limited::new(body, LARGEST_ANSWER).collect().await;
-            let body = body.map_err(|error| {
-                if error.is::<LengthLimitError>() {
-                    Error::invalid_answer("the token endpoint's answer is larger than 64 KiB")
-                } else {
-                    Error::transport(error)
+            let body = match Limited::new(body, LARGEST_ANSWER).collect().await {
+                Ok(body) => body.to_bytes(),
+                // Its status and its headers say enough.
+                Err(_) if !head.status.is_success() => Bytes::new(),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    return Err(Error::invalid_answer(
+                        "the token endpoint's answer is larger than 64 KiB",
+                    ));
                 }
-            })?;
-            Ok(Response::from_parts(head, body.to_bytes()))
+                Err(error) => return Err(Error::transport(error)),
+            };
+            Ok(Response::from_parts(head, body))
         }
     }))
 }

@@ -1,4 +1,4 @@
-//! A token endpoint in process: what it answers is given beforehand, and every request that comes is kept.
+//! A server in process, a token endpoint or an API: what it answers is given beforehand, and every request is kept.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use http_body_util::Full;
 use tower::{Service, ServiceExt, service_fn};
 use tower_bearer::{ClientCredentials, Error, Token, TokenCache, TokenRequest};
 
-/// A token endpoint, as a transport for `build_with`. Clones are the same endpoint.
+/// One URL of a server, as a transport for `build_with` or as the service below a layer. Clones are the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     answers: Arc<Mutex<VecDeque<Response<Bytes>>>>,
@@ -35,7 +35,7 @@ impl Endpoint {
         self.requests.lock().unwrap().clone()
     }
 
-    /// How many exchanges there were.
+    /// How many POSTs came: at a token endpoint, the exchanges.
     pub(crate) fn posts(&self) -> usize {
         let requests = self.requests.lock().unwrap();
         requests

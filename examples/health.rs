@@ -1,0 +1,107 @@
+//! A service that tells a load balancer and its operators how its token stands.
+//!
+//! ```sh
+//! cargo run --example health
+//! ```
+//! `/ready` is two lines: see [`ready`]. The example asks it before and after an exchange, with a right secret and a wrong one.
+
+mod embedded;
+
+use std::error::Error as StdError;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{Request, StatusCode},
+    routing::get,
+};
+use http_body_util::BodyExt;
+use tower::{BoxError, ServiceExt};
+use tower_bearer::{TokenCache, TokenState, ipxo};
+
+use self::embedded::{Hydra, Registration};
+
+/// Ready while calls can be made, or could be for all that is known.
+async fn ready(State(cache): State<TokenCache>) -> StatusCode {
+    let state = cache.state();
+    match state.is_usable() || state.error().is_none() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// The same for people.
+async fn health(State(cache): State<TokenCache>) -> String {
+    let state = cache.state();
+    let token = match state.token() {
+        TokenState::Absent => "there is no token yet".to_owned(),
+        TokenState::Fresh { usable_for } => format!("the token is good for {usable_for:.0?}"),
+        TokenState::Stale { usable_for } => {
+            format!("the token is good for {usable_for:.0?}, and due for refresh")
+        }
+        TokenState::Expired => "the token has expired".to_owned(),
+        _ => "there is news of the token".to_owned(),
+    };
+    match state.error() {
+        None => token,
+        Some(error) => {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            format!("{token}; {error}, because {cause}")
+        }
+    }
+}
+
+fn routes(cache: TokenCache) -> Router {
+    Router::new()
+        .route("/ready", get(ready))
+        .route("/health", get(health))
+        .with_state(cache)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let hydra = Hydra::start(Registration::default()).await?;
+    for secret in [
+        hydra.registration().client_secret.as_str(),
+        "not the secret",
+    ] {
+        let source = ipxo::credentials(&hydra.registration().client_id, secret, ["ecommerce"])
+            .token_url(hydra.token_url())
+            .build()?;
+        let cache = TokenCache::new(source);
+        println!("before the first exchange: {}", ask(&cache).await?);
+
+        let mut changes = cache.changes();
+        // A service that starts does not fail for want of a token: `/ready` tells, and the next call tries again.
+        let warmed = cache.warm().await;
+        println!(
+            "changed: usable is now {}",
+            changes.next().await.is_usable()
+        );
+        println!(
+            "after {}: {}\n",
+            if warmed.is_ok() { "it" } else { "it failed" },
+            ask(&cache).await?
+        );
+    }
+    Ok(())
+}
+
+/// What a load balancer and a person get to see.
+async fn ask(cache: &TokenCache) -> Result<String, BoxError> {
+    let routes = routes(cache.clone());
+    let ready = routes
+        .clone()
+        .oneshot(Request::get("/ready").body(Body::empty())?)
+        .await?;
+    let health = routes
+        .oneshot(Request::get("/health").body(Body::empty())?)
+        .await?;
+    let health = health.into_body().collect().await?.to_bytes();
+    Ok(format!(
+        "/ready is {}; {}",
+        ready.status(),
+        String::from_utf8_lossy(&health)
+    ))
+}

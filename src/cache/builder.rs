@@ -1,0 +1,112 @@
+//! A cache whose numbers are yours.
+
+use std::time::Duration;
+
+use super::{
+    TokenCache,
+    schedule::{Backoff, Schedule},
+};
+use crate::{error::Error, source::TokenSource};
+
+/// Sets a [`TokenCache`]'s numbers. Made by [`TokenCache::builder`].
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use tower_bearer::{FixedToken, Token, TokenCache};
+///
+/// # let source = FixedToken::new(Token::new("t")?);
+/// let cache = TokenCache::builder(source)
+///     .exchange_timeout(Duration::from_secs(3))
+///     .refresh_at(0.5, 0.1)
+///     .build()?;
+/// # let _ = cache;
+///
+/// # let source = FixedToken::new(Token::new("t")?);
+/// let error = TokenCache::builder(source).refresh_at(1.5, 0.0).build().unwrap_err();
+/// assert!(error.to_string().contains("between 0 and 1"));
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct TokenCacheBuilder<S> {
+    source: S,
+    schedule: Schedule,
+}
+
+impl<S: TokenSource> TokenCacheBuilder<S> {
+    pub(super) fn new(source: S) -> Self {
+        Self {
+            source,
+            schedule: Schedule::default(),
+        }
+    }
+
+    /// How long one exchange may take, from its start to its token. After it everyone who waits gets
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). 10 s by default.
+    pub fn exchange_timeout(mut self, timeout: Duration) -> Self {
+        self.schedule.exchange_timeout = timeout;
+        self
+    }
+
+    /// How long a token is taken to be good for if the server does not say. 5 minutes by default.
+    pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
+        self.schedule.default_lifetime = lifetime;
+        self
+    }
+
+    /// After which part of its lifetime a token is refreshed, and how far that point is moved either way, once per token
+    /// and at random, so that processes started together part ways. 0.8 and 0.05 by default: between 75 % and 85 %.
+    ///
+    /// Whatever is set here, the point is early enough for two exchanges as long as the last one, if it lies past half
+    /// of the lifetime.
+    pub fn refresh_at(mut self, fraction: f64, jitter: f64) -> Self {
+        self.schedule.refresh_at = fraction;
+        self.schedule.refresh_jitter = jitter;
+        self
+    }
+
+    /// How long before its end a token is no longer sent: `longest`, or this fraction of its lifetime if that is
+    /// shorter. 30 s and 0.1 by default.
+    pub fn hard_margin(mut self, longest: Duration, fraction: f64) -> Self {
+        self.schedule.hard_margin = longest;
+        self.schedule.hard_margin_fraction = fraction;
+        self
+    }
+
+    /// How long no exchange is tried after one that failed and may well succeed later: `first`, doubled by each failure
+    /// up to `last`, of which a random part of up to nine tenths is taken away. 1 s and 60 s by default.
+    pub fn transient_backoff(mut self, first: Duration, last: Duration) -> Self {
+        self.schedule.transient = Backoff { first, last };
+        self
+    }
+
+    /// The same after one that fails until somebody changes something. 30 s and 5 minutes by default.
+    pub fn permanent_backoff(mut self, first: Duration, last: Duration) -> Self {
+        self.schedule.permanent = Backoff { first, last };
+        self
+    }
+
+    /// How long a `Retry-After` is honoured at most. 5 minutes by default.
+    pub fn longest_retry_after(mut self, longest: Duration) -> Self {
+        self.schedule.longest_retry_after = longest;
+        self
+    }
+
+    /// How long a route that refuses fresh tokens too causes no exchange: `first`, doubled each time up to `last`.
+    /// 1 s and 5 minutes by default.
+    pub fn refusal_cool_down(mut self, first: Duration, last: Duration) -> Self {
+        self.schedule.refused = Backoff { first, last };
+        self
+    }
+
+    /// The cache, empty as yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change, when a
+    /// number makes no sense: a time that must not be zero, a fraction outside its range, a backoff that shrinks.
+    pub fn build(self) -> Result<TokenCache, Error> {
+        self.schedule.check()?;
+        Ok(TokenCache::with_schedule(self.source, self.schedule))
+    }
+}

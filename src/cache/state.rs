@@ -1,0 +1,122 @@
+//! How a cache stands, for people, health endpoints and readiness probes.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::TokenCache;
+use crate::error::Error;
+
+/// How a [`TokenCache`] stood when it was asked.
+///
+/// # Example
+/// A readiness probe:
+/// ```
+/// # use tower_bearer::{FixedToken, Token, TokenCache};
+/// # let cache = TokenCache::new(FixedToken::new(Token::new("t")?));
+/// let state = cache.state();
+/// let ready = state.is_usable() || state.error().is_none();
+/// # assert!(ready);
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CacheState {
+    token: TokenState,
+    exchanging: bool,
+    error: Option<Error>,
+}
+
+/// What can be said of the token in a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenState {
+    /// There is none: none was asked for yet, or it was invalidated.
+    Absent,
+    /// It may be sent, and is not due for refresh.
+    Fresh {
+        /// How long it may be sent, if nothing else happens.
+        usable_for: Duration,
+    },
+    /// It may be sent, and its next use refreshes it.
+    Stale {
+        /// How long it may be sent, if nothing else happens.
+        usable_for: Duration,
+    },
+    /// It may not be sent any more.
+    Expired,
+}
+
+impl CacheState {
+    /// `token`: what is left until its refresh and until its end.
+    pub(super) fn new(
+        token: Option<(Duration, Duration)>,
+        exchanging: bool,
+        error: Option<Error>,
+    ) -> Self {
+        let token = match token {
+            None => TokenState::Absent,
+            Some((_, Duration::ZERO)) => TokenState::Expired,
+            Some((Duration::ZERO, usable_for)) => TokenState::Stale { usable_for },
+            Some((_, usable_for)) => TokenState::Fresh { usable_for },
+        };
+        Self {
+            token,
+            exchanging,
+            error,
+        }
+    }
+
+    /// The token, with the time it has left.
+    #[must_use]
+    pub fn token(&self) -> TokenState {
+        self.token
+    }
+
+    /// Whether there is a token that may be sent.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        matches!(
+            self.token,
+            TokenState::Fresh { .. } | TokenState::Stale { .. }
+        )
+    }
+
+    /// Whether an exchange is under way.
+    #[must_use]
+    pub fn is_exchanging(&self) -> bool {
+        self.exchanging
+    }
+
+    /// While backing off from failed exchanges: the cause, as its [source](std::error::Error::source), and when the next
+    /// try is due, as [`retry_in`](Error::retry_in).
+    #[must_use]
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+}
+
+/// The changes of a cache, one after the other. Made by [`TokenCache::changes`].
+#[derive(Clone, Debug)]
+pub struct StateChanges {
+    cache: TokenCache,
+    changes: watch::Receiver<()>,
+}
+
+impl StateChanges {
+    pub(super) fn new(cache: TokenCache, changes: watch::Receiver<()>) -> Self {
+        Self { cache, changes }
+    }
+
+    /// Waits until an exchange has ended, well or not, or the token was invalidated, and gives the state after it. What
+    /// time alone does (a token that becomes stale or expires) is no change.
+    ///
+    /// Changes that nobody waited for are told once, as one.
+    ///
+    /// # Cancellation
+    /// Dropping the future loses no change.
+    pub async fn next(&mut self) -> CacheState {
+        // The sender lives in the cache that is held here, so there is always another change to wait for.
+        let _ = self.changes.changed().await;
+        self.cache.state()
+    }
+}

@@ -1,0 +1,61 @@
+//! A token's life: when it is got, refreshed, given up and replaced, and what that costs under each fault.
+//!
+//! # The stages
+//! ```text
+//! asked for       75 % – 85 %                 min(30 s, 10 %) before its end      end
+//!     │ ────── fresh ─────│──────── stale ─────────────│──────── not sent ─────────│
+//!     │ used              │ used; its first use starts │ requests wait for the     │
+//!     │                   │ an exchange, and waits for │ exchange, or fail with    │
+//!     │                   │ nothing                    │ the last error            │
+//! ```
+//! All of it is counted from before the token was asked for, on two clocks: a token is over when the steady clock or the
+//! wall clock says so. The steady one stands still while a machine sleeps, and the wall clock may be set back.
+//!
+//! The refresh point is drawn once per token. It is moved forward, to half of the lifetime at the most, if the last
+//! exchange took so long that two like it would not fit before the token's end.
+//!
+//! # Failures
+//! A failed exchange is remembered. Until its backoff is over nobody asks again: who has a token that is still good uses
+//! it, and everybody else gets the error at once, with its cause and with [`retry_in`](crate::Error::retry_in). When it is
+//! over, the next request probes, and all others wait for that probe or go on as before.
+//!
+//! | failure | class | steps |
+//! | --- | --- | --- |
+//! | no connection, 408, 409, 429, 5xx, an exchange that took too long, an answer without a usable token, a source's own error | transient | 1, 2, 4 … 60 s |
+//! | `invalid_client`, `invalid_scope` and other 4xx, a redirect | permanent | 30, 60 … 300 s |
+//! | a panic in the source, a runtime shut down | neither | none the first time, then as transient |
+//!
+//! Each step is jittered down to a tenth of itself at the least. A `Retry-After` is a lower bound, up to 5 minutes. A
+//! secret that is kept in a [file](crate::Secret::file) is read again when the server says `invalid_client`, and if it
+//! changed it is tried at once.
+//!
+//! # Refusals
+//! A 401 is about the token that was sent. If another one is there already, the request is sent again with that, and costs
+//! no exchange. If not, it starts an exchange or joins the one under way; the refused token stays until another is there,
+//! for it may be the route that is at fault, and a token refused in one place may be good in all others.
+//!
+//! Whether it is the route is told by the fresh token. If that is refused too, the route causes no exchange for 1 s, then
+//! 2 s, 4 s … 5 minutes, until a fresh token is accepted there; its requests are sent once, and their 401 is handed on at
+//! once with [`ErrorKind::Refused`](crate::ErrorKind::Refused) in its extensions. A route is method, authority and path,
+//! where a path segment with a digit in it stands for any other. 32 such routes are told apart; when more are sour at
+//! once, routes that are not known wait by the same steps, until a fresh token cures any of them.
+//!
+//! # The bounds
+//! For an hour, with the defaults. The figures measured are in the tests' own output:
+//! `SOAK_RATE=10000 cargo test --release --test soak -- --nocapture`.
+//!
+//! | fault | exchanges in an hour, at most | longest wait of a request | what the caller sees | test in `tests/soak.rs` |
+//! | --- | --- | --- | --- | --- |
+//! | none; tokens of 5 minutes | one per 225 s: 17 | the first: one exchange; all others: none | 200 | `a_healthy_server_is_asked_once_per_token_and_nobody_waits_but_for_the_first` |
+//! | server dead, token gone | steps of 1 … 60 s: about 114, for a draw of jitter that keeps 55 % of a step on average | none, once it has failed | the last error, at once | `a_server_dead_for_an_hour_is_asked_about_twice_a_minute` |
+//! | server down, or hanging, for stretches | as above while it is down; one per 225 s else | a hanging exchange: 10 s | 200 while the token lasts, then the last error; 200 again within one step (60 s) of the recovery | `a_server_down_for_random_stretches_is_asked_by_the_backoff_and_is_back_within_a_step` |
+//! | slow server (8 s), tokens of 60 s | one per 38 s: 95 | one exchange: 8 s | 200 | `a_slow_server_keeps_nobody_waiting_longer_than_one_exchange` |
+//! | 429 with `Retry-After` | one per `Retry-After`, or per 5 minutes if that is shorter | none, once it has failed | 200 while the token lasts, then the last error | `retry_after_is_kept_to_the_second` |
+//! | the same token until it expires (5 minutes) | 16 per token: at 80 % of what is left, each time | one exchange | 200, but for the token's last second | `a_token_given_again_until_it_expires_makes_no_tight_loop` |
+//! | an API that always answers 401 | 1, 2, 4 … 300 s apart: 21 | the first few: one exchange | its 401 | `an_api_that_always_answers_401_costs_what_the_cool_down_allows` |
+//! | one route that always answers 401 | the same 21, and what the others need | the others: none | its 401 there, 200 elsewhere | `one_route_that_always_answers_401_leaves_the_others_alone_and_a_revocation_heals_at_once` |
+//! | tokens revoked at random | one per revocation | one exchange | 200 | `revocations_at_random_moments_cost_an_exchange_each_and_heal_at_once` |
+//! | a wall clock set forward | one | one exchange | 200 | `a_wall_clock_that_is_set_forward_costs_one_exchange` (in `src/cache`) |
+//!
+//! `tests/fleet_start.rs` has what 1,000 processes do that start together with tokens of a day: one exchange each, spread
+//! over 144 minutes.

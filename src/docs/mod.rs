@@ -1,0 +1,3 @@
+//! Chapters: what does not belong to one item.
+
+pub mod lifetime;

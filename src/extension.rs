@@ -1,0 +1,65 @@
+//! What a caller may say of a single request, as an [extension](http::Request::extensions) of it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The request is sent as it is, without a token.
+///
+/// # Example
+/// ```
+/// use tower_bearer::NoToken;
+///
+/// let request = http::Request::get("https://api.example.com/health").extension(NoToken).body(())?;
+/// # let _ = request;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "named as a value, it has nothing to add to"
+)]
+pub struct NoToken;
+
+/// The request is sent once: a refusal is the caller's. A refused token is still replaced, for the next request.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "named as a value, it has nothing to add to"
+)]
+pub struct NoRetry;
+
+/// When the request must be over. Neither a wait for a token nor a second try runs past it.
+///
+/// - A wait for the first token ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); the exchange goes on.
+/// - A wait for another token, after a refusal, ends with that refusal.
+/// - A second try that has less time left than the first one took is not begun: the caller gets the refusal.
+/// - A second try that is under way ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+///
+/// The first try is not cut: that is the work of a timeout around the layer, which this spares the wasted retry.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use tower_bearer::Deadline;
+///
+/// let request = http::Request::get("https://api.example.com/")
+///     .extension(Deadline::after(Duration::from_secs(2)))
+///     .body(())?;
+/// # let _ = request;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(pub(crate) Instant);
+
+impl Deadline {
+    /// So long from now. A time beyond the clock's range is as good as none.
+    #[must_use]
+    pub fn after(duration: Duration) -> Self {
+        let now = Instant::now();
+        Self(now.checked_add(duration).unwrap_or(now + FAR))
+    }
+}
+
+/// Further than any request lives.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);

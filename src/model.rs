@@ -1,0 +1,139 @@
+//! What the flight takes from Tokio and `std::sync`, for the model checker: threads that it interleaves as it likes, and a
+//! clock that moves only when a test says so.
+//!
+//! `tokio::sync::watch` and `arc-swap` stay what they are. They are taken to be correct, and each call of theirs to be one
+//! step: no thread comes in between within it, but one may before it, where the code calls [`interleave`] or locks. Atomics
+//! are taken to be sequentially consistent. The one there is, `quiet_until`, is a hint: a stale one costs a
+//! lock, or leaves a refresh to the next use.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::{Pin, pin},
+    task::Poll,
+    time::{Duration, SystemTime},
+};
+
+pub(crate) use shuttle::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+use shuttle::{
+    rand::{Rng, thread_rng},
+    sync::atomic::AtomicBool,
+};
+pub(crate) use tokio::time::Instant;
+
+// The threads of a run are coroutines of one thread of the system, so what is local to that one is shared by all of them
+// and by no other run.
+thread_local! {
+    static BEGINNING: Instant = Instant::now();
+    static ELAPSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static UNRULY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Begins a run. In an unruly one deadlines come early, and now and then the runtime is shutting down.
+pub(crate) fn begin(unruly: bool) {
+    ELAPSED.set(Duration::ZERO);
+    UNRULY.set(unruly);
+}
+
+/// From here on the run is not unruly.
+pub(crate) fn calm() {
+    UNRULY.set(false);
+}
+
+/// Lets time pass, on both clocks.
+pub(crate) fn pass(time: Duration) {
+    interleave();
+    ELAPSED.set(ELAPSED.get() + time);
+}
+
+/// The steady clock. Time may pass just before it is read, as it may anywhere.
+pub(crate) fn steady() -> Instant {
+    interleave();
+    look_at_clock()
+}
+
+/// The steady clock, for a test's own notes: no point where another thread may come in.
+pub(crate) fn look_at_clock() -> Instant {
+    BEGINNING.with(|beginning| *beginning + ELAPSED.get())
+}
+
+/// The wall clock.
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::UNIX_EPOCH + ELAPSED.get()
+}
+
+/// A point where another thread may come in between: a read of memory that threads share.
+pub(crate) fn interleave() {
+    AtomicBool::new(false).load(Ordering::SeqCst);
+}
+
+/// The runtime.
+pub(crate) struct Spawner(());
+
+impl Spawner {
+    pub(crate) fn current() -> Option<Self> {
+        Some(Self(()))
+    }
+
+    /// Spawns a task that nobody waits for. As with Tokio's, a panic ends that task alone, and unwinds what it holds; and
+    /// a runtime that is shutting down drops it here and now.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if UNRULY.get() && thread_rng().gen_ratio(1, 12) {
+            return;
+        }
+        let mut task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(task);
+        let caught = poll_fn(move |cx| {
+            let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx)));
+            polled.unwrap_or_else(|panic| {
+                if !panic.is::<Meant>() {
+                    // A promise that is broken: that is for the checker.
+                    resume_unwind(panic);
+                }
+                Poll::Ready(())
+            })
+        });
+        drop(shuttle::future::spawn(caught));
+    }
+}
+
+/// A panic that belongs to the run, past the hook that reports a failed one.
+pub(crate) fn meant_panic() -> ! {
+    resume_unwind(Box::new(Meant))
+}
+
+struct Meant;
+
+/// A deadline that comes after a random number of polls.
+pub(crate) async fn timeout<T>(
+    within: Duration,
+    future: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
+    let mut future = pin!(future);
+    let mut polls = if UNRULY.get() {
+        thread_rng().gen_range(0..6)
+    } else {
+        1000
+    };
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        if polls == 0 {
+            pass(within);
+            return Poll::Ready(Err(Elapsed));
+        }
+        polls -= 1;
+        // The next poll is the deadline's, not the future's.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
+/// The deadline came first.
+#[derive(Debug)]
+pub(crate) struct Elapsed;

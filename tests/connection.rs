@@ -1,0 +1,105 @@
+//! The refusal's body and the connection it came by, over real sockets with the real hyper client.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::State, serve::ListenerExt};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header::AUTHORIZATION};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::{net::TcpListener, time::timeout};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_bearer::{BearerAuthLayer, Token, TokenRequest};
+
+/// An API on a loopback socket that refuses the token `old` with the given body. Counts its connections.
+async fn serve(refusal: fn() -> Body) -> (String, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let listener = listener.tap_io(move |_| {
+        counted.fetch_add(1, SeqCst);
+    });
+    let routes = Router::new().fallback(answer).with_state(refusal);
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    (origin, connections)
+}
+
+async fn answer(State(refusal): State<fn() -> Body>, headers: HeaderMap) -> Response<Body> {
+    if headers[AUTHORIZATION] != "Bearer old" {
+        return Response::new(Body::from("accepted"));
+    }
+    let mut response = Response::new(refusal());
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    response
+}
+
+/// Calls an API whose first answer is such a refusal; what it says in the end, and how many connections that took.
+async fn call(refusal: fn() -> Body) -> (Bytes, usize) {
+    let (origin, connections) = serve(refusal).await;
+    let source = service_fn(|request: TokenRequest| async move {
+        Token::new(match request.refused_token() {
+            None => "old",
+            Some(_) => "new",
+        })
+    });
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let service = BearerAuthLayer::new(source).layer(client);
+    let request = Request::get(origin).body(Full::default()).unwrap();
+    let response = timeout(Duration::from_secs(10), service.oneshot(request)).await;
+    let body = response.unwrap().unwrap().into_body().collect().await;
+    (body.unwrap().to_bytes(), connections.load(SeqCst))
+}
+
+/// Promise: R12
+#[tokio::test]
+async fn a_small_refusal_gives_its_connection_to_the_second_try() {
+    let (body, connections) = call(|| Body::from(r#"{"error":"invalid_token"}"#)).await;
+    assert_eq!(body, "accepted");
+    assert_eq!(connections, 1);
+}
+
+/// Promise: R12
+#[tokio::test]
+async fn an_endless_refusal_does_not_hang_the_second_try() {
+    let (body, _) = call(|| Body::new(Endless { goes_on: true })).await;
+    assert_eq!(body, "accepted");
+}
+
+/// Promise: R12
+#[tokio::test]
+async fn a_refusal_that_neither_ends_nor_goes_on_does_not_hang_the_second_try() {
+    let (body, _) = call(|| Body::new(Endless { goes_on: false })).await;
+    assert_eq!(body, "accepted");
+}
+
+struct Endless {
+    goes_on: bool,
+}
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.goes_on {
+            true => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1024]))))),
+            false => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A request's deadline, in paused time.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::{convert::Infallible, time::Duration};
+
+use http::Request;
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_bearer::{BearerAuthLayer, Deadline, Error, ErrorKind};
+
+use self::support::{Api, Body, TokenEndpoint, get, text};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn within(deadline: Duration) -> Request<Body> {
+    let mut request = get("/");
+    request.extensions_mut().insert(Deadline::after(deadline));
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_the_first_token_ends_at_the_deadline_and_the_exchange_goes_on() {
+    let endpoint = TokenEndpoint::healthy(SECOND * 5);
+    let api = Api::accepting(["t1"]);
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let started = Instant::now();
+
+    let error = service
+        .clone()
+        .oneshot(within(SECOND * 2))
+        .await
+        .unwrap_err();
+    assert_eq!(started.elapsed(), SECOND * 2);
+    assert_eq!(
+        error.downcast::<Error>().unwrap().kind(),
+        ErrorKind::Timeout
+    );
+    assert_eq!(api.calls().len(), 0);
+
+    let response = service.oneshot(within(SECOND * 4)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(started.elapsed(), SECOND * 5);
+    assert_eq!(endpoint.exchanges(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_another_token_ends_at_the_deadline_with_the_refusal() {
+    let endpoint = TokenEndpoint::healthy(SECOND * 5);
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let started = Instant::now();
+
+    let response = service.oneshot(within(SECOND * 7)).await.unwrap();
+
+    assert_eq!(started.elapsed(), SECOND * 7);
+    assert_eq!(response.status(), 401);
+    let cause = response.extensions().get::<Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::Timeout);
+    assert_eq!(text(response).await, "call 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_try_that_would_take_too_long_is_not_begun() {
+    for (deadline, calls) in [(SECOND * 5, 1), (SECOND * 10, 2)] {
+        let endpoint = TokenEndpoint::healthy(SECOND);
+        let api = Api::default();
+        // Each call takes three seconds, so that two of them and two exchanges take eight.
+        let slow = slow(&api, SECOND * 3);
+        let service = BearerAuthLayer::new(endpoint.credentials()).layer(slow);
+        let started = Instant::now();
+        let response = service.oneshot(within(deadline)).await.unwrap();
+        assert_eq!(response.status(), 401);
+        assert_eq!(text(response).await, format!("call {calls}"));
+        assert!(started.elapsed() <= deadline);
+        // The token is replaced all the same, for the next request.
+        sleep(SECOND * 2).await;
+        assert_eq!(endpoint.exchanges(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_try_under_way_ends_at_the_deadline() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::default();
+    let inner = {
+        let api = api.clone();
+        service_fn(move |request: Request<Body>| {
+            let answer = api.clone().handle(request);
+            let second = api.calls().len() == 1;
+            async move {
+                if second {
+                    sleep(SECOND * 60).await;
+                }
+                Ok::<_, Infallible>(answer.await)
+            }
+        })
+    };
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(inner);
+    let started = Instant::now();
+    let error = service.oneshot(within(SECOND * 3)).await.unwrap_err();
+    assert_eq!(
+        error.downcast::<Error>().unwrap().kind(),
+        ErrorKind::Timeout
+    );
+    assert_eq!(started.elapsed(), SECOND * 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_further_than_the_clock_goes_is_none() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t2"]);
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let response = service.oneshot(within(Duration::MAX)).await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+fn slow(
+    api: &Api,
+    by: Duration,
+) -> impl tower::Service<
+    Request<Body>,
+    Response = http::Response<Body>,
+    Error = Infallible,
+    Future: Send,
+> + Clone {
+    let api = api.clone();
+    service_fn(move |request: Request<Body>| {
+        let answer = api.clone().handle(request);
+        async move {
+            sleep(by).await;
+            Ok::<_, Infallible>(answer.await)
+        }
+    })
+}

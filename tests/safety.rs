@@ -1,0 +1,1043 @@
+//! What must never happen: a secret that shows, a request that goes out bare, a header that a server wrote, unsafe code.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/endpoint.rs"]
+mod endpoint;
+
+use std::{
+    convert::Infallible,
+    error::Error as StdError,
+    fmt,
+    fmt::Write,
+    fs,
+    future::{Ready, pending, poll_fn},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE},
+};
+use bytes::Bytes;
+use endpoint::{Endpoint, answer, exchange, on_paused_time};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header::AUTHORIZATION};
+use http_body_util::Full;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio_test::{assert_pending, assert_ready};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_bearer::{
+    BearerAuthLayer, ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind,
+    FixedToken, Origins, Token, TokenCache, TokenRequest,
+};
+use url::form_urlencoded;
+
+const TOKEN_URL: &str = "https://auth.example.com/oauth2/token";
+const SECRET: &str = "s3cret:/+%&=~x";
+const TOKEN: &str = "ory_at_4jSH.k2dW";
+
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+
+fn over(endpoint: &Endpoint) -> ClientCredentials {
+    ClientCredentials::builder(TOKEN_URL, "c1", SECRET)
+        .build_with(endpoint.clone())
+        .unwrap()
+}
+
+fn json_answer(status: u16, body: &Value) -> Response<Bytes> {
+    answer(status, JSON, body.to_string())
+}
+
+fn granted(token: &str) -> Response<Bytes> {
+    json_answer(200, &json!({"access_token": token, "token_type": "bearer"}))
+}
+
+/// An API whose answers have these statuses, the last one for ever.
+fn api(statuses: impl IntoIterator<Item = u16>) -> Endpoint {
+    Endpoint::new(statuses.into_iter().map(|status| answer(status, &[], "")))
+}
+
+fn request() -> Request<Bytes> {
+    Request::get("https://api.example.com/orders")
+        .body(Bytes::from_static(b"body"))
+        .unwrap()
+}
+
+fn authorizations(headers: &HeaderMap) -> Vec<&HeaderValue> {
+    headers.get_all(AUTHORIZATION).iter().collect()
+}
+
+mod shown {
+    //! S4: what can be printed, by whom it may be, shows neither secret nor token.
+
+    use super::*;
+
+    /// A credential, and a token that it gets.
+    #[derive(Clone, Debug)]
+    struct Hidden {
+        id: String,
+        secret: String,
+        token: String,
+        auth: ClientAuth,
+    }
+
+    prop_compose! {
+        fn hidden()(
+            id in "[a-zA-Z0-9._-]{1,12}",
+            // Printable ASCII; blanks only inside, since servers and people trim.
+            secret in "[!-~][ -~]{6,38}[!-~]",
+            token in "[!-~]{8,60}",
+            auth in prop::sample::select(vec![ClientAuth::Post, ClientAuth::Basic, ClientAuth::BasicRaw]),
+        ) -> Hidden {
+            Hidden { id, secret, token, auth }
+        }
+    }
+
+    fn form_encode(text: &str) -> String {
+        form_urlencoded::byte_serialize(text.as_bytes()).collect()
+    }
+
+    impl Hidden {
+        fn builder(&self) -> ClientCredentialsBuilder {
+            ClientCredentials::builder(TOKEN_URL, &self.id, &self.secret)
+                .auth(self.auth)
+                .scopes(["billing"])
+        }
+
+        fn over(&self, endpoint: &Endpoint) -> ClientCredentials {
+            self.builder().build_with(endpoint.clone()).unwrap()
+        }
+
+        /// The secret as it goes over the wire in one way or another, so that a server can quote it.
+        fn secret_on_the_wire(&self) -> [String; 4] {
+            let Self { id, secret, .. } = self;
+            let encoded = form_encode(secret);
+            [
+                secret.clone(),
+                BASE64_STANDARD.encode(format!("{id}:{secret}")),
+                BASE64_STANDARD.encode(format!("{}:{encoded}", form_encode(id))),
+                encoded,
+            ]
+        }
+
+        /// Everything that must not be read anywhere.
+        fn forms(&self) -> Vec<String> {
+            let mut forms = self.secret_on_the_wire().to_vec();
+            for text in [&self.secret, &self.token] {
+                forms.extend([
+                    text.clone(),
+                    form_encode(text),
+                    BASE64_STANDARD.encode(text),
+                    BASE64_STANDARD_NO_PAD.encode(text),
+                    BASE64_URL_SAFE.encode(text),
+                    // What `Debug` makes of bytes.
+                    format!("{:?}", text.as_bytes())
+                        .trim_matches(['[', ']'])
+                        .to_owned(),
+                ]);
+            }
+            // `Debug` of a string escapes quotes and backslashes.
+            let escaped: Vec<_> = forms
+                .iter()
+                .map(|form| form.escape_debug().to_string())
+                .collect();
+            forms.extend(escaped);
+            forms
+        }
+
+        fn assert_not_in(&self, shown: &str) -> Result<(), TestCaseError> {
+            for form in self.forms() {
+                prop_assert!(!shown.contains(&form), "{form:?} is in {shown}");
+            }
+            Ok(())
+        }
+    }
+
+    /// All that `Debug` says, on one line and on many.
+    fn debug(value: &impl fmt::Debug) -> String {
+        format!("{value:?}\n{value:#?}\n")
+    }
+
+    /// All that an error says, and that those below it say.
+    fn all_of(error: &Error) -> String {
+        let mut shown = format!("{:?}\n{:?}\n", error.oauth_code(), error.status());
+        let mut level: Option<&(dyn StdError + 'static)> = Some(error);
+        while let Some(current) = level {
+            writeln!(shown, "{current}\n{current:?}\n{current:#?}").unwrap();
+            level = current.source();
+        }
+        shown
+    }
+
+    /// Answers that have `text` in them wherever a server may come to put it.
+    fn quoting(text: &str) -> Vec<(&'static str, Response<Bytes>)> {
+        let description = format!("the value \"{text}\" was sent, and is wrong");
+        let late = format!("{}{text}", "x".repeat(295));
+        let page = format!("<html><p>{text}</p></html>");
+        let cut = format!("{{\"error_description\":{}", json!(text));
+        let location = format!("https://login.example.net/{0}?x={0}", form_encode(text));
+        vec![
+            (
+                "a description",
+                json_answer(
+                    401,
+                    &json!({"error": "x", "error_description": description}),
+                ),
+            ),
+            (
+                "a description that is cut",
+                json_answer(401, &json!({"error": "x", "error_description": late})),
+            ),
+            ("a code", json_answer(400, &json!({"error": text}))),
+            (
+                "a code and a description of a server that is down",
+                json_answer(503, &json!({"error": text, "error_description": text})),
+            ),
+            (
+                "an error in a success",
+                json_answer(
+                    200,
+                    &json!({"error": text, "error_description": description}),
+                ),
+            ),
+            ("a success that is cut", answer(200, JSON, cut.clone())),
+            ("an error that is cut", answer(400, JSON, cut)),
+            ("a web page", answer(200, &[], page.clone())),
+            ("an error page", answer(500, &[], page)),
+            (
+                "plain text",
+                answer(200, &[], format!("access_token={text}")),
+            ),
+            (
+                "a token type",
+                json_answer(200, &json!({"access_token": text, "token_type": text})),
+            ),
+            (
+                "an unusable token",
+                json_answer(200, &json!({"access_token": format!("{text}\r\n")})),
+            ),
+            ("a redirect", answer(307, &[("location", &location)], "")),
+            (
+                "a header",
+                answer(
+                    429,
+                    &[("retry-after", text), ("www-authenticate", text)],
+                    "",
+                ),
+            ),
+        ]
+    }
+
+    fn config() -> ProptestConfig {
+        ProptestConfig {
+            cases: 64,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        /// Promise: S4
+        #[test]
+        fn no_debug_shows_a_secret_or_a_token(hidden in hidden()) {
+            let shown = on_paused_time(everything_that_has_debug(&hidden));
+            hidden.assert_not_in(&shown)?;
+        }
+
+        /// Promise: S4, E6
+        #[test]
+        fn no_error_shows_the_secret_that_a_server_quotes(hidden in hidden()) {
+            for text in hidden.secret_on_the_wire() {
+                for (case, answer) in quoting(&text) {
+                    let endpoint = Endpoint::new([answer]);
+                    let error = on_paused_time(exchange(hidden.over(&endpoint)));
+                    let shown = all_of(&error.expect_err(case));
+                    hidden.assert_not_in(&shown)?;
+                }
+            }
+        }
+
+        /// Promise: S4
+        #[test]
+        fn no_error_shows_the_token_of_an_answer_that_is_not_to_be_used(hidden in hidden()) {
+            let token = hidden.token.as_str();
+            for answer in [
+                json_answer(200, &json!({"access_token": token, "token_type": "DPoP"})),
+                json_answer(200, &json!({"access_token": token, "token_type": token})),
+                json_answer(200, &json!({"access_token": format!("{token} ")})),
+                json_answer(200, &json!({"access_token": token, "error": "invalid_scope"})),
+                json_answer(400, &json!({"access_token": token, "error": "invalid_scope"})),
+                answer(200, JSON, format!("{{\"access_token\":{}", json!(token))),
+                answer(200, &[], format!("access_token={token}&token_type=bearer")),
+                answer(200, &[], format!("<p>{token}")),
+            ] {
+                let error = on_paused_time(exchange(hidden.over(&Endpoint::new([answer]))));
+                hidden.assert_not_in(&all_of(&error.unwrap_err()))?;
+            }
+        }
+
+        /// Promise: S4
+        #[test]
+        fn no_error_shows_the_token_beside_it_that_a_server_quotes(hidden in hidden()) {
+            for status in [200, 400] {
+                let answer = json_answer(status, &json!({
+                    "error": "invalid_request",
+                    "error_description": format!("the token {} is over", hidden.token),
+                    "access_token": hidden.token,
+                }));
+                let error = on_paused_time(exchange(hidden.over(&Endpoint::new([answer]))));
+                hidden.assert_not_in(&all_of(&error.unwrap_err()))?;
+            }
+        }
+
+        /// Promise: S4
+        #[test]
+        fn no_error_shows_the_last_token_that_a_server_quotes(hidden in hidden()) {
+            for (case, quoting) in quoting(&hidden.token) {
+                let endpoint = Endpoint::new([granted(&hidden.token), quoting]);
+                let cache = TokenCache::new(hidden.over(&endpoint));
+                let error = on_paused_time(async {
+                    cache.get().await.unwrap();
+                    cache.refresh().await.expect_err(case)
+                });
+                hidden.assert_not_in(&all_of(&error))?;
+            }
+        }
+
+        /// Promise: S4
+        #[test]
+        fn no_error_shows_the_secret_in_the_host_name_of_a_redirect(secret in "[a-z0-9]{8,30}") {
+            let location = format!("https://{secret}.example.net/");
+            let endpoint = Endpoint::new([answer(302, &[("location", &location)], "")]);
+            let source = ClientCredentials::builder(TOKEN_URL, "c1", &secret)
+                .build_with(endpoint)
+                .unwrap();
+            let shown = all_of(&on_paused_time(exchange(source)).unwrap_err());
+            prop_assert!(!shown.contains(&secret), "{shown}");
+        }
+
+        /// Promise: S4
+        #[test]
+        fn no_debug_shows_the_query_of_a_token_url(key in "[a-zA-Z0-9]{8,30}") {
+            let token_url = format!("{TOKEN_URL}?key={key}");
+            let builder = ClientCredentials::builder(token_url, "c1", SECRET);
+            let source = builder.clone().build_with(api([200])).unwrap();
+            let shown = debug(&builder) + &debug(&source);
+            prop_assert!(!shown.contains(&key), "{shown}");
+        }
+
+        /// Promise: S4
+        #[test]
+        fn no_backoff_shows_the_secret_of_its_cause(hidden in hidden()) {
+            let description = format!("{} is wrong", hidden.secret);
+            let denied = json_answer(401, &json!({"error": "x", "error_description": description}));
+            let cache = TokenCache::new(hidden.over(&Endpoint::new([denied])));
+            let (error, shown) = on_paused_time(async {
+                cache.get().await.unwrap_err();
+                (cache.get().await.unwrap_err(), debug(&cache))
+            });
+            prop_assert!(error.source().is_some());
+            hidden.assert_not_in(&(all_of(&error) + &shown))?;
+        }
+    }
+
+    /// Takes a credential through its life, a refused token included, and prints all of it on the way.
+    async fn everything_that_has_debug(hidden: &Hidden) -> String {
+        let other = format!("{}+other", hidden.token);
+        let endpoint = Endpoint::new([granted(&hidden.token), granted(&other)]);
+        let api = api([401, 200]);
+        let mut shown = String::new();
+
+        let builder = hidden.builder().param("client_assertion", &hidden.secret);
+        shown += &debug(&builder);
+        let credentials = builder.build_with(endpoint.clone()).unwrap();
+        shown += &debug(&credentials);
+        let cache_builder = TokenCache::builder(credentials.clone());
+        shown += &debug(&cache_builder);
+        shown += &debug(&cache_builder.build().unwrap());
+
+        let token = Token::new(&hidden.token).unwrap();
+        shown += &debug(&token);
+        shown += &debug(token.authorization());
+        let fixed = FixedToken::new(token);
+        shown += &debug(&fixed);
+        shown += &debug(&TokenCache::builder(fixed));
+
+        let asked: Arc<Mutex<String>> = Arc::default();
+        let saw = Arc::clone(&asked);
+        let source = service_fn(move |request: TokenRequest| {
+            *saw.lock().unwrap() += &debug(&request);
+            credentials.clone().oneshot(request)
+        });
+        let layer = BearerAuthLayer::new(source);
+        let mut service = layer.layer(BodyHidden(api.clone()));
+        shown += &debug(&service);
+        let response = service.call(request());
+        shown += &debug(&response);
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 200);
+        shown += &debug(&response);
+        shown += &debug(&service.call(request()));
+        shown += &debug(&layer);
+        shown += &debug(&service);
+        shown += &debug(layer.cache());
+
+        let asked = asked.lock().unwrap();
+        // With a refused token in the second one.
+        assert!(asked.contains("Cold") && asked.contains("Refused") && asked.contains("Token {"));
+        shown += &asked;
+        // All of it was there to be shown.
+        let sent = api.requests();
+        assert_eq!(
+            authorizations(sent[0].headers()),
+            [&format!("Bearer {}", hidden.token)]
+        );
+        assert_eq!(
+            authorizations(sent[1].headers()),
+            [&format!("Bearer {other}")]
+        );
+        shown += &debug(&sent);
+        for post in endpoint.requests() {
+            let (head, body) = post.into_parts();
+            assert!(
+                head.headers.contains_key(AUTHORIZATION) || body.len() > hidden.secret.len(),
+                "{body:?}"
+            );
+            shown += &debug(&head);
+        }
+        shown
+    }
+
+    /// A service that says nothing of what it has inside: `Endpoint` keeps secrets in order to look at them.
+    #[derive(Clone)]
+    struct BodyHidden(Endpoint);
+
+    impl fmt::Debug for BodyHidden {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("BodyHidden")
+        }
+    }
+
+    impl Service<Request<Bytes>> for BodyHidden {
+        type Response = Response<Full<Bytes>>;
+        type Error = Infallible;
+        type Future = Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            self.0.poll_ready(cx)
+        }
+
+        fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+            self.0.call(request)
+        }
+    }
+
+    /// Promise: S4, E6
+    #[tokio::test(start_paused = true)]
+    async fn a_description_is_never_cut_within_the_secret() {
+        for before in 280..301 {
+            let description = format!("{}{SECRET}", "x".repeat(before));
+            let body = json!({"error": "invalid_client", "error_description": description});
+            let endpoint = Endpoint::new([json_answer(401, &body)]);
+            let shown = all_of(&exchange(over(&endpoint)).await.unwrap_err());
+            assert!(!shown.contains("xs3"), "{before}: {shown}");
+        }
+    }
+}
+
+mod sent {
+    //! S3, S4 and S6: what reaches the service below.
+
+    use super::*;
+
+    fn kind_of(error: &BoxError) -> ErrorKind {
+        error
+            .downcast_ref::<Error>()
+            .expect("an error of this crate")
+            .kind()
+    }
+
+    /// A source that cannot even be made ready.
+    struct NeverReady;
+
+    impl Service<TokenRequest> for NeverReady {
+        type Response = Token;
+        type Error = io::Error;
+        type Future = Ready<io::Result<Token>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::Error::other("sealed")))
+        }
+
+        fn call(&mut self, _: TokenRequest) -> Self::Future {
+            unreachable!("called without being ready")
+        }
+    }
+
+    fn fails_with(answer: Response<Bytes>) -> TokenCache {
+        TokenCache::new(over(&Endpoint::new([answer])))
+    }
+
+    fn fails_over<F>(
+        transport: impl Fn(Request<Bytes>) -> F + Clone + Send + Sync + 'static,
+    ) -> TokenCache
+    where
+        F: Future<Output = io::Result<Response<Full<Bytes>>>> + Send + 'static,
+    {
+        let source = ClientCredentials::builder(TOKEN_URL, "c1", SECRET)
+            .build_with(service_fn(transport))
+            .unwrap();
+        TokenCache::new(source)
+    }
+
+    /// Promise: S6
+    #[tokio::test(start_paused = true)]
+    async fn no_request_goes_out_bare_because_a_token_could_not_be_had() {
+        let invalid_client = json!({"error": "invalid_client"});
+        let over_at_once = json!({"access_token": TOKEN, "expires_in": 0});
+        let cases = [
+            (
+                "denied",
+                fails_with(json_answer(401, &invalid_client)),
+                ErrorKind::Denied,
+            ),
+            (
+                "denied by a success",
+                fails_with(json_answer(200, &invalid_client)),
+                ErrorKind::Denied,
+            ),
+            (
+                "redirected",
+                fails_with(answer(307, &[("location", TOKEN_URL)], "")),
+                ErrorKind::Denied,
+            ),
+            (
+                "unavailable",
+                fails_with(answer(503, &[], "")),
+                ErrorKind::Unavailable,
+            ),
+            (
+                "no connection",
+                fails_over(|_| async { Err(io::Error::other("no route to host")) }),
+                ErrorKind::Unavailable,
+            ),
+            (
+                "no answer in time",
+                fails_over(|_| pending()),
+                ErrorKind::Timeout,
+            ),
+            (
+                "no token in the answer",
+                fails_with(answer(200, &[], "<html>")),
+                ErrorKind::InvalidAnswer,
+            ),
+            (
+                "no answer at all",
+                fails_with(answer(200, JSON, "")),
+                ErrorKind::InvalidAnswer,
+            ),
+            (
+                "no token that may be sent",
+                fails_with(granted("two\r\nlines")),
+                ErrorKind::InvalidAnswer,
+            ),
+            (
+                "a token that is over",
+                fails_with(json_answer(200, &over_at_once)),
+                ErrorKind::InvalidAnswer,
+            ),
+            (
+                "a source that fails",
+                TokenCache::new(service_fn(|_: TokenRequest| async {
+                    Err::<Token, _>(io::Error::other("sealed"))
+                })),
+                ErrorKind::Source,
+            ),
+            (
+                "a source that is not ready",
+                TokenCache::new(NeverReady),
+                ErrorKind::Source,
+            ),
+            (
+                "a source that panics when called",
+                TokenCache::new(service_fn(
+                    |_: TokenRequest| -> Ready<Result<Token, Infallible>> { panic!("on purpose") },
+                )),
+                ErrorKind::Interrupted,
+            ),
+            (
+                "a source that panics when polled",
+                TokenCache::new(service_fn(|_: TokenRequest| {
+                    poll_fn(|_| -> Poll<Result<Token, Infallible>> { panic!("on purpose") })
+                })),
+                ErrorKind::Interrupted,
+            ),
+        ];
+        for (case, cache, kind) in cases {
+            let api = api([200]);
+            let service = BearerAuthLayer::from_cache(cache).layer(api.clone());
+            let call = || service.clone().oneshot(request());
+            let (one, two) = tokio::join!(call(), call());
+            // The third is in the backoff, or has an exchange of its own.
+            for answered in [one, two, call().await] {
+                assert_eq!(kind_of(&answered.expect_err(case)), kind, "{case}");
+            }
+            assert_eq!(api.requests().len(), 0, "{case}");
+        }
+    }
+
+    /// Promise: S6
+    #[test]
+    fn without_a_runtime_no_request_goes_out_bare() {
+        let endpoint = Endpoint::new([granted(TOKEN)]);
+        let api = api([200]);
+        let service = BearerAuthLayer::new(over(&endpoint)).layer(api.clone());
+        let mut call = tokio_test::task::spawn(service.oneshot(request()));
+        let error = assert_ready!(call.poll()).unwrap_err();
+        assert_eq!(kind_of(&error), ErrorKind::NoRuntime);
+        assert_eq!((endpoint.posts(), api.requests().len()), (0, 0));
+    }
+
+    /// Promise: S6
+    #[test]
+    fn when_the_runtime_goes_no_request_goes_out_bare() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let api = api([200]);
+        let never = service_fn(|_: TokenRequest| pending::<Result<Token, Infallible>>());
+        let service = BearerAuthLayer::new(never).layer(api.clone());
+        let mut call = tokio_test::task::spawn(service.oneshot(request()));
+        {
+            let _within = runtime.enter();
+            assert_pending!(call.poll());
+        }
+        drop(runtime);
+        let error = assert_ready!(call.poll()).unwrap_err();
+        assert_eq!(kind_of(&error), ErrorKind::Interrupted);
+        assert_eq!(api.requests().len(), 0);
+    }
+
+    /// Promise: S6, R9
+    #[tokio::test(start_paused = true)]
+    async fn no_second_try_goes_out_bare_because_a_refused_token_was_not_replaced() {
+        let endpoint = Endpoint::new([granted(TOKEN), answer(503, &[], "")]);
+        let api = api([401]);
+        let service = BearerAuthLayer::new(over(&endpoint)).layer(api.clone());
+        let refusal = service.oneshot(request()).await.unwrap();
+        assert_eq!(refusal.status(), 401);
+        let cause = refusal.extensions().get::<Error>().map(Error::kind);
+        assert_eq!(cause, Some(ErrorKind::Unavailable));
+        let [sent] = &api.requests()[..] else {
+            panic!("sent once");
+        };
+        assert_eq!(authorizations(sent.headers()), [&format!("Bearer {TOKEN}")]);
+        assert_eq!(endpoint.posts(), 2);
+    }
+
+    /// Promise: E3, S6
+    #[tokio::test(start_paused = true)]
+    async fn no_access_token_writes_a_header_of_its_own() {
+        for token in [
+            "",
+            " ",
+            "ory_at_4jSH\r\nx-admin: yes",
+            "ory_at_4jSH\rx",
+            "ory_at_4jSH\nx",
+            "\r\nory_at_4jSH",
+            "ory_at_4jSH\r\n",
+            "ory_at\u{0}4jSH",
+            "ory_at 4jSH",
+            "ory_at\u{A0}4jSH",
+            "ory_at\u{7F}4jSH",
+            "ory_ät_4jSH",
+            "ory_at_4jSH\u{10A}",
+        ] {
+            let error = Token::new(token).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidAnswer, "{token:?}");
+            assert!(!format!("{error} {error:?}").contains("4jSH"), "{error:?}");
+
+            let endpoint = Endpoint::new([granted(token)]);
+            let api = api([200]);
+            let service = BearerAuthLayer::new(over(&endpoint)).layer(api.clone());
+            let error = service.oneshot(request()).await.unwrap_err();
+            assert_eq!(kind_of(&error), ErrorKind::InvalidAnswer, "{token:?}");
+            assert!(!format!("{error} {error:?}").contains("4jSH"), "{error:?}");
+            assert_eq!(
+                (endpoint.posts(), api.requests().len()),
+                (1, 0),
+                "{token:?}"
+            );
+        }
+    }
+
+    /// Promise: S4, R14
+    #[tokio::test(start_paused = true)]
+    async fn both_tries_carry_one_sensitive_authorization_and_nothing_else_is_changed() {
+        let endpoint = Endpoint::new([granted("one"), granted("two")]);
+        let api = api([401, 200]);
+        let service = BearerAuthLayer::new(over(&endpoint)).layer(api.clone());
+        let request = Request::put("https://api.example.com/orders?x=%20")
+            .header("x-twice", "1")
+            .header("x-twice", "2")
+            .body(Bytes::from_static(b"body"))
+            .unwrap();
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+
+        let sent = api.requests();
+        assert_eq!(sent.len(), 2);
+        for (sent, token) in sent.into_iter().zip(["Bearer one", "Bearer two"]) {
+            assert_eq!(authorizations(sent.headers()), [token]);
+            assert!(sent.headers()[AUTHORIZATION].is_sensitive());
+            assert_eq!(sent.method(), Method::PUT);
+            assert_eq!(sent.uri(), "https://api.example.com/orders?x=%20");
+            assert_eq!(sent.headers().len(), 3);
+            let twice: Vec<_> = sent.headers().get_all("x-twice").iter().collect();
+            assert_eq!(twice, ["1", "2"]);
+            assert_eq!(sent.body(), "body");
+        }
+        assert_eq!(endpoint.posts(), 2);
+    }
+
+    /// Promise: S3
+    #[tokio::test(start_paused = true)]
+    async fn the_callers_own_authorization_is_left_alone_without_any_exchange() {
+        for own in [
+            &["Basic YTpi"][..],
+            &["Bearer mine"],
+            &[""],
+            &["Bearer a", "Bearer b"],
+        ] {
+            for status in [200, 401] {
+                let endpoint = Endpoint::new([granted(TOKEN)]);
+                let api = api([status]);
+                let service = BearerAuthLayer::new(over(&endpoint)).layer(api.clone());
+                let mut request = request();
+                for value in own {
+                    let value = HeaderValue::from_static(value);
+                    request.headers_mut().append(AUTHORIZATION, value);
+                }
+                let response = service.oneshot(request).await.unwrap();
+                assert_eq!(response.status(), status);
+
+                let [sent] = &api.requests()[..] else {
+                    panic!("{own:?}: sent once");
+                };
+                assert_eq!(authorizations(sent.headers()), own);
+                assert_eq!(endpoint.posts(), 0, "{own:?}");
+            }
+        }
+    }
+
+    /// Promise: S1
+    #[tokio::test(start_paused = true)]
+    async fn a_request_to_another_origin_passes_untouched_without_any_exchange() {
+        let endpoint = Endpoint::new([granted(TOKEN)]);
+        let origins = Origins::new(["https://api.example.com"]).unwrap();
+        let layer = BearerAuthLayer::new(over(&endpoint)).select(origins);
+        for uri in [
+            "http://api.example.com/orders",
+            "https://api.example.com:8443/orders",
+            "https://example.com/orders",
+            "https://v1.api.example.com/orders",
+            "https://api.example.com.evil.test/orders",
+            "https://api.example.com@evil.test/orders",
+            "https://evil.test/api.example.com",
+            "/orders",
+        ] {
+            for status in [200, 401] {
+                let api = api([status]);
+                let request = Request::post(uri)
+                    .header("x-twice", "1")
+                    .header("x-twice", "2")
+                    .body(Bytes::from_static(b"body"))
+                    .unwrap();
+                let service = layer.layer(api.clone());
+                let response = service.oneshot(request).await.unwrap();
+                assert_eq!(response.status(), status, "{uri}");
+
+                let [sent] = &api.requests()[..] else {
+                    panic!("{uri}: sent once");
+                };
+                assert_eq!(sent.method(), Method::POST, "{uri}");
+                assert_eq!(sent.uri(), uri);
+                assert_eq!(sent.headers().len(), 2, "{uri}: {:?}", sent.headers());
+                assert_eq!(sent.body(), "body", "{uri}");
+            }
+        }
+        assert_eq!(endpoint.posts(), 0);
+
+        let api = api([200]);
+        let service = layer.layer(api.clone());
+        service.oneshot(request()).await.unwrap();
+        assert_eq!(
+            authorizations(api.requests()[0].headers()),
+            [&format!("Bearer {TOKEN}")]
+        );
+        assert_eq!(endpoint.posts(), 1);
+    }
+}
+
+mod configured {
+    //! S2 and S4: what a builder refuses, and what it says then.
+
+    use super::*;
+
+    fn builder() -> ClientCredentialsBuilder {
+        ClientCredentials::builder(TOKEN_URL, "c1", SECRET)
+    }
+
+    /// The sentence that a builder refuses with, by every way to build.
+    fn refusal(builder: ClientCredentialsBuilder) -> String {
+        let endpoint = Endpoint::new([granted(TOKEN)]);
+        let error = builder
+            .clone()
+            .build_with(endpoint.clone())
+            .map(drop)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(!error.is_transient());
+        assert_eq!(endpoint.requests().len(), 0);
+        let message = error.to_string();
+        let shown = format!("{message} {error:?} {builder:?}");
+        for hidden in [SECRET, "s3cret", "hunter2"] {
+            assert!(!shown.contains(hidden), "{shown}");
+        }
+        #[cfg(feature = "rustls")]
+        assert_eq!(builder.build().map(drop).unwrap_err().to_string(), message);
+        message
+    }
+
+    /// Promise: S2
+    #[test]
+    fn a_token_url_that_would_not_do_is_refused_with_what_to_change() {
+        let absolute = "must be absolute, as in https://auth.example.com/oauth2/token";
+        let https =
+            "is not https, so the client secret would travel in the clear; only a loopback host";
+        let credentials = "has credentials in it; give them as client id and secret instead";
+        let fragment = "leave it out";
+        for (token_url, advice) in [
+            ("", absolute),
+            ("auth.example.com/oauth2/token", absolute),
+            ("/oauth2/token", absolute),
+            ("https://", absolute),
+            ("https://auth.example.com:https/", absolute),
+            ("https://s3cret hunter2/", absolute),
+            ("http://auth.example.com/oauth2/token", https),
+            ("HTTP://auth.example.com/", https),
+            ("http://10.0.0.1/", https),
+            ("http://0.0.0.0/", https),
+            ("http://128.0.0.1/", https),
+            ("http://[::]/", https),
+            ("http://[::2]/", https),
+            ("http://[::ffff:10.0.0.1]/", https),
+            ("http://localhost.example.com/", https),
+            ("http://127.0.0.1.example.com/", https),
+            ("http://127.0.0.1@auth.example.com/", https),
+            ("http://auth.example.com/?127.0.0.1", https),
+            ("http://auth.example.com/#@localhost", https),
+            ("ftp://127.0.0.1/token", https),
+            ("file:///oauth2/token", https),
+            ("localhost:8080/token", https),
+            ("https://c1:hunter2@auth.example.com/", credentials),
+            ("https://c1@auth.example.com/", credentials),
+            ("https://:hunter2@auth.example.com/", credentials),
+            ("http://c1:hunter2@localhost/", credentials),
+            ("https://auth.example.com/oauth2/token#", fragment),
+            ("https://auth.example.com/oauth2/token#hunter2", fragment),
+        ] {
+            let message = refusal(builder().token_url(token_url));
+            assert!(message.contains(advice), "{token_url:?}: {message}");
+        }
+    }
+
+    /// Promise: S2
+    #[test]
+    fn a_token_url_may_be_plain_http_on_loopback() {
+        for token_url in [
+            "http://127.0.0.1/token",
+            "http://127.0.0.1:4444/token",
+            "http://127.1.2.3:4444/token",
+            "http://127.255.255.255/",
+            "http://[::1]/token",
+            "http://[::1]:4444/token",
+            "http://localhost:4444/oauth2/token",
+            "http://LOCALHOST/",
+            "https://127.0.0.1/token",
+            "https://auth.example.com",
+            "https://auth.example.com/oauth2/token?tenant=7",
+        ] {
+            let built = builder().token_url(token_url).build_with(api([200]));
+            assert!(built.is_ok(), "{token_url}: {built:?}");
+            #[cfg(feature = "rustls")]
+            assert!(
+                builder().token_url(token_url).build().is_ok(),
+                "{token_url}"
+            );
+        }
+    }
+
+    /// Promise: S4
+    #[test]
+    fn a_credential_that_would_not_do_is_refused_with_what_to_change() {
+        let variable = "is the variable that it comes from set?";
+        let apart = "give each scope on its own";
+        let own = "use the builder's own calls for client id, secret and scopes";
+        let colon = "use `ClientAuth::Basic` or `ClientAuth::Post`";
+        let control = "has a control character (a trailing newline?)";
+        let client = |id: &str, secret: &str| ClientCredentials::builder(TOKEN_URL, id, secret);
+        let raw = |id: &str, secret: &str| client(id, secret).auth(ClientAuth::BasicRaw);
+        let newline = format!("{SECRET}\n");
+        let cases = [
+            ("no id", client("", SECRET), variable),
+            ("no secret", client("c1", ""), variable),
+            ("a blank in a scope", builder().scopes(["a b"]), apart),
+            ("no scope", builder().scopes(["a", ""]), apart),
+            ("a tab in a scope", builder().scopes(["a\t"]), apart),
+            ("a quote in a scope", builder().scopes(["a\"b"]), apart),
+            ("a backslash in a scope", builder().scopes(["a\\b"]), apart),
+            ("a scope beyond ASCII", builder().scopes(["ä"]), apart),
+            (
+                "a grant type",
+                builder().param("grant_type", "password"),
+                own,
+            ),
+            ("a client id", builder().param("client_id", "c2"), own),
+            ("a secret", builder().param("client_secret", SECRET), own),
+            ("a scope", builder().param("scope", "a"), own),
+            ("no parameter name", builder().param("", "a"), own),
+            ("a colon in a raw id", raw("c:1", SECRET), colon),
+            ("a newline after a raw secret", raw("c1", &newline), control),
+            ("a newline after a raw id", raw("c1\r\n", SECRET), control),
+            ("a zero in a raw secret", raw("c1", "s3cret\0"), control),
+        ];
+        for (case, builder, advice) in cases {
+            let message = refusal(builder);
+            assert!(message.contains(advice), "{case}: {message}");
+        }
+
+        // What only a raw Basic header cannot carry is no error elsewhere.
+        for auth in [ClientAuth::Post, ClientAuth::Basic] {
+            let odd = client("c:1", "s3cret\n").auth(auth);
+            assert!(odd.build_with(api([200])).is_ok(), "{auth:?}");
+        }
+        assert!(raw("c1", SECRET).build_with(api([200])).is_ok());
+    }
+
+    /// Promise: F7, L6
+    #[test]
+    fn a_cache_of_zero_durations_is_refused_with_what_to_change() {
+        let builder = || TokenCache::builder(FixedToken::new(Token::new(TOKEN).unwrap()));
+        for (builder, advice) in [
+            (
+                builder().exchange_timeout(Duration::ZERO),
+                "give it a few seconds",
+            ),
+            (
+                builder().default_lifetime(Duration::ZERO),
+                "give it a minute or more",
+            ),
+        ] {
+            let error = builder.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains(advice), "{error}");
+        }
+        let least = builder()
+            .exchange_timeout(Duration::from_nanos(1))
+            .default_lifetime(Duration::MAX);
+        assert!(least.build().is_ok());
+    }
+
+    /// Promise: S4
+    #[test]
+    fn an_origin_with_credentials_is_refused_without_repeating_them() {
+        for origin in [
+            "https://me:hunter2@api.example.com",
+            "https://me:hunter2@api.example.com/v1",
+            "ftp://me:hunter2@api.example.com",
+            "https://me:hunter2@api example.com",
+        ] {
+            let error = Origins::new([origin]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{origin}");
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains("https://api.example.com"), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+}
+
+mod written {
+    //! S7: what the code is written in.
+
+    use super::*;
+
+    fn read(path: &Path) -> String {
+        fs::read_to_string(path).unwrap()
+    }
+
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        entries
+            .flat_map(|path| {
+                if path.is_dir() {
+                    sources(&path)
+                } else {
+                    vec![path]
+                }
+            })
+            .collect()
+    }
+
+    /// A line without its comment. A `//` with no blank before it is that of a URL.
+    fn code(line: &str) -> &str {
+        let comment = line.match_indices("//").map(|(at, _)| at).find(|&at| {
+            line[..at]
+                .chars()
+                .next_back()
+                .is_none_or(char::is_whitespace)
+        });
+        &line[..comment.unwrap_or(line.len())]
+    }
+
+    /// Promise: S7
+    #[test]
+    fn unsafe_code_is_forbidden_by_the_manifest() {
+        let manifest = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+        let (_, lints) = manifest.split_once("\n[lints.rust]\n").unwrap();
+        let lints = lints.split("\n[").next().unwrap();
+        assert!(
+            lints
+                .lines()
+                .any(|line| line.trim() == "unsafe_code = \"forbid\""),
+            "{lints}"
+        );
+    }
+
+    /// Promise: S7
+    #[test]
+    fn no_code_is_unsafe() {
+        let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        assert!(sources.iter().any(|path| path.ends_with("src/lib.rs")));
+        for path in sources {
+            for (at, line) in read(&path).lines().enumerate() {
+                assert!(
+                    !code(line).contains("unsafe"),
+                    "{}:{}: {line}",
+                    path.display(),
+                    at + 1
+                );
+            }
+        }
+    }
+}

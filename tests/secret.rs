@@ -1,0 +1,173 @@
+//! A secret that is rotated under a running client.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use tower::service_fn;
+use tower_bearer::{ClientCredentials, Error, ErrorKind, Secret, TokenCache};
+
+use self::support::{Body, answer, lock, token};
+
+/// A token endpoint that takes one secret, and the secrets that it was sent.
+#[derive(Clone, Default)]
+struct Server {
+    right: Arc<Mutex<String>>,
+    sent: Arc<Mutex<Vec<String>>>,
+    /// Runs once, while a POST is under way.
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+}
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
+impl Server {
+    fn with_secret(secret: &str) -> Self {
+        let this = Self::default();
+        secret.clone_into(&mut lock(&this.right));
+        this
+    }
+
+    fn client(&self, secret: impl Into<Secret>) -> Result<ClientCredentials, Error> {
+        let this = self.clone();
+        let transport = service_fn(move |request: Request<Body>| {
+            let this = this.clone();
+            async move {
+                let form = request.into_body().collect().await.unwrap().to_bytes();
+                if let Some(meanwhile) = lock(&this.meanwhile).take() {
+                    meanwhile();
+                }
+                Ok::<http::Response<Full<Bytes>>, Infallible>(this.answer(&form))
+            }
+        });
+        ClientCredentials::builder("https://auth.test/token", "id", secret).build_with(transport)
+    }
+
+    fn answer(&self, form: &[u8]) -> http::Response<Body> {
+        let (_, secret) = url::form_urlencoded::parse(form)
+            .find(|(name, _)| name == "client_secret")
+            .unwrap();
+        let right = *secret == **lock(&self.right);
+        lock(&self.sent).push(secret.into_owned());
+        match right {
+            true => token("t", 3600),
+            false => answer(401, r#"{"error":"invalid_client"}"#),
+        }
+    }
+
+    fn sent(&self) -> Vec<String> {
+        lock(&self.sent).clone()
+    }
+}
+
+/// A file of its own for each test, gone with it.
+struct File(PathBuf);
+
+impl File {
+    fn holding(name: &str, text: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn secret(&self) -> Secret {
+        Secret::file(&self.0)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_file_is_read_at_each_exchange_without_the_white_space_around_it() {
+    let file = File::holding("read-at-each-exchange", "first\n");
+    let server = Server::with_secret("first");
+    let cache = TokenCache::new(server.client(file.secret()).unwrap());
+    cache.refresh().await.unwrap();
+
+    fs::write(&file.0, "  second\r\n").unwrap();
+    "second".clone_into(&mut lock(&server.right));
+    cache.refresh().await.unwrap();
+
+    assert_eq!(server.sent(), ["first", "second"]);
+}
+
+/// Promise: L12
+#[tokio::test]
+async fn a_secret_that_is_rotated_during_an_exchange_is_read_again_and_tried_at_once() {
+    let file = File::holding("rotated-during-an-exchange", "first");
+    let server = Server::with_secret("second");
+    let path = file.0.clone();
+    *lock(&server.meanwhile) = Some(Box::new(move || fs::write(path, "second").unwrap()));
+    let cache = TokenCache::new(server.client(file.secret()).unwrap());
+
+    cache.get().await.unwrap();
+
+    assert_eq!(server.sent(), ["first", "second"]);
+}
+
+/// Promise: L12
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_still_the_same_is_not_tried_twice() {
+    let file = File::holding("still-the-same", "wrong");
+    let server = Server::with_secret("right");
+    for secret in [file.secret(), Secret::from("wrong")] {
+        lock(&server.sent).clear();
+        let cache = TokenCache::new(server.client(secret).unwrap());
+        for _ in 0..10 {
+            let error = cache.get().await.unwrap_err();
+            assert_eq!(error.oauth_code(), Some("invalid_client"));
+        }
+        assert_eq!(server.sent(), ["wrong"]);
+    }
+}
+
+/// Promise: L12
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_put_right_during_a_backoff_ends_it_with_the_next_try() {
+    let file = File::holding("put-right", "wrong");
+    let server = Server::with_secret("right");
+    let cache = TokenCache::new(server.client(file.secret()).unwrap());
+    cache.get().await.unwrap_err();
+    fs::write(&file.0, "right").unwrap();
+    let error = cache.get().await.unwrap_err();
+    tokio::time::sleep(error.retry_in().unwrap()).await;
+    cache.get().await.unwrap();
+    assert_eq!(server.sent(), ["wrong", "right"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_file_that_is_gone_for_a_moment_is_a_transient_error() {
+    let file = File::holding("gone-for-a-moment", "right");
+    let server = Server::with_secret("right");
+    let cache = TokenCache::new(server.client(file.secret()).unwrap());
+    fs::remove_file(&file.0).unwrap();
+    let error = cache.get().await.unwrap_err();
+    assert!(error.is_transient());
+    assert!(error.to_string().contains("gone-for-a-moment"), "{error}");
+    assert_eq!(server.sent(), [""; 0]);
+}
+
+#[test]
+fn a_secret_file_that_is_not_there_or_empty_is_told_when_a_credential_is_built() {
+    let server = Server::with_secret("right");
+    let error = server.client(Secret::file("/no/such/file")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("/no/such/file"), "{error}");
+
+    let file = File::holding("empty", " \n");
+    let error = server.client(file.secret()).unwrap_err();
+    assert!(error.to_string().contains("is empty"), "{error}");
+}
