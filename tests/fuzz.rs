@@ -1,0 +1,477 @@
+//! What comes from outside, as anything at all: the token endpoint's answers, `Retry-After` and `WWW-Authenticate`.
+//!
+//! Each target takes bytes: every file of its folder in `tests/corpus`, then random ones and mutations of those files.
+//! Input that broke something belongs into that folder.
+//!
+//! ```text
+//! cargo test --test fuzz                                                  # 2,000 inputs a target
+//! FUZZ_CASES=200000 cargo test --release --test fuzz
+//! ```
+//!
+//! By proptest and not by a coverage-guided fuzzer, which needs a nightly compiler: these run wherever the tests do. The
+//! corpus and the dictionary stand in for what coverage would find.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{convert::Infallible, env, error::Error as _, fs, path::Path, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use proptest::{
+    prelude::*,
+    sample::{Index, select},
+    test_runner::{TestError, TestRunner},
+};
+use tokio::runtime::{Builder, Runtime};
+use tower::service_fn;
+use tower_bearer::{
+    ClientCredentials, Error, Token, TokenCache,
+    unauthorized::{BearerChallenge, Unauthorized},
+};
+
+const ID: &str = "id";
+const SECRET: &str = "hunter2/very/secret";
+
+/// The secret in the forms in which it travels: as it is, form-encoded, and with the id in a Basic header.
+const SECRETS: [&str; 4] = [
+    SECRET,
+    "hunter2%2Fvery%2Fsecret",
+    "aWQ6aHVudGVyMi92ZXJ5L3NlY3JldA==",
+    "aWQ6aHVudGVyMiUyRnZlcnklMkZzZWNyZXQ=",
+];
+
+/// A code and a description of 300 characters of up to four bytes each, and a sentence around them.
+const LONGEST_TEXT: usize = 2560;
+
+/// What is honoured of a `Retry-After` at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// Shorter ones are found in any text.
+const SHORTEST_TOKEN: usize = 8;
+
+/// Promise: E1, E3
+#[test]
+fn any_bytes_as_a_token_answer_are_a_token_or_an_error() {
+    let runtime = runtime();
+    fuzz("token_answer", &TOKEN_ANSWER, |body| {
+        let answer = Response::new(Full::from(body.to_vec()));
+        match runtime.block_on(exchange(answer)).0 {
+            Ok(token) => {
+                let authorization = token.authorization();
+                assert!(authorization.is_sensitive());
+                let token = authorization.as_bytes().strip_prefix(b"Bearer ").unwrap();
+                assert!(!token.is_empty() && token.iter().all(u8::is_ascii_graphic));
+                if let Some(given) = access_token(body) {
+                    assert_eq!(token, given.as_bytes());
+                }
+            }
+            Err(error) => shows_nothing(&error, body),
+        }
+    });
+}
+
+/// Promise: E1
+#[test]
+fn the_corpus_of_token_answers_is_taken_as_its_names_say() {
+    let runtime = runtime();
+    for (name, body) in corpus("token_answer") {
+        let answer = Response::new(Full::from(body));
+        let result = runtime.block_on(exchange(answer)).0;
+        assert_eq!(
+            result.is_ok(),
+            name.starts_with("token-"),
+            "{name}: {result:?}"
+        );
+    }
+}
+
+/// Promise: E6, L11, S4
+#[test]
+fn any_bytes_as_an_error_answer_are_an_error_that_shows_no_secret() {
+    let runtime = runtime();
+    fuzz("error_answer", &ERROR_ANSWER, |answer| {
+        let (status, headers, body) = read_answer(answer);
+        let mut answer = Response::new(Full::from(body.to_vec()));
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+
+        let (result, retry_in) = runtime.block_on(exchange(answer));
+
+        let error = result.unwrap_err();
+        shows_nothing(&error, body);
+        assert_eq!(error.status(), Some(status));
+        let transient = matches!(status.as_u16(), 408 | 409 | 429 | 500..=599);
+        assert_eq!(error.is_transient(), transient);
+        // A tenth of the first step at least, and no longer than is documented.
+        let shortest = if transient { 90 } else { 2_900 };
+        assert!(retry_in.unwrap() >= Duration::from_millis(shortest));
+        assert!(retry_in.unwrap() <= LONGEST_WAIT);
+    });
+}
+
+/// Promise: L11
+#[test]
+fn any_bytes_as_retry_after_are_waited_for_five_minutes_at_most() {
+    let runtime = runtime();
+    fuzz("retry_after", &RETRY_AFTER, |values| {
+        let values = header_values(values);
+        let mut answer = Response::new(Full::default());
+        *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        for value in &values {
+            let name = header::RETRY_AFTER;
+            answer.headers_mut().append(name, value.clone());
+        }
+
+        let (result, retry_in) = runtime.block_on(exchange(answer));
+
+        let asked = result.unwrap_err().retry_in();
+        let retry_in = retry_in.unwrap();
+        assert!(retry_in <= LONGEST_WAIT, "{retry_in:?}");
+        // The wall clock, which dates are measured by, goes on meanwhile.
+        let honoured = asked.unwrap_or_default().min(LONGEST_WAIT);
+        assert!(
+            retry_in + Duration::from_secs(1) >= honoured,
+            "{retry_in:?}, {asked:?}"
+        );
+        let first = values.first().and_then(|value| value.to_str().ok());
+        if let Some(seconds) = first.and_then(|value| value.trim().parse().ok()) {
+            assert_eq!(asked, Some(Duration::from_secs(seconds)));
+        }
+    });
+}
+
+/// Promise: R8
+#[test]
+fn any_bytes_as_challenges_are_a_refusal_or_none() {
+    fuzz("challenge", &CHALLENGE, |values| {
+        let values = header_values(values);
+        let refused = |status: u16, values: &mut dyn Iterator<Item = &HeaderValue>| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::WWW_AUTHENTICATE, value.clone());
+            }
+            BearerChallenge.is_refusal(StatusCode::from_u16(status).unwrap(), &headers)
+        };
+
+        let is_refusal = refused(401, &mut values.iter());
+
+        assert_eq!(refused(401, &mut values.iter().rev()), is_refusal);
+        assert!(!refused(403, &mut values.iter()));
+        // Nothing beside a challenge that a token meets takes its hope away.
+        let plain = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+        assert!(refused(401, &mut values.iter().chain([&plain])));
+    });
+}
+
+/// One exchange with a server that gives this answer, and how long until the next one may be tried.
+async fn exchange(answer: Response<Full<Bytes>>) -> (Result<Token, Error>, Option<Duration>) {
+    let source = ClientCredentials::builder("https://auth.test/token", ID, SECRET)
+        .build_with(service_fn(move |_: http::Request<Full<Bytes>>| {
+            let answer = answer.clone();
+            async move { Ok::<_, Infallible>(answer) }
+        }))
+        .unwrap();
+    let cache = TokenCache::new(source);
+    let result = cache.get().await;
+    (result, cache.state().error().and_then(Error::retry_in))
+}
+
+/// In paused time, so that nothing is over but by the answer.
+fn runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
+/// All that an error says is short, on one line, and without a secret or the body's token.
+fn shows_nothing(error: &Error, body: &[u8]) {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    assert!(text.len() <= LONGEST_TEXT, "{} bytes: {text}", text.len());
+    assert!(!text.contains(char::is_control), "{text:?}");
+    let debug = format!("{error:?} {:?}", error.oauth_code());
+    let token = access_token(body).filter(|token| token.len() >= SHORTEST_TOKEN);
+    for secret in SECRETS.into_iter().chain(token.as_deref()) {
+        assert!(!text.contains(secret), "{text}");
+        assert!(!debug.contains(secret), "{debug}");
+    }
+}
+
+/// The token of a body, if it is JSON and has one.
+fn access_token(body: &[u8]) -> Option<String> {
+    let json = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let body: serde_json::Value = serde_json::from_slice(json).ok()?;
+    Some(body.get("access_token")?.as_str()?.to_owned())
+}
+
+/// An answer as the corpus has it: a line with the status, lines with headers, an empty line and a body. What is none
+/// of these is left out.
+fn read_answer(answer: &[u8]) -> (StatusCode, HeaderMap, &[u8]) {
+    let end = answer.windows(2).position(|two| two == b"\n\n");
+    let (head, body) = match end {
+        Some(end) => (&answer[..end], &answer[end + 2..]),
+        None => (&[][..], answer),
+    };
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let status = lines
+        .next()
+        .and_then(|line| StatusCode::from_bytes(line).ok())
+        .filter(|status| status.as_u16() >= 300)
+        .unwrap_or(StatusCode::BAD_REQUEST);
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let mut halves = line.splitn(2, |byte| *byte == b':');
+        let name = halves.next().map(HeaderName::from_bytes);
+        let value = halves.next().map(HeaderValue::from_bytes);
+        if let (Some(Ok(name)), Some(Ok(value))) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    (status, headers, body)
+}
+
+/// Header values, a line each. Bytes that no header can have become others.
+fn header_values(lines: &[u8]) -> Vec<HeaderValue> {
+    lines
+        .split(|byte| *byte == b'\n')
+        .map(|line| {
+            let line: Vec<u8> = line
+                .iter()
+                .map(|byte| match byte {
+                    b'\t' => *byte,
+                    0x7F => b'"',
+                    0..0x20 => *byte + 0x20,
+                    _ => *byte,
+                })
+                .collect();
+            HeaderValue::from_bytes(&line).unwrap()
+        })
+        .collect()
+}
+
+/// Checks every entry of the corpus, and as many inputs as are asked for.
+fn fuzz(target: &str, dictionary: &'static [&'static str], check: impl Fn(&[u8])) {
+    let corpus = corpus(target);
+    for (name, entry) in &corpus {
+        println!("{name}");
+        check(entry);
+    }
+    let entries = corpus.into_iter().map(|(_, entry)| entry).collect();
+    let cases = env::var("FUZZ_CASES").map_or(2_000, |cases| cases.parse().unwrap());
+    let mut runner = TestRunner::new(ProptestConfig {
+        // The corpus is where they are kept.
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    });
+    let result = runner.run(&inputs(entries, dictionary), |input| {
+        check(&input);
+        Ok(())
+    });
+    match result {
+        Ok(()) => println!("{target}: {cases} inputs"),
+        Err(TestError::Fail(reason, input)) => {
+            panic!("{reason}, with \"{}\"", input.escape_ascii());
+        }
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+    }
+}
+
+/// The files of a target, by name.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/corpus")
+        .join(target);
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| {
+            let file = file.unwrap();
+            let name = file.file_name().into_string().unwrap();
+            (name, fs::read(file.path()).unwrap())
+        })
+        .collect();
+    assert!(!entries.is_empty());
+    entries.sort();
+    entries
+}
+
+/// A quarter raw bytes; else an entry with a few things done to it.
+fn inputs(
+    corpus: Vec<Vec<u8>>,
+    dictionary: &'static [&'static str],
+) -> impl Strategy<Value = Vec<u8>> {
+    let bytes = prop::collection::vec(any::<u8>(), 0..400);
+    let entry = select(corpus.clone());
+    let mutations = prop::collection::vec(mutation(corpus, dictionary), 1..5);
+    let mutated = (entry, mutations).prop_map(|(mut entry, mutations)| {
+        for mutation in mutations {
+            mutation.change(&mut entry);
+        }
+        entry
+    });
+    prop_oneof![1 => bytes, 3 => mutated]
+}
+
+/// Something done to an entry.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Flip {
+        at: Index,
+        bits: u8,
+    },
+    Insert {
+        at: Index,
+        bytes: Vec<u8>,
+    },
+    Delete {
+        at: Index,
+        length: usize,
+    },
+    /// The rest is that of another entry.
+    Splice {
+        at: Index,
+        other: Vec<u8>,
+        from: Index,
+    },
+    /// A part of it comes once more, up to a few hundred times.
+    Repeat {
+        at: Index,
+        length: usize,
+        times: usize,
+    },
+}
+
+fn mutation(
+    corpus: Vec<Vec<u8>>,
+    dictionary: &'static [&'static str],
+) -> impl Strategy<Value = Mutation> {
+    let at = any::<Index>;
+    let word = select(dictionary).prop_map(|word| word.as_bytes().to_vec());
+    let bytes = prop_oneof![word, prop::collection::vec(any::<u8>(), 1..16)];
+    prop_oneof![
+        3 => (at(), 1..=u8::MAX).prop_map(|(at, bits)| Mutation::Flip { at, bits }),
+        4 => (at(), bytes).prop_map(|(at, bytes)| Mutation::Insert { at, bytes }),
+        3 => (at(), 1..40_usize).prop_map(|(at, length)| Mutation::Delete { at, length }),
+        2 => (at(), select(corpus), at())
+            .prop_map(|(at, other, from)| Mutation::Splice { at, other, from }),
+        1 => (at(), 1..20_usize, 1..300_usize)
+            .prop_map(|(at, length, times)| Mutation::Repeat { at, length, times }),
+    ]
+}
+
+impl Mutation {
+    fn change(self, entry: &mut Vec<u8>) {
+        // One more place than there are bytes: the end is one too.
+        let end = entry.len();
+        match self {
+            Self::Flip { at, bits } => {
+                if end > 0 {
+                    entry[at.index(end)] ^= bits;
+                }
+            }
+            Self::Insert { at, bytes } => {
+                let at = at.index(end + 1);
+                entry.splice(at..at, bytes);
+            }
+            Self::Delete { at, length } => {
+                let at = at.index(end + 1);
+                entry.drain(at..end.min(at + length));
+            }
+            Self::Splice { at, other, from } => {
+                entry.truncate(at.index(end + 1));
+                entry.extend_from_slice(&other[from.index(other.len() + 1)..]);
+            }
+            Self::Repeat { at, length, times } => {
+                let at = at.index(end + 1);
+                let part = entry[at..end.min(at + length)].repeat(times);
+                entry.splice(at..at, part);
+            }
+        }
+    }
+}
+
+// What is likely to matter to each target, which chance alone would not spell.
+
+const TOKEN_ANSWER: [&str; 25] = [
+    " ",
+    r#""access_token":"#,
+    r#""token_type":"#,
+    r#""expires_in":"#,
+    r#""scope":"#,
+    r#""error":"#,
+    r#""error_description":"#,
+    r#""hunter2/very/secret""#,
+    "hunter2%2Fvery%2Fsecret",
+    "aWQ6aHVudGVyMi92ZXJ5L3NlY3JldA==",
+    "mF_9.B5f-4.1JqM",
+    "bearer",
+    "null",
+    "-1",
+    "1e999",
+    "1e-320",
+    "18446744073709551616",
+    "\"\"",
+    "\\u0000",
+    "\\ud800",
+    "\\r\\n",
+    "\u{2028}",
+    "\u{1F980}",
+    "{",
+    "}",
+];
+
+const ERROR_ANSWER: [&str; 24] = [
+    "\n",
+    "\n\n",
+    "\nRetry-After: 99999",
+    "\nLocation: https://",
+    "503",
+    "600",
+    "304",
+    r#""access_token":"#,
+    r#""error":"#,
+    r#""error_description":"#,
+    r#""error_uri":"#,
+    r#""hunter2/very/secret""#,
+    "hunter2/very/secret",
+    "hunter2%2Fvery%2Fsecret",
+    "aWQ6aHVudGVyMi92ZXJ5L3NlY3JldA==",
+    "mF_9.B5f-4.1JqM",
+    "supports client authentication method 'client_secret_post'",
+    "null",
+    "\\u0000",
+    "\\ud800",
+    "\\r\\n",
+    "\u{202E}",
+    "\u{1F980}",
+    "\"",
+];
+
+const RETRY_AFTER: [&str; 12] = [
+    "9", "-", "+", " ", ".", "e", "GMT", ":60", "Feb", "29", "9999", "\n",
+];
+
+const CHALLENGE: [&str; 16] = [
+    "Bearer ",
+    "bearer",
+    "Basic ",
+    "error=",
+    "error=\"insufficient_scope\"",
+    "insufficient_user_authentication",
+    "\"",
+    "\\",
+    ",",
+    ", ",
+    "=",
+    "==",
+    " ",
+    "\t",
+    "\n",
+    "\u{E9}",
+];

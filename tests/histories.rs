@@ -1,0 +1,594 @@
+//! Any history of requests, of what the servers do and of time that passes, against a model of what the promises allow.
+//!
+//! `PROPTEST_CASES` sets how many histories; a failure prints the shortest one found that fails.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    env,
+    fmt::Write as _,
+    future::pending,
+    panic::resume_unwind,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderValue, Request, Response};
+use proptest::{
+    collection::vec,
+    prelude::{Just, ProptestConfig, Strategy, prop_oneof},
+    prop_assert, proptest,
+    sample::select,
+};
+use tokio::{
+    runtime::Builder,
+    time::{Instant, advance, sleep},
+};
+use tokio_test::task;
+use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
+use tower_bearer::{BearerAuth, BearerAuthLayer, Error, Token, TokenCache};
+
+use self::support::{ApiService, Body, TokenEndpoint, answer, bearer, get, lock, settle, token};
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Operation {
+    /// So many requests at once, which nobody waits for before the history goes on.
+    Requests(usize, Route),
+    /// A request that is polled so often, with a little time in between, and dropped.
+    LeftRequest(usize),
+    /// Asks for the token, and does not wait if there is none.
+    Get,
+    Refresh,
+    /// Invalidates the token that `Get` got last.
+    Invalidate,
+    /// The authorization server revokes the token that it gave last.
+    Revoke,
+    /// From here on the authorization server does so.
+    Answer(Answer),
+    /// Time passes, and everything goes its way meanwhile.
+    Pass(Duration),
+    /// Time passes at once, as on a machine that stands still.
+    Stall(Duration),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Route {
+    /// Accepts each token that is good.
+    Sweet,
+    /// Refuses every token.
+    Sour,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Answer {
+    Token { seconds: u64, after: Duration },
+    Unavailable,
+    Denied,
+    Hang,
+    Panic,
+}
+
+fn any_operation() -> impl Strategy<Value = Operation> {
+    let route = prop_oneof![3 => Just(Route::Sweet), 1 => Just(Route::Sour)];
+    prop_oneof![
+        6 => (select(&[1, 1, 2, 20][..]), route).prop_map(|(n, route)| Operation::Requests(n, route)),
+        2 => (1..4_usize).prop_map(Operation::LeftRequest),
+        2 => Just(Operation::Get),
+        1 => Just(Operation::Refresh),
+        1 => Just(Operation::Invalidate),
+        2 => Just(Operation::Revoke),
+        3 => any_answer().prop_map(Operation::Answer),
+        6 => any_time().prop_map(Operation::Pass),
+        1 => any_time().prop_map(Operation::Stall),
+    ]
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    let seconds = select(&[0, 1, 2, 60, 3600][..]);
+    let after = select(&[0, 100, 3000][..]).prop_map(Duration::from_millis);
+    prop_oneof![
+        6 => (seconds, after).prop_map(|(seconds, after)| Answer::Token { seconds, after }),
+        1 => Just(Answer::Unavailable),
+        1 => Just(Answer::Denied),
+        1 => Just(Answer::Hang),
+        1 => Just(Answer::Panic),
+    ]
+}
+
+fn any_time() -> impl Strategy<Value = Duration> {
+    let times = &[10, 150, 700, 1500, 5000, 20_000, 50_000, 400_000, 3_000_000];
+    select(&times[..]).prop_map(Duration::from_millis)
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Promise: F1, F2, F3, F6, F7, L3, L4, L5, L6, L7, L10, L11, R1, R3, R4, R6, S6
+    #[test]
+    fn any_history_keeps_the_promises(seed: u64, history in vec(any_operation(), 1..40)) {
+        // The jitter is a part of the history.
+        fastrand::seed(seed);
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let world = runtime.block_on(live_through(history));
+        let broken = &lock(&world).broken;
+        prop_assert!(broken.is_empty(), "{broken}");
+    }
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        // Some seconds, for whoever runs all tests.
+        cases: match env::var("PROPTEST_CASES") {
+            Ok(cases) => cases.parse().unwrap(),
+            Err(_) => 1000,
+        },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+async fn live_through(history: Vec<Operation>) -> Shared {
+    let world = Shared::default();
+    let endpoint = authorization_server(&world);
+    let cache = TokenCache::new(endpoint.credentials());
+    let mut client = Client {
+        service: BearerAuthLayer::from_cache(cache.clone()).layer(api(&world)),
+        cache,
+        world: Arc::clone(&world),
+        last: None,
+    };
+    for operation in history {
+        client.live_through(operation).await;
+        settle().await;
+    }
+
+    client.heal().await;
+    world
+}
+
+struct Client {
+    service: BearerAuth<ApiService>,
+    cache: TokenCache,
+    world: Shared,
+    last: Option<Token>,
+}
+
+impl Client {
+    async fn live_through(&mut self, operation: Operation) {
+        match operation {
+            Operation::Requests(n, route) => {
+                for _ in 0..n {
+                    tokio::spawn(self.request(route));
+                }
+            }
+            Operation::LeftRequest(polls) => {
+                let mut request = task::spawn(self.request(Route::Sweet));
+                for _ in 0..polls {
+                    if request.poll().is_ready() {
+                        return;
+                    }
+                    sleep(Duration::from_millis(40)).await;
+                }
+                drop(request);
+                lock(&self.world).waiting -= 1;
+            }
+            Operation::Get => {
+                let mut getting = task::spawn(self.cache.get());
+                if let Poll::Ready(Ok(token)) = getting.poll() {
+                    drop(getting);
+                    self.last = Some(token);
+                }
+            }
+            Operation::Refresh => {
+                // A call that is turned away, or joins others, asks for nothing more.
+                lock(&self.world).model.refreshes = true;
+                let cache = self.cache.clone();
+                tokio::spawn(async move { cache.refresh().await });
+                settle().await;
+                lock(&self.world).model.refreshes = false;
+            }
+            Operation::Invalidate => {
+                if let Some(token) = &self.last {
+                    lock(&self.world).model.forgets(token.authorization());
+                    self.cache.invalidate(token);
+                }
+            }
+            Operation::Revoke => lock(&self.world).revoke(),
+            Operation::Answer(answer) => lock(&self.world).answer = answer,
+            Operation::Pass(time) => sleep(time).await,
+            Operation::Stall(time) => advance(time).await,
+        }
+    }
+
+    /// Sends a request, and looks at its answer.
+    fn request(&self, route: Route) -> impl Future<Output = ()> + Send + 'static {
+        let number = {
+            let mut world = lock(&self.world);
+            world.requests += 1;
+            world.waiting += 1;
+            world.requests
+        };
+        let mut request = get(match route {
+            Route::Sweet => "/sweet",
+            Route::Sour => "/sour",
+        });
+        request.extensions_mut().insert(Number(number));
+        let answer = self.service.clone().oneshot(request);
+        let world = Arc::clone(&self.world);
+        async move {
+            let answer = answer.await;
+            lock(&world).answered(number, route, answer);
+        }
+    }
+
+    /// The authorization server is well again, and so is this client when the longest backoff is over.
+    async fn heal(&mut self) {
+        let healthy = Answer::Token {
+            seconds: 3600,
+            after: Duration::ZERO,
+        };
+        lock(&self.world).answer = healthy;
+        // Time for the exchange under way to end, and for another one if who waits is then refused.
+        sleep(Duration::from_secs(60)).await;
+        {
+            let mut world = lock(&self.world);
+            let waiting = world.waiting;
+            world.claim(waiting == 0, "a request is not answered");
+        }
+        // The longest backoff in all, with the jitter that lengthens some.
+        sleep(Duration::from_secs(280)).await;
+
+        let before = lock(&self.world).answers_200;
+        self.request(Route::Sweet).await;
+        let mut world = lock(&self.world);
+        let healed = world.answers_200 == before + 1;
+        world.claim(healed, "it does not heal");
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Number(usize);
+
+type Shared = Arc<Mutex<World>>;
+
+/// Both servers, and what is known of the client from the outside.
+#[derive(Default)]
+struct World {
+    model: Model,
+    answer: Answer,
+    exchanging: bool,
+    /// By `Authorization` value.
+    issued: HashMap<HeaderValue, Issued>,
+    latest: Option<HeaderValue>,
+    /// By request, its calls to the API: whether each was let in.
+    calls: HashMap<usize, Vec<bool>>,
+    requests: usize,
+    waiting: usize,
+    answers_200: usize,
+    ever_revoked: bool,
+    ever_failed: bool,
+    /// The promises that were broken.
+    broken: String,
+}
+
+struct Issued {
+    ends: Instant,
+    revoked: bool,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self::Token {
+            seconds: 60,
+            after: Duration::from_millis(100),
+        }
+    }
+}
+
+impl World {
+    fn claim(&mut self, holds: bool, otherwise: &str) {
+        if !holds {
+            writeln!(self.broken, "{otherwise}").unwrap();
+        }
+    }
+
+    fn revoke(&mut self) {
+        self.ever_revoked = true;
+        if let Some(latest) = &self.latest
+            && let Some(issued) = self.issued.get_mut(latest)
+        {
+            issued.revoked = true;
+        }
+    }
+
+    /// A request came to the API; whether it is let in.
+    fn called(&mut self, number: usize, route: Route, authorization: Option<&HeaderValue>) -> bool {
+        let Some(authorization) = authorization else {
+            self.claim(false, "a request went out bare");
+            return false;
+        };
+        let now = Instant::now();
+        let (known, over, revoked) = match self.issued.get(authorization) {
+            Some(issued) => (true, now >= issued.ends, issued.revoked),
+            None => (false, false, false),
+        };
+        self.claim(known, "the API saw a token that was never issued");
+        self.claim(!over, "the API saw a token that was over");
+        let accepted = known && !over && !revoked && route == Route::Sweet;
+        if !accepted {
+            self.model.refuses(authorization, revoked);
+        }
+        let calls = self.calls.entry(number).or_default();
+        calls.push(accepted);
+        let calls = calls.len();
+        self.claim(calls <= 2, "a request was sent a third time");
+        accepted
+    }
+
+    /// A request was answered, as its caller sees it.
+    fn answered<E: Into<tower::BoxError>>(
+        &mut self,
+        number: usize,
+        route: Route,
+        answer: Result<Response<Body>, E>,
+    ) {
+        self.waiting -= 1;
+        match answer {
+            Ok(answer) if answer.status() == 200 => {
+                self.answers_200 += 1;
+                let accepted = self.calls[&number].last() == Some(&true);
+                self.claim(accepted, "a 200 that the API did not give");
+            }
+            Ok(_) => {
+                let for_a_reason = self.ever_revoked || route == Route::Sour;
+                self.claim(for_a_reason, "a 401 for a token that was good");
+            }
+            Err(error) => {
+                let error: tower::BoxError = error.into();
+                self.claim(error.is::<Error>(), "an error that is not the crate's");
+                let for_a_reason = self.ever_failed;
+                self.claim(for_a_reason, "an error, and no exchange failed");
+            }
+        }
+    }
+}
+
+fn api(world: &Shared) -> ApiService {
+    let world = Arc::clone(world);
+    BoxCloneSyncService::new(tower::service_fn(move |request: Request<Body>| {
+        let number = request.extensions().get::<Number>().unwrap().0;
+        let route = match request.uri().path() {
+            "/sour" => Route::Sour,
+            _ => Route::Sweet,
+        };
+        let _one = bearer(request.headers());
+        let authorization = request.headers().get("authorization");
+        let accepted = lock(&world).called(number, route, authorization);
+        async move {
+            sleep(Duration::from_millis(20)).await;
+            Ok::<_, Infallible>(answer(if accepted { 200 } else { 401 }, ""))
+        }
+    }))
+}
+
+fn authorization_server(world: &Shared) -> TokenEndpoint {
+    let world = Arc::clone(world);
+    TokenEndpoint::new(move |post| {
+        let begun = Exchange::begin(&world);
+        let world = Arc::clone(&world);
+        async move {
+            // All of it, and not just the fields that are used.
+            let mut exchange = begun;
+            let (status, body) = match exchange.answer {
+                Answer::Token { seconds, after } => {
+                    sleep(after).await;
+                    exchange.ending = Ending::Token { seconds };
+                    return lock(&world).issue(post, seconds);
+                }
+                Answer::Unavailable => (503, ""),
+                Answer::Denied => {
+                    exchange.ending = Ending::Denied;
+                    (400, r#"{"error":"invalid_scope"}"#)
+                }
+                Answer::Hang => pending().await,
+                Answer::Panic => {
+                    exchange.ending = Ending::Panic;
+                    // A panic that is meant, past the hook that would print it.
+                    resume_unwind(Box::new(()))
+                }
+            };
+            answer(status, body)
+        }
+    })
+}
+
+impl World {
+    fn issue(&mut self, post: usize, seconds: u64) -> Response<Body> {
+        let name = format!("t{post}");
+        let authorization = HeaderValue::try_from(format!("Bearer {name}")).unwrap();
+        let issued = Issued {
+            ends: Instant::now() + Duration::from_secs(seconds),
+            revoked: false,
+        };
+        self.issued.insert(authorization.clone(), issued);
+        self.latest = Some(authorization);
+        token(&name, seconds)
+    }
+}
+
+/// An exchange under way, however it ends.
+struct Exchange {
+    world: Shared,
+    answer: Answer,
+    began: Moment,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ending {
+    Token {
+        seconds: u64,
+    },
+    Denied,
+    Panic,
+    /// 503, or cut off by the client's deadline.
+    Transient,
+}
+
+impl Exchange {
+    fn begin(world: &Shared) -> Self {
+        let began = Moment::now();
+        let mut locked = lock(world);
+        let alone = !locked.exchanging;
+        locked.claim(alone, "two exchanges at once");
+        locked.exchanging = true;
+        if let Err(reason) = locked.model.exchanges(began) {
+            locked.claim(false, reason);
+        }
+        Self {
+            world: Arc::clone(world),
+            answer: locked.answer,
+            began,
+            ending: Ending::Transient,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut world = lock(&self.world);
+        world.exchanging = false;
+        let authorization = world.latest.clone();
+        let failed = world.model.ends(self.began, self.ending, authorization);
+        world.ever_failed |= failed;
+    }
+}
+
+/// What the promises allow the client, told of what can be seen from the outside.
+#[derive(Default)]
+struct Model {
+    /// The token that the client must have.
+    held: Option<Known>,
+    failures: u32,
+    /// No exchange before.
+    backing_off: Option<Instant>,
+    /// Whether `refresh` is being called.
+    refreshes: bool,
+    /// When an exchange was last made for no other reason than a refusal of a token that was good.
+    last_in_vain: Option<Instant>,
+}
+
+struct Known {
+    authorization: HeaderValue,
+    began: Moment,
+    /// No refresh before this age.
+    fresh_for: Duration,
+    forgotten: bool,
+    refused: bool,
+    revoked: bool,
+}
+
+impl Model {
+    /// An exchange begins: was there a reason?
+    fn exchanges(&mut self, now: Moment) -> Result<(), &'static str> {
+        if self.backing_off.is_some_and(|until| now.steady < until) {
+            return Err("an exchange within the backoff");
+        }
+        match &self.held {
+            None => Ok(()),
+            _ if self.refreshes => Ok(()),
+            Some(held) if held.forgotten || held.revoked && held.refused => Ok(()),
+            Some(held) if now.since(held.began) >= held.fresh_for => Ok(()),
+            Some(held) if held.refused => {
+                let last = self.last_in_vain.replace(now.steady);
+                let soon = last.is_some_and(|last| now.steady < last + Duration::from_millis(500));
+                if soon {
+                    return Err("an exchange for each request that no token cures");
+                }
+                Ok(())
+            }
+            Some(_) => Err("an exchange without a reason"),
+        }
+    }
+
+    /// It ends; whether it failed.
+    fn ends(&mut self, began: Moment, ending: Ending, token: Option<HeaderValue>) -> bool {
+        let now = Moment::now();
+        let took = now.since(began);
+        let step = |first: u64, last: u64, times: u32| {
+            Duration::from_secs(first.saturating_mul(1 << (times - 1).min(20)).min(last))
+        };
+        if let Ending::Token { seconds } = ending
+            && let Some(authorization) = token
+        {
+            let lifetime = Duration::from_secs(seconds);
+            let usable_for = lifetime - (lifetime / 10).min(Duration::from_secs(30));
+            if took < usable_for {
+                let in_time = usable_for.saturating_sub(took * 2);
+                self.held = Some(Known {
+                    authorization,
+                    began,
+                    fresh_for: (lifetime * 3 / 4).min(in_time).max(lifetime / 2),
+                    forgotten: false,
+                    refused: false,
+                    revoked: false,
+                });
+                self.failures = 0;
+                self.backing_off = None;
+                return false;
+            }
+        }
+        self.failures += 1;
+        let backoff = match (ending, self.failures) {
+            (Ending::Panic, 1) => Duration::ZERO,
+            (Ending::Denied, failures) => step(30, 300, failures) / 10,
+            (_, failures) => step(1, 60, failures) / 10,
+        };
+        self.backing_off = Some(now.steady + backoff);
+        true
+    }
+
+    fn refuses(&mut self, authorization: &HeaderValue, revoked: bool) {
+        if let Some(held) = &mut self.held
+            && held.authorization == authorization
+        {
+            held.refused = true;
+            held.revoked |= revoked;
+        }
+    }
+
+    fn forgets(&mut self, authorization: &HeaderValue) {
+        if let Some(held) = &mut self.held
+            && held.authorization == authorization
+        {
+            held.forgotten = true;
+        }
+    }
+}
+
+/// Both clocks, as the client has them: the wall clock goes on by itself even here.
+#[derive(Clone, Copy)]
+struct Moment {
+    steady: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self {
+            steady: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    fn since(self, earlier: Self) -> Duration {
+        let by_wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
+        (self.steady - earlier.steady).max(by_wall)
+    }
+}
