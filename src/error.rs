@@ -54,7 +54,8 @@ pub enum ErrorKind {
     Source,
     /// The exchange was cut off: its task panicked, or its runtime was shut down.
     Interrupted,
-    /// The API refused the token, and refuses fresh ones on the same route as well, so that none is got for now.
+    /// The API refused the token, and no other is got for now: one was got a moment ago for the same route, or fresh ones
+    /// are refused there too.
     Refused,
     /// There is no Tokio runtime here to run the exchange on.
     NoRuntime,
@@ -88,7 +89,7 @@ impl Error {
     }
 
     /// How long until the token endpoint may be asked again: while backing off, what is left of it; on the failure
-    /// itself, what the server's `Retry-After` asked for.
+    /// itself, what the server's `Retry-After` asked for, up to a day.
     #[must_use]
     pub fn retry_in(&self) -> Option<Duration> {
         self.0.retry_in
@@ -98,14 +99,14 @@ impl Error {
         Inner::new(ErrorKind::Configuration, false, message).into()
     }
 
-    pub(crate) fn unreadable_secret(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn secret_file(path: &Path, what: &str, source: Option<io::Error>) -> Self {
         Inner {
-            source: Some(source.into()),
-            // It may be replaced this very moment.
+            source: source.map(Into::into),
+            // It may be in the middle of being replaced.
             ..Inner::new(
                 ErrorKind::Configuration,
                 true,
-                format!("the client secret's file {} cannot be read", path.display()),
+                format!("the client secret's file {} {what}", path.display()),
             )
         }
         .into()
@@ -184,7 +185,7 @@ impl Error {
                 ErrorKind::Refused,
                 true,
                 format!(
-                    "the API refuses fresh tokens here as well; the next one is due in {:.1} s",
+                    "the API refused the token, and no other is got on that account for another {:.1} s",
                     retry_in.as_secs_f64()
                 ),
             )

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{Extensions, HeaderValue, Request, Response, header::AUTHORIZATION, request::Parts};
@@ -61,11 +62,13 @@ pin_project! {
             first: Option<(S, Request<B>)>,
             rules: Arc<Rules<U, Rp>>,
         },
-        // The first try is under way with the token `sent`. Without `again` there can be no second.
+        // The first try is under way with the token `sent`. Without `again` there can be no second. The route is known
+        // while it is worth it.
         First {
             #[pin]
             response: S::Future,
             sent: u64,
+            route: Option<Route>,
             again: Option<Recorded<S, Rp::Tape>>,
             rules: Arc<Rules<U, Rp>>,
         },
@@ -79,6 +82,7 @@ pin_project! {
         // Another token is there: waits until the service is ready for the second try.
         Readying {
             again: Option<Again<S, Rp::Body>>,
+            deadline: Option<Pin<Box<Sleep>>>,
             rules: Arc<Rules<U, Rp>>,
         },
         // The second try is under way. Its answer is the caller's, whatever it is.
@@ -106,7 +110,8 @@ pub(crate) struct Recorded<S, T> {
     service: S,
     head: Parts,
     tape: T,
-    budget: Option<Budget>,
+    /// Known only for a request with a deadline.
+    sent_at: Option<Instant>,
 }
 
 /// A request to send again, without a token as yet.
@@ -114,30 +119,25 @@ struct Again<S, B> {
     service: S,
     request: Request<B>,
     route: Route,
-    deadline: Option<Instant>,
+    budget: Option<Budget>,
 }
 
-/// The time a request has.
+/// The time a request has, and what its first try took of it.
 #[derive(Clone, Copy)]
 struct Budget {
     deadline: Instant,
-    sent: Instant,
+    first_try: Duration,
 }
 
 impl Budget {
-    fn of(extensions: &Extensions) -> Option<Self> {
-        let Deadline(deadline) = *extensions.get()?;
-        Some(Self {
-            deadline,
-            sent: Instant::now(),
-        })
-    }
-
-    /// Whether a second try, should it take as long as the first one took until now, would be over in time.
+    /// Whether a second try would be over in time, should it take as long as the first.
     fn allows_another(self) -> bool {
-        let now = Instant::now();
-        now + (now - self.sent) < self.deadline
+        Instant::now() + self.first_try < self.deadline
     }
+}
+
+fn deadline_of(extensions: &Extensions) -> Option<Instant> {
+    extensions.get().map(|Deadline(at)| *at)
 }
 
 /// A request to send, and what it takes to send it again, if it can be.
@@ -162,7 +162,7 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
             service: again(),
             head: head.clone(),
             tape,
-            budget: Budget::of(&head.extensions),
+            sent_at: deadline_of(&head.extensions).map(|_| Instant::now()),
         });
         (body, recorded)
     };
@@ -171,18 +171,36 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
 }
 
 impl<S, T> Recorded<S, T> {
+    fn route(&self) -> Route {
+        route::of(&self.head.method, &self.head.uri)
+    }
+
     /// The request to send again; `None` if its body cannot be said again after all, or if there is no time for it.
     fn rewind<B, Rp: Replay<B, Tape = T>>(self, replay: &Rp) -> Option<Again<S, Rp::Body>> {
-        if self.budget.is_some_and(|budget| !budget.allows_another()) {
+        let deadline = deadline_of(&self.head.extensions);
+        let budget = deadline
+            .zip(self.sent_at)
+            .map(|(deadline, sent_at)| Budget {
+                deadline,
+                first_try: sent_at.elapsed(),
+            });
+        if budget.is_some_and(|budget| !budget.allows_another()) {
             return None;
         }
+        let route = self.route();
         let body = replay.rewind(self.tape)?;
         Some(Again {
             service: self.service,
-            route: route::of(&self.head),
             request: Request::from_parts(self.head, body),
-            deadline: self.budget.map(|budget| budget.deadline),
+            route,
+            budget,
         })
+    }
+}
+
+impl<S, B> Again<S, B> {
+    fn deadline(&self) -> Option<Instant> {
+        self.budget.map(|budget| budget.deadline)
     }
 }
 
@@ -196,6 +214,14 @@ async fn within<T>(
         Some(deadline) => timeout_at(deadline, wait)
             .await
             .unwrap_or_else(|_| Err(Error::deadline())),
+    }
+}
+
+/// Ready when the deadline has come, and so never if there is none.
+fn poll_deadline(deadline: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+    match deadline {
+        Some(deadline) => deadline.as_mut().poll(cx),
+        None => Poll::Pending,
     }
 }
 
@@ -214,7 +240,7 @@ where
     /// A request without a token. `ready` was made ready, and takes it when the token is there.
     pub(crate) fn cold(ready: S, request: Request<B>, rules: Arc<Rules<U, Rp>>) -> Self {
         let cache = rules.cache.clone();
-        let deadline = request.extensions().get().map(|Deadline(at)| *at);
+        let deadline = deadline_of(request.extensions());
         Self {
             state: State::Cold {
                 wait: Box::pin(async move { within(deadline, cache.wait_for_usable()).await }),
@@ -228,6 +254,7 @@ where
     pub(crate) fn first(
         response: S::Future,
         sent: u64,
+        route: Option<Route>,
         again: Option<Recorded<S, Rp::Tape>>,
         rules: Arc<Rules<U, Rp>>,
     ) -> Self {
@@ -235,6 +262,7 @@ where
             state: State::First {
                 response,
                 sent,
+                route,
                 again,
                 rules,
             },
@@ -259,12 +287,14 @@ where
                     let held = ready!(wait.as_mut().poll(cx))?;
                     let (mut service, request) = first.take().ok_or(POLLED_AFTER_END)?;
                     let authorization = held.token.authorization().clone();
+                    let route = rules.route_worth_knowing(&request);
                     let clone = || service.clone();
                     let (request, again) = prepare(request, authorization, &rules.replay, clone);
                     State::First {
                         // The instance that was made ready before `BearerAuth::call` put it here.
                         response: service.call(request),
                         sent: held.token.generation(),
+                        route,
                         again,
                         rules: Arc::clone(rules),
                     }
@@ -273,26 +303,32 @@ where
                 StateProj::First {
                     response,
                     sent,
+                    route,
                     again,
                     rules,
                 } => {
                     let response = ready!(response.poll(cx)).map_err(Into::into)?;
+                    let (sent, route) = (*sent, *route);
                     if !rules.refuses(&response) {
+                        if let Some(route) = route {
+                            rules.cache.accepted(route, sent);
+                        }
                         return Poll::Ready(Ok(response));
                     }
-                    let sent = *sent;
-                    let again = again.take().and_then(|again| again.rewind(&rules.replay));
+                    let recorded = again.take();
+                    let route = recorded.as_ref().map(Recorded::route).or(route);
+                    let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
                     telemetry::refused(again.is_some());
                     let Some(again) = again else {
                         // Another token is of no use to this request, but to the next.
-                        rules.cache.start_replacing(sent);
+                        rules.cache.refused_for_good(sent, route);
                         return Poll::Ready(Ok(response));
                     };
                     let (cache, route, deadline) =
-                        (rules.cache.clone(), again.route, again.deadline);
+                        (rules.cache.clone(), again.route, again.deadline());
                     State::Replacing {
                         wait: Box::pin(async move {
-                            within(deadline, cache.wait_for_other(sent, route)).await
+                            within(deadline, cache.refused(sent, route)).await
                         }),
                         refusal: Some(response),
                         again: Some(again),
@@ -305,32 +341,48 @@ where
                     refusal,
                     again,
                     rules,
-                } => match ready!(wait.as_mut().poll(cx)) {
-                    // The refusal is dropped with this state, before the wait for readiness: its body may hold the
-                    // connection or the permit that the second try needs.
-                    Ok(Some(_another)) => State::Readying {
-                        again: again.take(),
-                        rules: Arc::clone(rules),
-                    },
-                    Ok(None) => {
-                        telemetry::not_replaced(None);
-                        let refusal = refusal.take().ok_or(POLLED_AFTER_END)?;
-                        return Poll::Ready(Ok(refusal));
+                } => {
+                    let mut outcome = ready!(wait.as_mut().poll(cx));
+                    let again = again.take().ok_or(POLLED_AFTER_END)?;
+                    if again.budget.is_some_and(|budget| !budget.allows_another()) {
+                        outcome = outcome.and(Err(Error::deadline()));
                     }
-                    Err(error) => {
-                        telemetry::not_replaced(Some(&error));
-                        let Some(mut refusal) = refusal.take() else {
-                            return Poll::Ready(Err(error.into()));
-                        };
-                        refusal.extensions_mut().insert(error);
-                        return Poll::Ready(Ok(refusal));
+                    match outcome {
+                        // The refusal is dropped with this state, before the wait for readiness: its body may hold the
+                        // connection or the permit that the second try needs.
+                        Ok(Some(_another)) => State::Readying {
+                            deadline: again.deadline().map(|at| Box::pin(sleep_until(at))),
+                            again: Some(again),
+                            rules: Arc::clone(rules),
+                        },
+                        Ok(None) => {
+                            telemetry::not_replaced(None);
+                            let refusal = refusal.take().ok_or(POLLED_AFTER_END)?;
+                            return Poll::Ready(Ok(refusal));
+                        }
+                        Err(error) => {
+                            telemetry::not_replaced(Some(&error));
+                            let Some(mut refusal) = refusal.take() else {
+                                return Poll::Ready(Err(error.into()));
+                            };
+                            refusal.extensions_mut().insert(error);
+                            return Poll::Ready(Ok(refusal));
+                        }
                     }
-                },
+                }
 
-                StateProj::Readying { again, rules } => {
+                StateProj::Readying {
+                    again,
+                    deadline,
+                    rules,
+                } => {
                     let ready = again.as_mut().ok_or(POLLED_AFTER_END)?;
                     // A clone of the instance that took the first try: nobody has made it ready yet.
-                    ready!(ready.service.poll_ready(cx)).map_err(Into::into)?;
+                    let Poll::Ready(readiness) = ready.service.poll_ready(cx) else {
+                        ready!(poll_deadline(deadline, cx));
+                        return Poll::Ready(Err(Error::deadline().into()));
+                    };
+                    readiness.map_err(Into::into)?;
                     let mut again = again.take().ok_or(POLLED_AFTER_END)?;
                     // Read only now: the wait may have outlived the token that came before it.
                     let token = rules
@@ -344,12 +396,12 @@ where
                                 response: again.service.call(again.request),
                                 sent,
                                 route: again.route,
-                                deadline: again.deadline.map(|at| Box::pin(sleep_until(at))),
+                                deadline: deadline.take(),
                                 rules: Arc::clone(rules),
                             }
                         }
                         None => {
-                            let (cache, deadline) = (rules.cache.clone(), again.deadline);
+                            let (cache, deadline) = (rules.cache.clone(), again.deadline());
                             State::Replacing {
                                 wait: Box::pin(async move {
                                     within(deadline, cache.wait_for_usable()).await.map(Some)
@@ -375,11 +427,8 @@ where
                         rules.cache.second_try(*route, *sent, refused);
                         return Poll::Ready(Ok(response));
                     }
-                    if let Some(deadline) = deadline {
-                        ready!(deadline.as_mut().poll(cx));
-                        return Poll::Ready(Err(Error::deadline().into()));
-                    }
-                    return Poll::Pending;
+                    ready!(poll_deadline(deadline, cx));
+                    return Poll::Ready(Err(Error::deadline().into()));
                 }
 
                 StateProj::Passing { response } => return response.poll(cx).map_err(Into::into),

@@ -27,14 +27,20 @@ use crate::{
 ///    out without a token because none could be had.
 /// 3. If the server refuses the token (401), it is sent once more, the same but for a newer token, and the caller gets
 ///    that answer, whatever it is. If no newer token can be had, or the body cannot be said again, the caller gets the
-///    401 as it came; [`Error`](crate::Error) is in its [extensions](http::Response::extensions) where an exchange
-///    failed.
+///    401 as it came; where there was an exchange that failed, or none because of a backoff, a cool-down or the request's
+///    deadline, an [`Error`](crate::Error) in its [extensions](http::Response::extensions) says so.
 ///
 /// # Errors
-/// The errors of the service below as they are, and [`Error`](crate::Error) when no token can be had.
+/// The errors of the service below as they are, and [`Error`](crate::Error) when no token can be had for the first try; or
+/// for the second, in the rare case that the token runs out while the service below is not ready for it.
 ///
 /// # Cancellation
 /// Dropping the future cancels the request, and never the exchange it may wait for.
+///
+/// # Deployment caveat
+/// A request that waits for a token holds the service that was made ready for it, as it holds it during the call. If that
+/// is a permit of a [`ConcurrencyLimit`](tower::limit::ConcurrencyLimit) which the token exchange needs as well, because
+/// both go through one client, the exchange gets none and ends at its deadline. Give the exchange a transport of its own.
 // Over several lines, because the compiler quotes them to somebody whose stack does not fit.
 #[derive(Debug)]
 pub struct BearerAuth<
@@ -115,11 +121,12 @@ where
             let ready = mem::replace(&mut self.inner, clone);
             return ResponseFuture::cold(ready, request, rules);
         };
+        let route = rules.route_worth_knowing(&request);
         // `self.inner` was made ready and takes the first try. A second goes to a clone, which `ResponseFuture` makes
         // ready before it calls it.
         let clone = || self.inner.clone();
         let (request, again) = prepare(request, authorization, &rules.replay, clone);
-        ResponseFuture::first(self.inner.call(request), sent, again, rules)
+        ResponseFuture::first(self.inner.call(request), sent, route, again, rules)
     }
 }
 

@@ -33,10 +33,11 @@ pub(crate) fn refused(will_retry: bool) {
     let _ = will_retry;
 }
 
-/// A refused token was not replaced, so that the caller gets the refusal: the exchange failed, or gave the same again.
+/// A refused token was not replaced, so that the caller gets the refusal. Why is told where it happened, once, and not for
+/// each request that it happens to.
 pub(crate) fn not_replaced(error: Option<&Error>) {
     #[cfg(feature = "tracing")]
-    tracing::warn!(
+    tracing::debug!(
         error = error.map(|error| error as &dyn std::error::Error),
         "a refused access token was not replaced"
     );

@@ -8,10 +8,10 @@ use std::{convert::Infallible, time::Duration};
 
 use http::Request;
 use tokio::time::{Instant, sleep};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_bearer::{BearerAuthLayer, Deadline, Error, ErrorKind};
 
-use self::support::{Api, Body, TokenEndpoint, get, text};
+use self::support::{Api, Body, TokenEndpoint, get, text, token};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -79,6 +79,42 @@ async fn a_second_try_that_would_take_too_long_is_not_begun() {
         sleep(SECOND * 2).await;
         assert_eq!(endpoint.exchanges(), 2);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_try_for_which_the_exchange_left_too_little_is_not_begun() {
+    let endpoint = TokenEndpoint::new(|post| async move {
+        sleep(SECOND * post as u32).await;
+        token(&format!("t{post}"), 3600)
+    });
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(slow(&api, SECOND * 3));
+    // A second, three, two: at six seconds there are two left of eight, and the first try took three.
+    let response = service.oneshot(within(SECOND * 8)).await.unwrap();
+    assert_eq!(response.status(), 401);
+    let cause = response.extensions().get::<Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::Timeout);
+    assert_eq!(text(response).await, "call 1");
+    assert_eq!(api.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_try_whose_service_is_not_ready_ends_at_the_deadline() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::default();
+    let service = ServiceBuilder::new()
+        .layer(BearerAuthLayer::new(endpoint.credentials()))
+        .buffer(1)
+        .rate_limit(1, SECOND * 60)
+        .service(api.service());
+    let started = Instant::now();
+    let error = service.oneshot(within(SECOND * 3)).await.unwrap_err();
+    assert_eq!(
+        error.downcast::<Error>().unwrap().kind(),
+        ErrorKind::Timeout
+    );
+    assert_eq!(started.elapsed(), SECOND * 3);
+    assert_eq!(api.calls().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

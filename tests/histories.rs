@@ -109,7 +109,7 @@ fn any_time() -> impl Strategy<Value = Duration> {
 proptest! {
     #![proptest_config(config())]
 
-    /// Promise: F1, F2, F3, F6, F7, L3, L4, L5, L6, L7, L10, L11, R1, R3, R4, R6, S6
+    /// Promise: F1, F2, F3, F6, F7, L3, L4, L5, L6, L7, L10, L11, R3, S6
     #[test]
     fn any_history_keeps_the_promises(seed: u64, history in vec(any_operation(), 1..40)) {
         // The jitter is a part of the history.

@@ -448,19 +448,8 @@ async fn a_latched_refusal_says_that_fresh_tokens_are_refused_too_and_when_the_n
 async fn one_sour_route_costs_the_healthy_ones_nothing_and_a_revocation_heals_them_at_once() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     let api = Api::accepting(["t1"]);
-    let inner = {
-        let api = api.clone();
-        service_fn(move |request: Request<Body>| {
-            let sour = request.uri().path().starts_with("/sour");
-            let answer = api.clone().handle(request);
-            async move {
-                let answered = answer.await;
-                Ok::<_, Infallible>(if sour { answer_401() } else { answered })
-            }
-        })
-    };
     let cache = TokenCache::new(endpoint.credentials());
-    let service = BearerAuthLayer::from_cache(cache.clone()).layer(inner);
+    let service = BearerAuthLayer::from_cache(cache.clone()).layer(sour_and_healthy(&api));
 
     let mut since_revocation = 0;
     for tick in 0..36_000 {
@@ -487,6 +476,124 @@ async fn one_sour_route_costs_the_healthy_ones_nothing_and_a_revocation_heals_th
     // Cold, revoked twice, and the sour route's own: 1, 2, 4 … 300 s apart.
     assert_eq!(since_revocation, 3);
     assert!(endpoint.exchanges() <= 28, "{}", endpoint.exchanges());
+}
+
+/// An API whose routes below `/sour` refuse every token.
+fn sour_and_healthy(
+    api: &Api,
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone
+{
+    let api = api.clone();
+    service_fn(move |request: Request<Body>| {
+        let sour = request.uri().path().starts_with("/sour");
+        let answer = api.clone().handle(request);
+        async move {
+            let answered = answer.await;
+            Ok(if sour { answer_401() } else { answered })
+        }
+    })
+}
+
+/// Promise: R15
+#[tokio::test(start_paused = true)]
+async fn a_sour_route_whose_requests_are_not_sent_again_leaves_the_others_alone_too() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::accepting(["t1"]);
+    let service = BearerAuthLayer::new(endpoint.credentials())
+        .replay(NoReplay)
+        .layer(sour_and_healthy(&api));
+    for tick in 0..36_000 {
+        let current = format!("t{}", endpoint.exchanges().max(1));
+        let next = format!("t{}", endpoint.exchanges() + 1);
+        api.accept_only([&*current, &*next]);
+        let healthy = service
+            .clone()
+            .oneshot(get(&format!("/carts/{tick}")))
+            .await;
+        assert_eq!(healthy.unwrap().status(), 200, "at {tick}");
+        let sour = service.clone().oneshot(get(&format!("/sour/{tick}"))).await;
+        assert_eq!(sour.unwrap().status(), 401);
+        settle().await;
+        advance(SECOND / 10).await;
+    }
+    let exchanges = endpoint.exchanges();
+    assert!(exchanges <= 28, "{exchanges}");
+
+    // Really revoked: the one request that sees it is refused, and the next is not.
+    api.accept_only([&*format!("t{}", exchanges + 1)]);
+    let refused = service.clone().oneshot(get("/carts/1")).await.unwrap();
+    assert_eq!(refused.status(), 401);
+    settle().await;
+    let healed = service.clone().oneshot(get("/carts/1")).await.unwrap();
+    assert_eq!(healed.status(), 200);
+}
+
+/// Promise: R6
+#[tokio::test(start_paused = true)]
+async fn revocations_heal_as_ever_where_requests_are_not_sent_again() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::accepting(["t1"]);
+    let service = BearerAuthLayer::new(endpoint.credentials())
+        .replay(NoReplay)
+        .layer(api.service());
+    service.clone().oneshot(get("/")).await.unwrap();
+    for revoked in 1..100 {
+        api.accept_only([&*format!("t{}", revoked + 1)]);
+        let refused = service.clone().oneshot(get("/")).await.unwrap();
+        assert_eq!(refused.status(), 401);
+        settle().await;
+        let healed = service.clone().oneshot(get("/")).await.unwrap();
+        assert_eq!(healed.status(), 200, "after revocation {revoked}");
+        advance(SECOND * 2).await;
+    }
+    assert_eq!(endpoint.exchanges(), 100);
+}
+
+/// Promise: R6
+#[tokio::test(start_paused = true)]
+async fn a_route_that_was_put_right_heals_at_once_when_the_token_is_revoked_after_that() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    // Latched for a minute or more.
+    while endpoint.exchanges() < 9 {
+        service.clone().oneshot(get("/")).await.unwrap();
+        advance(SECOND / 10).await;
+    }
+    api.accept_only([&*format!("t{}", endpoint.exchanges())]);
+    assert_eq!(
+        service.clone().oneshot(get("/")).await.unwrap().status(),
+        200
+    );
+    api.accept_only([&*format!("t{}", endpoint.exchanges() + 1)]);
+    assert_eq!(
+        service.clone().oneshot(get("/")).await.unwrap().status(),
+        200
+    );
+}
+
+/// Promise: R6
+#[tokio::test(start_paused = true)]
+async fn a_hundred_routes_refused_at_once_are_one_exchange_in_vain_and_not_a_hundred() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let mut requests = JoinSet::new();
+    for route in 0..100 {
+        requests.spawn(
+            service
+                .clone()
+                .oneshot(get(&format!("/{}", letters(route)))),
+        );
+    }
+    requests.join_all().await;
+    assert_eq!(endpoint.exchanges(), 2);
+    // A replica that was behind is there now: who is refused a little later is healed.
+    advance(SECOND * 2).await;
+    api.accept_only(["t3"]);
+    let response = service.clone().oneshot(get("/another")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(endpoint.exchanges(), 3);
 }
 
 /// Promise: R8

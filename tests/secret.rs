@@ -136,16 +136,23 @@ async fn a_secret_that_is_still_the_same_is_not_tried_twice() {
 
 /// Promise: L12
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_is_put_right_during_a_backoff_ends_it_with_the_next_try() {
+async fn a_secret_that_is_put_right_later_is_picked_up_by_the_next_try_or_at_once_by_a_refresh() {
     let file = File::holding("put-right", "wrong");
-    let server = Server::with_secret("right");
-    let cache = TokenCache::new(server.client(file.secret()).unwrap());
-    cache.get().await.unwrap_err();
-    fs::write(&file.0, "right").unwrap();
-    let error = cache.get().await.unwrap_err();
-    tokio::time::sleep(error.retry_in().unwrap()).await;
-    cache.get().await.unwrap();
-    assert_eq!(server.sent(), ["wrong", "right"]);
+    for refresh in [false, true] {
+        fs::write(&file.0, "wrong").unwrap();
+        let server = Server::with_secret("right");
+        let cache = TokenCache::new(server.client(file.secret()).unwrap());
+        cache.get().await.unwrap_err();
+        fs::write(&file.0, "right").unwrap();
+        let error = cache.get().await.unwrap_err();
+        if refresh {
+            cache.refresh().await.unwrap();
+        } else {
+            tokio::time::sleep(error.retry_in().unwrap()).await;
+        }
+        cache.get().await.unwrap();
+        assert_eq!(server.sent(), ["wrong", "right"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,6 +164,10 @@ async fn a_secret_file_that_is_gone_for_a_moment_is_a_transient_error() {
     let error = cache.get().await.unwrap_err();
     assert!(error.is_transient());
     assert!(error.to_string().contains("gone-for-a-moment"), "{error}");
+
+    fs::write(&file.0, "").unwrap();
+    let error = cache.refresh().await.unwrap_err();
+    assert!(error.is_transient());
     assert_eq!(server.sent(), [""; 0]);
 }
 

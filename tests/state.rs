@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use tokio::{
-    runtime::Handle,
+    runtime::{Builder, Handle},
     time::{advance, sleep},
 };
 use tokio_test::{assert_pending, assert_ready, task};
@@ -169,6 +169,24 @@ async fn keeping_warm_ends_with_the_last_handle() {
 }
 
 #[test]
+fn keeping_warm_goes_on_in_another_runtime_when_its_own_is_gone() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let cache = TokenCache::new(endpoint.credentials());
+    for exchanges in [1, 2] {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            cache.keep_warm().unwrap();
+            sleep(SECOND * 3100).await;
+        });
+        assert!(endpoint.exchanges() >= exchanges);
+    }
+}
+
+#[test]
 fn keeping_warm_without_a_runtime_is_an_error() {
     let cache = TokenCache::new(TokenEndpoint::healthy(SECOND).credentials());
     assert_eq!(cache.keep_warm().unwrap_err().kind(), ErrorKind::NoRuntime);
@@ -189,6 +207,14 @@ fn numbers_that_make_no_sense_are_told_when_a_cache_is_built() {
         (builder().refresh_at(0.8, 0.3), "a jitter of 0.3"),
         (builder().refresh_at(0.8, -0.1), "a jitter of -0.1"),
         (builder().hard_margin(SECOND, 0.9), "a hard margin of 0.9"),
+        (
+            builder().longest_retry_after(Duration::MAX),
+            "longer than a year",
+        ),
+        (
+            builder().refusal_cool_down(SECOND, Duration::MAX),
+            "longer than a year",
+        ),
         (
             builder().transient_backoff(zero, SECOND),
             "backoff after transient failures",

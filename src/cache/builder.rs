@@ -93,8 +93,8 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         self
     }
 
-    /// How long a route that refuses fresh tokens too causes no exchange: `first`, doubled each time up to `last`.
-    /// 1 s and 5 minutes by default.
+    /// How long a route that refuses fresh tokens too causes no exchange: `first`, doubled each time up to `last`; and all
+    /// routes together, while more than four of them do. 1 s and 5 minutes by default.
     pub fn refusal_cool_down(mut self, first: Duration, last: Duration) -> Self {
         self.schedule.refused = Backoff { first, last };
         self

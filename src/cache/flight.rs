@@ -46,6 +46,11 @@ pub(super) struct SingleFlight {
     /// A hint in nanoseconds since `epoch`: before this, a stale token is no reason to take the lock.
     quiet_until: AtomicU64,
     epoch: Instant,
+    /// The tick of the steady clock in which the wall clock was looked at last. A second clock for each request would cost
+    /// as much as all else that a read does.
+    wall_tick: AtomicU64,
+    /// A hint for the usual request, which meets no sour route: the bits of those whose first tries are worth a look.
+    watched: AtomicU64,
     schedule: Schedule,
     /// Told of each change that does not come by time alone.
     changes: watch::Sender<()>,
@@ -86,24 +91,36 @@ impl SingleFlight {
             }),
             quiet_until: AtomicU64::new(0),
             epoch: clock::steady(),
+            wall_tick: AtomicU64::new(u64::MAX),
+            watched: AtomicU64::new(0),
             schedule,
             changes: watch::Sender::new(()),
         }
     }
 
-    /// Reads the token to send now, if there is one: an atomic load and a look at the clocks. If it is due for refresh
-    /// and, as far as can be told without the lock, nobody is at it, a flight starts; nobody waits for it.
+    /// Reads the token to send now, if there is one: an atomic load and a look at the clock. If it is due for refresh and,
+    /// as far as can be told without the lock, nobody is at it, a flight starts; nobody waits for it.
     pub(super) fn read<T>(self: &Arc<Self>, read: impl FnOnce(&Token) -> T) -> Option<T> {
         interleave();
         let current = self.current.load();
         let held = current.as_ref()?;
-        let now = Moment::now();
-        if held.unusable_at.is_over(now) {
+        let now = clock::steady();
+        if now >= held.unusable_at.steady() {
             return None;
         }
-        if held.refresh_at.is_over(now)
-            && self.since_epoch(now.steady()) >= self.quiet_until.load(Ordering::Relaxed)
-        {
+        let mut due = now >= held.refresh_at.steady();
+        let since_epoch = self.since_epoch(now);
+        let tick = since_epoch >> WALL_TICK;
+        if self.wall_tick.load(Ordering::Relaxed) != tick {
+            let now = Moment::now();
+            if held.unusable_at.is_over(now) {
+                // The tick is not marked, so that whoever comes in it looks too.
+                return None;
+            }
+            due |= held.refresh_at.is_over(now);
+            self.wall_tick.store(tick, Ordering::Relaxed);
+        }
+        if due && since_epoch >= self.quiet_until.load(Ordering::Relaxed) {
             drop(self.join(Need::Fresh));
         }
         Some(read(&held.token))
@@ -127,6 +144,10 @@ impl SingleFlight {
             }
             if let Some(error) = slot.objection(need, current.as_deref(), &self.schedule, now) {
                 return Joined::Fail(error);
+            }
+            if let Need::Other { .. } = need {
+                let watched = slot.guard.watched(now.steady());
+                self.watched.store(watched, Ordering::Relaxed);
             }
             let take_off = match slot.stage.take_off() {
                 Ok(take_off) => take_off,
@@ -159,17 +180,35 @@ impl SingleFlight {
         self.changes.send_replace(());
     }
 
-    /// A token that took the place of a refused one on this route was accepted there.
-    pub(super) fn cured(&self, route: Route) {
-        self.lock().guard.cured(route);
+    /// Whether any route is watched, so that it is worth knowing a request's route before it is sent.
+    pub(super) fn is_watching(&self) -> bool {
+        self.watched.load(Ordering::Relaxed) != 0
+    }
+
+    /// A first try with the token `generation` was accepted on this route.
+    pub(super) fn accepted(&self, route: Route, generation: u64) {
+        if self.watched.load(Ordering::Relaxed) & route.bit() != 0 {
+            self.judge(|guard, now| guard.accepted(route, generation, now));
+        }
+    }
+
+    /// A second try with the token `generation`, which took the place of a refused one, was accepted on this route.
+    pub(super) fn cured(&self, route: Route, generation: u64) {
+        self.judge(|guard, now| guard.cured(route, generation, now));
     }
 
     /// The exchange with this number, made because of a refusal on this route, cured nothing: its token was refused as
     /// well, or was the refused one again.
     pub(super) fn in_vain(&self, route: Route, landing: u64) {
+        self.judge(|guard, now| guard.in_vain(route, landing, &self.schedule, now));
+    }
+
+    fn judge(&self, judge: impl FnOnce(&mut Guard, Instant)) {
+        let now = clock::steady();
         let mut slot = self.lock();
-        slot.guard
-            .in_vain(route, landing, &self.schedule, clock::steady());
+        judge(&mut slot.guard, now);
+        self.watched
+            .store(slot.guard.watched(now), Ordering::Relaxed);
     }
 
     /// The end of a flight, whatever it was: one change under the lock, so that whoever looks finds the token, the
@@ -264,9 +303,9 @@ impl SingleFlight {
         refresh_at.max(backed_off)
     }
 
-    /// Marks the token as kept warm; whether it was not so before.
-    pub(super) fn becomes_warm(&self) -> bool {
-        !mem::replace(&mut self.lock().kept_warm, true)
+    /// Whether a task keeps the token warm from now on; whether that is news.
+    pub(super) fn set_kept_warm(&self, kept_warm: bool) -> bool {
+        mem::replace(&mut self.lock().kept_warm, kept_warm) != kept_warm
     }
 
     pub(super) fn changes(&self) -> watch::Receiver<()> {
@@ -305,13 +344,18 @@ impl Slot {
             return None;
         }
         let now_steady = now.steady();
-        if let Some(error) = self.failure.as_ref().and_then(|f| f.error_at(now_steady)) {
-            return Some(error);
+        match &self.failure {
+            // Whoever asks for an exchange by name may have changed what a permanent failure is about.
+            Some(failure) if matches!(need, Need::Exchange) && !failure.error.is_transient() => {}
+            Some(failure) if now_steady < failure.until => return failure.error_at(now_steady),
+            _ => {}
         }
         match need {
             // Only while the refused token is all there is: without one that may be sent, an exchange is due anyway.
-            Need::Other { route, .. } if current.is_some_and(|h| !h.unusable_at.is_over(now)) => {
-                let permit = self.guard.permit(route, schedule, now_steady);
+            Need::Other { than, route, judge }
+                if current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
+            {
+                let permit = self.guard.permit(route, than, judge, schedule, now_steady);
                 permit.err().map(Error::refused_too)
             }
             _ => None,
@@ -346,7 +390,13 @@ impl Stage {
 
 impl Failure {
     fn new(error: Error, last: Option<&Self>, schedule: &Schedule, now: Instant) -> Self {
-        let in_a_row = last.map_or(1, |last| last.in_a_row.saturating_add(1));
+        let alike = |last: &&Self| {
+            last.error.is_transient() == error.is_transient()
+                && now < last.until + schedule.remembered()
+        };
+        let in_a_row = last
+            .filter(alike)
+            .map_or(1, |last| last.in_a_row.saturating_add(1));
         let delay = match (error.kind(), in_a_row) {
             // An exchange that was cut off says nothing about the server: the next call starts anew. But only once, so
             // that a source that always panics does not spin.
@@ -373,3 +423,6 @@ impl Failure {
 
 /// `quiet_until` while a flight is under way.
 const UNTIL_LANDING: u64 = u64::MAX;
+
+/// A tick is so many bits of nanoseconds: a millisecond.
+const WALL_TICK: u32 = 20;

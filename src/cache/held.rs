@@ -1,6 +1,6 @@
 //! A token that a cache holds, and what a caller needs of it.
 
-use super::refusal::Route;
+use super::refusal::{Judge, Route};
 use crate::{
     clock::Moment,
     source::{Reason, TokenRequest},
@@ -25,7 +25,11 @@ pub(super) enum Need {
     /// A token that is not yet due for refresh.
     Fresh,
     /// A token that may be sent and is not this one, which the API refused on this route.
-    Other { than: u64, route: Route },
+    Other {
+        than: u64,
+        route: Route,
+        judge: Judge,
+    },
     /// The outcome of an exchange, whatever token is there.
     Exchange,
 }

@@ -277,7 +277,8 @@ impl Client {
                     self.replace(&refused, route, second_try).await;
                 }
                 (Operation::StartReplacing, Some(refused)) => {
-                    self.cache.start_replacing(refused.generation());
+                    let route = Some(Route::new(3));
+                    self.cache.refused_for_good(refused.generation(), route);
                 }
                 (Operation::Forget, Some(last)) => {
                     self.ledger.notes().forgotten.insert(last.generation());
@@ -299,7 +300,7 @@ impl Client {
     async fn replace(&mut self, refused: &Token, route: Route, second_try: SecondTry) {
         let newest = self.ledger.notes().newest;
         let generation = refused.generation();
-        match self.cache.wait_for_other(generation, route).await {
+        match self.cache.refused(generation, route).await {
             Ok(Some(other)) => {
                 assert!(other.token.generation() > generation, "an older one");
                 self.ledger.saw(&other.token, newest);

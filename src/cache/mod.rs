@@ -23,6 +23,7 @@ pub use self::{
 use self::{
     flight::{Joined, SingleFlight},
     held::Need,
+    refusal::Judge,
     schedule::Schedule,
 };
 pub(crate) use self::{held::Held, pilot::Outcome, refusal::Route};
@@ -97,6 +98,9 @@ impl TokenCache {
     /// Exchanges now, whatever token is there, and gives the new one; joins the exchange under way if there is one.
     /// The current token is used until the new one is there.
     ///
+    /// It also ends the backoff from a failure that lasts until somebody changes something: calling it says that somebody
+    /// has. The backoff from a failure that may pass by itself is kept to.
+    ///
     /// # Errors
     /// As for [`get`](Self::get). A token that is still good stays.
     ///
@@ -166,14 +170,19 @@ impl TokenCache {
         }
     }
 
-    /// Waits for a token to use in place of the one with generation `refused`; `None` if the source gave the same again.
-    pub(crate) async fn wait_for_other(
+    /// The token with generation `refused` was refused on this route: waits for one to use in its place. `None` if the
+    /// source gave the same again.
+    pub(crate) async fn refused(
         &self,
         refused: u64,
         route: Route,
     ) -> Result<Option<Arc<Held>>, Error> {
-        let than = refused;
-        let held = self.join(Need::Other { than, route }).await?;
+        let need = Need::Other {
+            than: refused,
+            route,
+            judge: Judge::SecondTry,
+        };
+        let held = self.join(need).await?;
         if held.token.generation() == refused {
             self.flight.in_vain(route, held.landing);
             return Ok(None);
@@ -181,11 +190,13 @@ impl TokenCache {
         Ok(Some(held))
     }
 
-    /// Starts an exchange for the token with generation `refused`, if it is the current one, for requests to come. The
-    /// one that was refused is not sent again.
-    pub(crate) fn start_replacing(&self, refused: u64) {
-        let (than, route) = (refused, Route::UNTRIED);
-        drop(self.flight.join(Need::Other { than, route }));
+    /// The same for a request that is not sent again: starts an exchange for those to come, and does not wait.
+    pub(crate) fn refused_for_good(&self, refused: u64, route: Option<Route>) {
+        drop(self.flight.join(Need::Other {
+            than: refused,
+            route: route.unwrap_or(Route::UNKNOWN),
+            judge: Judge::NextFirstTry,
+        }));
     }
 
     /// What became of a second try with the token `generation`: whether it was refused as well.
@@ -194,8 +205,18 @@ impl TokenCache {
             // A token that took the place of another is the first of its generation.
             self.flight.in_vain(route, generation);
         } else {
-            self.flight.cured(route);
+            self.flight.cured(route, generation);
         }
+    }
+
+    /// Whether it is worth knowing a request's route before it is sent: as a rule it is not, and costs nothing.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.flight.is_watching()
+    }
+
+    /// A first try with the token `generation` was accepted on this route.
+    pub(crate) fn accepted(&self, route: Route, generation: u64) {
+        self.flight.accepted(route, generation);
     }
 
     async fn join(&self, need: Need) -> Outcome {
@@ -223,6 +244,12 @@ mod tests {
 
     const HOUR: i64 = 3600;
 
+    /// Sleeps until the wall clock is so many seconds ahead. A tick of the steady clock has gone by when it wakes.
+    async fn sleep_until_ahead(seconds: i64) {
+        set_wall(seconds);
+        advance(Duration::from_millis(2)).await;
+    }
+
     /// A cache of one-hour tokens, and how many it has got.
     fn hourly() -> (TokenCache, Arc<AtomicUsize>) {
         set_wall(0);
@@ -245,7 +272,7 @@ mod tests {
     async fn a_token_that_ran_out_while_the_machine_slept_is_not_used() {
         let (cache, exchanges) = hourly();
         cache.get().await.unwrap();
-        set_wall(HOUR);
+        sleep_until_ahead(HOUR).await;
         assert_eq!(cache.state().token(), TokenState::Expired);
         cache.get().await.unwrap();
         assert_eq!(exchanges.load(Ordering::SeqCst), 2);
@@ -256,7 +283,7 @@ mod tests {
     async fn a_token_that_became_stale_while_the_machine_slept_is_used_and_refreshed() {
         let (cache, exchanges) = hourly();
         let first = cache.get().await.unwrap();
-        set_wall(HOUR * 9 / 10);
+        sleep_until_ahead(HOUR * 9 / 10).await;
         let second = cache.get().await.unwrap();
         assert!(first.is_same_credential(&second));
         tokio::task::yield_now().await;
@@ -280,13 +307,13 @@ mod tests {
     async fn a_wall_clock_that_is_set_forward_costs_one_exchange() {
         let (cache, exchanges) = hourly();
         cache.get().await.unwrap();
-        set_wall(24 * HOUR);
+        sleep_until_ahead(24 * HOUR).await;
         for _ in 0..100 {
             cache.get().await.unwrap();
         }
         assert_eq!(exchanges.load(Ordering::SeqCst), 2);
         // And set right again, none.
-        set_wall(0);
+        sleep_until_ahead(0).await;
         cache.get().await.unwrap();
         assert_eq!(exchanges.load(Ordering::SeqCst), 2);
     }

@@ -6,8 +6,8 @@
 //!
 //! - A route whose fresh token was refused causes no exchange for 1 s, then 2 s, … 5 min, each time one that is in vain.
 //! - A fresh token that is accepted clears its route. An acceptance elsewhere is no cure.
-//! - Only so many routes are kept. When more than those are sour at once, the API as a whole is taken to be, and routes
-//!   that are not known wait by the same steps, until a fresh token cures any of them.
+//! - When more than a few routes are sour, the API as a whole is taken to be: then all routes wait by the same steps
+//!   together, until a fresh token cures any of them.
 //!
 //! Has no clock, and knows no HTTP: a route is a number.
 
@@ -22,12 +22,25 @@ use super::schedule::Schedule;
 pub(crate) struct Route(u64);
 
 impl Route {
-    /// A request that is not sent a second time: nobody will know whether a fresh token cures it.
-    pub(crate) const UNTRIED: Self = Self(0);
+    /// The route of a request that nobody looked at, because no route was sour when it was sent, and that is not sent
+    /// again.
+    pub(crate) const UNKNOWN: Self = Self(0);
 
     pub(crate) fn new(hash: u64) -> Self {
         Self(hash.max(1))
     }
+
+    /// A bit that it shares with a 64th of all routes.
+    pub(super) fn bit(self) -> u64 {
+        1 << (self.0 % 64)
+    }
+}
+
+/// Whether a second try will tell if an exchange cured a refusal. If none will, the next first try has to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judge {
+    SecondTry,
+    NextFirstTry,
 }
 
 /// The routes that were refused lately.
@@ -35,7 +48,8 @@ impl Route {
 pub(super) struct Guard {
     // Empty until the first refusal, for caches by the thousand.
     routes: Vec<(Route, Latch)>,
-    elsewhere: Latch,
+    /// All routes together, while more than a few of them are sour.
+    api: Latch,
 }
 
 /// How often fresh tokens were refused in a row, and until when no other is tried.
@@ -43,6 +57,8 @@ pub(super) struct Guard {
 struct Latch {
     times: u32,
     until: Option<Instant>,
+    /// The token whose refusal caused an exchange the last time.
+    refused: u64,
     /// The exchange that was in vain the last time: a thousand requests that its token is refused for are one time.
     landing: u64,
 }
@@ -52,25 +68,30 @@ impl Guard {
     pub(super) fn permit(
         &mut self,
         route: Route,
+        refused: u64,
+        judge: Judge,
         schedule: &Schedule,
         now: Instant,
     ) -> Result<(), Duration> {
-        let elsewhere = self.elsewhere.left(now);
-        let latch = match self.find(route) {
-            Some(latch) => {
-                latch.left(now)?;
-                latch
-            }
-            None => {
-                elsewhere?;
-                self.insert(route, schedule, now)
-            }
-        };
-        if route == Route::UNTRIED {
-            // Taken to be in vain; if it is not, there will be no next time for a while.
-            latch.close(schedule, now);
-        } else {
-            latch.until = Some(now + SHORTEST_INTERVAL);
+        let crowded = self.is_crowded(now);
+        if crowded {
+            self.api.left(now)?;
+        }
+        self.known(route, now).left(now)?;
+
+        if crowded {
+            // Taken to be in vain, like those before it, until a cure says otherwise.
+            self.api.close(schedule, now);
+        }
+        let latch = self.known(route, now);
+        latch.refused = refused;
+        match (latch.times, judge) {
+            // Taken to be in vain too, until a first try with another token is accepted here.
+            (_, Judge::NextFirstTry) if route != Route::UNKNOWN => latch.close(schedule, now),
+            (0, _) => latch.until = Some(now + SHORTEST_INTERVAL),
+            // Held as long as the last time until the second try is judged, which may take as long as the API likes:
+            // meanwhile first tries with the fresh token are refused too, and must not have their own.
+            (times, _) => latch.until = Some(now + schedule.cool_down(times, fastrand::f64())),
         }
         Ok(())
     }
@@ -83,48 +104,73 @@ impl Guard {
         schedule: &Schedule,
         now: Instant,
     ) {
-        let latch = match self.find(route) {
-            Some(latch) => latch,
-            None => self.insert(route, schedule, now),
-        };
+        let latch = self.known(route, now);
         if latch.landing < landing {
             latch.landing = landing;
             latch.close(schedule, now);
         }
     }
 
-    /// A token got because of a refusal on this route was accepted there.
-    pub(super) fn cured(&mut self, route: Route) {
-        self.elsewhere = Latch::default();
-        if let Some(latch) = self.find(route) {
+    /// The token with this generation was accepted on this route.
+    pub(super) fn cured(&mut self, route: Route, generation: u64, now: Instant) {
+        let latch = self.known(route, now);
+        if latch.times > 0 {
             latch.times = 0;
+            latch.until = None;
+        }
+        // Whoever is refused with it from now on comes late, or it was revoked since: neither is in vain.
+        latch.landing = latch.landing.max(generation);
+        self.api = Latch::default();
+    }
+
+    /// The token with this generation was accepted on this route by a first try. A newer one than was refused here cures it,
+    /// and so does that of the exchange that was in vain, for then the route was put right.
+    pub(super) fn accepted(&mut self, route: Route, generation: u64, now: Instant) {
+        let is_sour = self.routes.iter().any(|(known, latch)| {
+            *known == route
+                && latch.times > 0
+                && latch.refused < generation
+                && latch.landing <= generation
+        });
+        if is_sour {
+            self.cured(route, generation, now);
         }
     }
 
-    fn find(&mut self, route: Route) -> Option<&mut Latch> {
-        let (_, latch) = self.routes.iter_mut().find(|(known, _)| *known == route)?;
-        Some(latch)
+    /// The bits of the routes whose first tries are worth a look.
+    pub(super) fn watched(&self, now: Instant) -> u64 {
+        self.routes
+            .iter()
+            .filter(|(route, latch)| {
+                (latch.times > 0 || *route == Route::UNKNOWN) && !latch.is_stale(now)
+            })
+            .fold(0, |bits, (route, _)| bits | route.bit())
     }
 
-    /// Makes room for a route, if need be by forgetting the one that matters least.
-    fn insert(&mut self, route: Route, schedule: &Schedule, now: Instant) -> &mut Latch {
-        self.routes.retain(|(_, latch)| !latch.is_stale(now));
-        let mut crowded = self.elsewhere.times > 0 && !self.elsewhere.is_stale(now);
-        if self.routes.len() >= MOST_ROUTES
-            && let Some(least) = (0..self.routes.len()).min_by_key(|&at| self.routes[at].1.times)
-        {
-            let (_, forgotten) = self.routes.swap_remove(least);
-            crowded |= forgotten.times > 0;
-        }
-        if crowded {
-            // Taken to be in vain, like those before it, until a cure says otherwise.
-            self.elsewhere.close(schedule, now);
-        } else {
-            self.elsewhere = Latch::default();
-        }
-        self.routes.push((route, Latch::default()));
-        let last = self.routes.len() - 1;
-        &mut self.routes[last].1
+    /// Whether the API as a whole is taken to be sour.
+    fn is_crowded(&self, now: Instant) -> bool {
+        let is_sour = |latch: &Latch| latch.times > 0 && !latch.is_stale(now);
+        let sour = self.routes.iter().filter(|(_, latch)| is_sour(latch));
+        is_sour(&self.api) || sour.count() > MOST_SOUR_ROUTES
+    }
+
+    /// What is known of a route. A new one takes the place of the one that matters least, if there is no other.
+    fn known(&mut self, route: Route, now: Instant) -> &mut Latch {
+        let at = match self.routes.iter().position(|(known, _)| *known == route) {
+            Some(at) => at,
+            None => {
+                self.routes.retain(|(_, latch)| !latch.is_stale(now));
+                if self.routes.len() >= MOST_ROUTES
+                    && let Some(least) =
+                        (0..self.routes.len()).min_by_key(|&at| self.routes[at].1.times)
+                {
+                    self.routes.swap_remove(least);
+                }
+                self.routes.push((route, Latch::default()));
+                self.routes.len() - 1
+            }
+        };
+        &mut self.routes[at].1
     }
 }
 
@@ -137,7 +183,8 @@ impl Latch {
     }
 
     fn close(&mut self, schedule: &Schedule, now: Instant) {
-        self.times = self.times.saturating_add(1);
+        let times = if self.is_stale(now) { 0 } else { self.times };
+        self.times = times.saturating_add(1);
         self.until = Some(now + schedule.cool_down(self.times, fastrand::f64()));
     }
 
@@ -147,7 +194,10 @@ impl Latch {
     }
 }
 
-/// As many sour routes are told apart.
+/// With more sour routes than this, it is the API that is sour.
+const MOST_SOUR_ROUTES: usize = 4;
+
+/// As many routes are remembered.
 const MOST_ROUTES: usize = 32;
 
 /// A route causes exchanges no more often than this, even if each of them cures it.

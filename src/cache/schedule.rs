@@ -112,6 +112,15 @@ impl Schedule {
                 )));
             }
         }
+        let longest = self
+            .remembered()
+            .max(self.refused.last)
+            .max(self.longest_retry_after);
+        if longest > LONGEST_WAIT {
+            return Err(Error::configuration(format!(
+                "a backoff, a cool-down or a `Retry-After` of up to {longest:?} is longer than a year; give it a few minutes"
+            )));
+        }
         Ok(())
     }
 
@@ -159,6 +168,11 @@ impl Schedule {
             .max(asked.min(self.longest_retry_after))
     }
 
+    /// How long after its backoff a failure is remembered. Later ones start anew.
+    pub(super) fn remembered(&self) -> Duration {
+        self.transient.last.max(self.permanent.last)
+    }
+
     /// How long a route whose fresh token was refused for the `times`-th time causes no exchange. `random` is in
     /// `0.0..1.0`. The jitter only lengthens it: the bound holds, and processes that share a fault part ways.
     pub(super) fn cool_down(&self, times: u32, random: f64) -> Duration {
@@ -176,6 +190,9 @@ impl Backoff {
 
 /// No token is trusted for longer, whatever its `expires_in` says: it keeps `u64::MAX` seconds in the range of clocks.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Keeps every wait in the range of clocks.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// However slow the exchanges are, the refresh point is not moved before this part of a lifetime.
 const EARLIEST_REFRESH: f64 = 0.5;

@@ -1,8 +1,14 @@
 //! Keeping a token warm that nobody uses.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use tokio::{sync::watch, time::timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 use super::{flight::SingleFlight, held::Need};
 use crate::{error::Error, rt::Spawner};
@@ -12,17 +18,20 @@ pub(super) fn keep(flight: &Arc<SingleFlight>) -> Result<(), Error> {
     let Some(spawner) = Spawner::current() else {
         return Err(Error::no_runtime());
     };
-    if flight.becomes_warm() {
-        spawner.spawn(tend(Arc::downgrade(flight), flight.changes()));
+    if flight.set_kept_warm(true) {
+        spawner.spawn(tend(Keeper(Arc::downgrade(flight)), flight.changes()));
     }
     Ok(())
 }
 
+/// A suspended machine's timers stand still, so the wall clock is looked at this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// Holds the cache weakly, and so ends with its last handle: the change it then waits for cannot come any more.
-async fn tend(flight: Weak<SingleFlight>, mut changes: watch::Receiver<()>) {
+async fn tend(keeper: Keeper, mut changes: watch::Receiver<()>) {
     loop {
         let due = {
-            let Some(flight) = flight.upgrade() else {
+            let Some(flight) = keeper.0.upgrade() else {
                 return;
             };
             // Marked as seen before looking: a landing between the two is then one look too many, not one too few.
@@ -30,12 +39,21 @@ async fn tend(flight: Weak<SingleFlight>, mut changes: watch::Receiver<()>) {
             drop(flight.join(Need::Fresh));
             flight.due()
         };
-        let ended = match due {
-            Some(due) => matches!(timeout_at(due, changes.changed()).await, Ok(Err(_))),
-            None => changes.changed().await.is_err(),
-        };
-        if ended {
+        let look_again = Instant::now() + LOOK_AGAIN;
+        let due = due.map_or(look_again, |due| due.min(look_again));
+        if let Ok(Err(_all_handles_are_gone)) = timeout_at(due, changes.changed()).await {
             return;
+        }
+    }
+}
+
+/// The task, should it end before the cache, as with its runtime: then another may be started.
+struct Keeper(Weak<SingleFlight>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(flight) = self.0.upgrade() {
+            flight.set_kept_warm(false);
         }
     }
 }

@@ -286,7 +286,8 @@ impl ClientCredentialsBuilder {
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change: when the
     /// token URL does not parse, is not https (loopback apart), or has a fragment or credentials in it; when id, secret
     /// or a scope is empty or has a character that it must not have; when a parameter is one that this crate sets; when
-    /// the platform's TLS roots cannot be loaded.
+    /// the platform's TLS roots cannot be loaded. A secret that is kept in a file is read once, there and then, which
+    /// blocks on the file system.
     #[cfg(feature = "rustls")]
     pub fn build(self) -> Result<ClientCredentials, Error> {
         let token_url = self.checked_token_url()?;
@@ -296,6 +297,10 @@ impl ClientCredentialsBuilder {
 
     /// Builds over an HTTP client of your own: any tower service whose request body can be made from [`Bytes`]. It must
     /// not follow redirects. Answers are read up to 64 KiB.
+    ///
+    /// # Deployment caveat
+    /// The client must not go through the layer that gets its tokens by it: an exchange would wait for itself, until its
+    /// deadline. Nor should it share a limit with the calls that wait for the token.
     ///
     /// # Errors
     /// As for `build`, but for the TLS roots.

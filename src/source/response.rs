@@ -18,8 +18,14 @@ use url::Url;
 use super::client_auth::ClientAuth;
 use crate::{error::Error, token::Token};
 
-/// A description or code is cut here, in characters.
+/// A description is cut here, in characters.
 const LONGEST_DESCRIPTION: usize = 300;
+
+/// An error code is cut here, in characters. Registered ones have 30 at most.
+const LONGEST_CODE: usize = 100;
+
+/// A `Retry-After` is read as no longer than this, so that whoever adds it to a clock stays in its range.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An answer of the token endpoint ([RFC 6749 §5.1] and [§5.2]), read leniently: any JSON object is one, and
 /// [`into_token`](Self::into_token) says what it lacks.
@@ -143,15 +149,15 @@ fn denied(
         return Error::answered(status, message, None, retry_after);
     };
     let token = answer.access_token.into_secret();
-    let clean = |text: &str| clean(text, hidden.iter().chain([&token]));
-    let code = answer.error.as_deref().map(clean);
+    let clean = |text: &str, longest| clean(text, longest, hidden.iter().chain([&token]));
+    let code = answer.error.map(|code| clean(&code, LONGEST_CODE));
     if let Some(code) = &code {
         message.push(' ');
         message.push_str(code);
     }
     if let Some(description) = &answer.error_description {
         message.push_str(": ");
-        message.push_str(&clean(description));
+        message.push_str(&clean(description, LONGEST_DESCRIPTION));
         if let Some(advice) = ClientAuth::advised_by(description) {
             message.push_str(" [");
             message.push_str(advice);
@@ -166,7 +172,12 @@ fn redirected(status: StatusCode, headers: &HeaderMap, hidden: &[String]) -> Err
         .get(LOCATION)
         .and_then(|location| location.to_str().ok())
         .and_then(|location| Url::parse(location).ok())
-        .and_then(|location| Some(format!(" to {}", clean(location.host_str()?, hidden))))
+        .and_then(|location| {
+            Some(format!(
+                " to {}",
+                clean(location.host_str()?, LONGEST_DESCRIPTION, hidden)
+            ))
+        })
         .unwrap_or_default();
     let message = format!(
         "the token endpoint answered {} (a redirect{target}), which is not followed: it would take the client secret \
@@ -181,21 +192,24 @@ fn redirected(status: StatusCode, headers: &HeaderMap, hidden: &[String]) -> Err
 /// [RFC 9110 §10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    let asked = match value.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(value).ok()?;
+            date.duration_since(now).unwrap_or_default()
+        }
+    };
+    Some(asked.min(LONGEST_RETRY_AFTER))
 }
 
 /// Text from a server, for a person: bounded, on one line, and without what is `hidden`, which a server may echo.
-fn clean<'a>(text: &str, hidden: impl IntoIterator<Item = &'a String>) -> String {
+fn clean<'a>(text: &str, longest: usize, hidden: impl IntoIterator<Item = &'a String>) -> String {
     let mut text = text.to_owned();
     for hidden in hidden.into_iter().filter(|hidden| !hidden.is_empty()) {
         text = text.replace(hidden.as_str(), "[redacted]");
     }
     let mut characters = text.chars().map(|c| if breaks_lines(c) { ' ' } else { c });
-    let mut cleaned: String = characters.by_ref().take(LONGEST_DESCRIPTION).collect();
+    let mut cleaned: String = characters.by_ref().take(longest).collect();
     if characters.next().is_some() {
         cleaned.push('…');
     }

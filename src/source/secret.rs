@@ -1,6 +1,11 @@
 //! A client secret, and where it is kept.
 
-use std::{fmt, fs, path::PathBuf};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 use crate::error::Error;
 
@@ -38,20 +43,20 @@ impl Secret {
     /// # Errors
     /// When there is none, or the file cannot be read.
     pub(super) fn read(&self) -> Result<String, Error> {
-        let (secret, from) = match &self.0 {
-            Kept::Text(text) => (text.clone(), "variable"),
+        match &self.0 {
+            Kept::Text(text) if text.is_empty() => Err(Error::configuration(
+                "the client secret is empty; is the variable that it comes from set?",
+            )),
+            Kept::Text(text) => Ok(text.clone()),
             Kept::File(path) => {
-                let text = fs::read_to_string(path)
-                    .map_err(|error| Error::unreadable_secret(path, error))?;
-                (text.trim().to_owned(), "file")
+                let secret = read_start(path)
+                    .map_err(|error| Error::secret_file(path, "cannot be read", Some(error)))?;
+                match secret.trim() {
+                    "" => Err(Error::secret_file(path, "is empty", None)),
+                    secret => Ok(secret.to_owned()),
+                }
             }
-        };
-        if secret.is_empty() {
-            return Err(Error::configuration(format!(
-                "the client secret is empty; is the {from} that it comes from set?"
-            )));
         }
-        Ok(secret)
     }
 
     /// Whether reading it again may give another one.
@@ -59,6 +64,16 @@ impl Secret {
         matches!(self.0, Kept::File(_))
     }
 }
+
+/// Whatever is at that path, no more than a secret's worth is read.
+fn read_start(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// In bytes.
+const LONGEST: u64 = 64 * 1024;
 
 impl<T: Into<String>> From<T> for Secret {
     fn from(text: T) -> Self {
