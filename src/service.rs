@@ -39,8 +39,8 @@ use crate::{
 ///
 /// # Deployment caveat
 /// A request that waits for a token holds the service that was made ready for it, as it holds it during the call. If that
-/// is a permit of a [`ConcurrencyLimit`](tower::limit::ConcurrencyLimit) which the token exchange needs as well, because
-/// both go through one client, the exchange gets none and ends at its deadline. Give the exchange a transport of its own.
+/// is a permit of tower's `ConcurrencyLimit` which the token exchange needs as well, because both go through one client,
+/// the exchange gets none and ends at its deadline. Give the exchange a transport of its own.
 // Over several lines, because the compiler quotes them to somebody whose stack does not fit.
 #[derive(Debug)]
 pub struct BearerAuth<

@@ -8,6 +8,8 @@
 //! - A fresh token that is accepted clears its route. An acceptance elsewhere is no cure.
 //! - When more than a few routes are sour, the API as a whole is taken to be: then all routes wait by the same steps
 //!   together, until a fresh token cures any of them.
+//! - An API that refuses good tokens at random is cured each time. Whatever the routes say, no more than so many exchanges
+//!   are made on account of refusals.
 //!
 //! Has no clock, and knows no HTTP: a route is a number.
 
@@ -50,6 +52,8 @@ pub(super) struct Guard {
     routes: Vec<(Route, Latch)>,
     /// All routes together, while more than a few of them are sour.
     api: Latch,
+    /// When the allowance of exchanges is full again.
+    full_at: Option<Instant>,
 }
 
 /// How often fresh tokens were refused in a row, and until when no other is tried.
@@ -57,8 +61,8 @@ pub(super) struct Guard {
 struct Latch {
     times: u32,
     until: Option<Instant>,
-    /// The token whose refusal caused an exchange the last time.
-    refused: u64,
+    /// The token whose refusal caused an exchange the last time, if the next first try has to tell whether that cured it.
+    awaits_newer_than: Option<u64>,
     /// The exchange that was in vain the last time: a thousand requests that its token is refused for are one time.
     landing: u64,
 }
@@ -78,16 +82,19 @@ impl Guard {
             self.api.left(now)?;
         }
         self.known(route, now).left(now)?;
+        self.spend_allowance(now)?;
 
         if crowded {
             // Taken to be in vain, like those before it, until a cure says otherwise.
             self.api.close(schedule, now);
         }
         let latch = self.known(route, now);
-        latch.refused = refused;
         match (latch.times, judge) {
             // Taken to be in vain too, until a first try with another token is accepted here.
-            (_, Judge::NextFirstTry) if route != Route::UNKNOWN => latch.close(schedule, now),
+            (_, Judge::NextFirstTry) if route != Route::UNKNOWN => {
+                latch.awaits_newer_than = Some(refused);
+                latch.close(schedule, now);
+            }
             (0, _) => latch.until = Some(now + SHORTEST_INTERVAL),
             // Held as long as the last time until the second try is judged, which may take as long as the API likes:
             // meanwhile first tries with the fresh token are refused too, and must not have their own.
@@ -118,21 +125,22 @@ impl Guard {
             latch.times = 0;
             latch.until = None;
         }
+        latch.awaits_newer_than = None;
         // Whoever is refused with it from now on comes late, or it was revoked since: neither is in vain.
         latch.landing = latch.landing.max(generation);
         self.api = Latch::default();
     }
 
-    /// The token with this generation was accepted on this route by a first try. A newer one than was refused here cures it,
-    /// and so does that of the exchange that was in vain, for then the route was put right.
+    /// The token with this generation was accepted on this route by a first try. That is a cure only where no second try
+    /// tells: a route may well accept one request and refuse the next, whatever the token.
     pub(super) fn accepted(&mut self, route: Route, generation: u64, now: Instant) {
-        let is_sour = self.routes.iter().any(|(known, latch)| {
+        let is_cure = self.routes.iter().any(|(known, latch)| {
             *known == route
-                && latch.times > 0
-                && latch.refused < generation
-                && latch.landing <= generation
+                && latch
+                    .awaits_newer_than
+                    .is_some_and(|refused| refused < generation)
         });
-        if is_sour {
+        if is_cure {
             self.cured(route, generation, now);
         }
     }
@@ -142,9 +150,22 @@ impl Guard {
         self.routes
             .iter()
             .filter(|(route, latch)| {
-                (latch.times > 0 || *route == Route::UNKNOWN) && !latch.is_stale(now)
+                let is_watched = latch.awaits_newer_than.is_some() || *route == Route::UNKNOWN;
+                is_watched && !latch.is_stale(now)
             })
             .fold(0, |bits, (route, _)| bits | route.bit())
+    }
+
+    /// Takes one exchange of the allowance, if there is one left. If not, how long until there is.
+    fn spend_allowance(&mut self, now: Instant) -> Result<(), Duration> {
+        let full_at = self.full_at.unwrap_or(now).max(now) + ALLOWANCE_INTERVAL;
+        let spent = full_at - now;
+        let most = ALLOWANCE_INTERVAL * ALLOWANCE;
+        if spent > most {
+            return Err(spent - most);
+        }
+        self.full_at = Some(full_at);
+        Ok(())
     }
 
     /// Whether the API as a whole is taken to be sour.
@@ -202,6 +223,12 @@ const MOST_ROUTES: usize = 32;
 
 /// A route causes exchanges no more often than this, even if each of them cures it.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
+
+/// So many exchanges may be made on account of refusals at a stretch …
+const ALLOWANCE: u32 = 30;
+
+/// … and one more each time this has gone by: 390 in an hour.
+const ALLOWANCE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long after its wait a route is remembered.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);

@@ -41,11 +41,14 @@
 //! 2 s, 4 s … 5 minutes, until a newer token is accepted there; its requests are sent once, and their 401 is handed on at
 //! once with [`ErrorKind::Refused`](crate::ErrorKind::Refused) in its extensions. A route is method, authority and path,
 //! where a path segment with a digit in it stands for any other. A route that is cured each time causes an exchange every
-//! half second at the most.
+//! half second at the most. An acceptance by another request, even on the same route, is no cure.
 //!
 //! Up to four such routes are told apart from the healthy ones, which heal from a revocation at once. When more are sour,
 //! the API as a whole is taken to be: all routes wait together, by the same steps, until a fresh token cures any of them.
 //! A real revocation in that time is healed with the next step, which may be 5 minutes away.
+//!
+//! A route that was put right is still held for what is left of its step. And whatever the routes say, refusals cause no
+//! more than 30 exchanges at a stretch and one more every 10 s: that is for an API that refuses good tokens at random.
 //!
 //! Where requests are not sent a second time ([`NoReplay`](crate::NoReplay), [`NoRetry`](crate::NoRetry)), the next
 //! requests of the route tell instead.
@@ -65,6 +68,7 @@
 //! | an API that always answers 401, on one route | 1, 2, 4 … 300 s apart: 21 | the first few: one exchange | its 401 | `an_api_that_always_answers_401_costs_what_the_cool_down_allows` |
 //! | the same on five routes | two for each route, then the same steps for all: 30 | the first few: one exchange | its 401 | `an_api_whose_every_route_answers_401_costs_what_one_cool_down_allows` |
 //! | one route that always answers 401 | the same 21, and what the others need | the others: none | its 401 there, 200 elsewhere | `one_route_that_always_answers_401_leaves_the_others_alone_and_a_revocation_heals_at_once` |
+//! | good tokens refused at random | 30, and one every 10 s: 391 | one exchange | 200, or the 401 | `an_api_that_refuses_good_tokens_at_random_costs_no_more_than_the_allowance` (in `tests/refusal.rs`) |
 //! | tokens revoked at random | one per revocation | one exchange | 200 | `revocations_at_random_moments_cost_an_exchange_each_and_heal_at_once` |
 //!
 //! A wall clock that is set forward costs one exchange (`a_wall_clock_that_is_set_forward_costs_one_exchange`, in
