@@ -5,21 +5,19 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use http::{Extensions, HeaderValue, Request, Response, header::AUTHORIZATION, request::Parts};
+use http::{Request, Response, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tower::BoxError;
 use tower_service::Service;
 
 use crate::{
+    again::{Again, Recorded, deadline_of, prepare},
     cache::{Held, Route},
     error::Error,
-    extension::{Deadline, NoRetry},
     replay::Replay,
-    route,
     rules::Rules,
     telemetry,
     unauthorized::Unauthorized,
@@ -104,105 +102,6 @@ pin_project! {
 
 /// Boxed, for it is waited for once per expiry and not per request.
 type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
-
-/// A request as it was before the token was put on it, and a service to send it again.
-pub(crate) struct Recorded<S, T> {
-    service: S,
-    head: Parts,
-    tape: T,
-    /// Known only for a request with a deadline.
-    sent_at: Option<Instant>,
-}
-
-/// A request to send again, without a token as yet.
-struct Again<S, B> {
-    service: S,
-    request: Request<B>,
-    route: Route,
-    budget: Option<Budget>,
-}
-
-/// The time a request has, and what its first try took of it.
-#[derive(Clone, Copy)]
-struct Budget {
-    deadline: Instant,
-    first_try: Duration,
-}
-
-impl Budget {
-    /// Whether a second try would be over in time, should it take as long as the first.
-    fn allows_another(self) -> bool {
-        Instant::now() + self.first_try < self.deadline
-    }
-}
-
-fn deadline_of(extensions: &Extensions) -> Option<Instant> {
-    extensions.get().map(|Deadline(at)| *at)
-}
-
-/// A request to send, and what it takes to send it again, if it can be.
-type Prepared<S, B, Rp> = (
-    Request<<Rp as Replay<B>>::Body>,
-    Option<Recorded<S, <Rp as Replay<B>>::Tape>>,
-);
-
-/// Puts the token on a request, and records it before, if it can be said again, for a service that `again` makes.
-pub(crate) fn prepare<B, S, Rp: Replay<B>>(
-    request: Request<B>,
-    authorization: HeaderValue,
-    replay: &Rp,
-    again: impl FnOnce() -> S,
-) -> Prepared<S, B, Rp> {
-    let (mut head, body) = request.into_parts();
-    let (body, recorded) = if head.extensions.get::<NoRetry>().is_some() {
-        (replay.pass(body), None)
-    } else {
-        let (body, tape) = replay.record(body);
-        let recorded = tape.map(|tape| Recorded {
-            service: again(),
-            head: head.clone(),
-            tape,
-            sent_at: deadline_of(&head.extensions).map(|_| Instant::now()),
-        });
-        (body, recorded)
-    };
-    head.headers.insert(AUTHORIZATION, authorization);
-    (Request::from_parts(head, body), recorded)
-}
-
-impl<S, T> Recorded<S, T> {
-    fn route(&self) -> Route {
-        route::of(&self.head.method, &self.head.uri)
-    }
-
-    /// The request to send again; `None` if its body cannot be said again after all, or if there is no time for it.
-    fn rewind<B, Rp: Replay<B, Tape = T>>(self, replay: &Rp) -> Option<Again<S, Rp::Body>> {
-        let deadline = deadline_of(&self.head.extensions);
-        let budget = deadline
-            .zip(self.sent_at)
-            .map(|(deadline, sent_at)| Budget {
-                deadline,
-                first_try: sent_at.elapsed(),
-            });
-        if budget.is_some_and(|budget| !budget.allows_another()) {
-            return None;
-        }
-        let route = self.route();
-        let body = replay.rewind(self.tape)?;
-        Some(Again {
-            service: self.service,
-            request: Request::from_parts(self.head, body),
-            route,
-            budget,
-        })
-    }
-}
-
-impl<S, B> Again<S, B> {
-    fn deadline(&self) -> Option<Instant> {
-        self.budget.map(|budget| budget.deadline)
-    }
-}
 
 /// Waits no longer than until `deadline`, if there is one.
 async fn within<T>(
@@ -344,7 +243,7 @@ where
                 } => {
                     let mut outcome = ready!(wait.as_mut().poll(cx));
                     let again = again.take().ok_or(POLLED_AFTER_END)?;
-                    if again.budget.is_some_and(|budget| !budget.allows_another()) {
+                    if !again.is_in_time() {
                         outcome = outcome.and(Err(Error::deadline()));
                     }
                     match outcome {

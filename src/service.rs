@@ -11,8 +11,9 @@ use tower::BoxError;
 use tower_service::Service;
 
 use crate::{
+    again::prepare,
     extension::NoToken,
-    future::{ResponseFuture, prepare},
+    future::ResponseFuture,
     replay::{CloneBody, Replay},
     rules::Rules,
     select::{Always, Select},

@@ -100,6 +100,14 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         self
     }
 
+    /// How many exchanges refusals may cause at a stretch, whatever the routes say, and how long until there is one more.
+    /// 30 and 10 s by default. It is met only where an API refuses good tokens at random.
+    pub fn refusal_allowance(mut self, exchanges: u32, interval: Duration) -> Self {
+        self.schedule.refusal_allowance = exchanges;
+        self.schedule.refusal_allowance_interval = interval;
+        self
+    }
+
     /// The cache, empty as yet.
     ///
     /// # Errors

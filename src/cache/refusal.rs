@@ -82,7 +82,7 @@ impl Guard {
             self.api.left(now)?;
         }
         self.known(route, now).left(now)?;
-        self.spend_allowance(now)?;
+        self.spend_allowance(schedule, now)?;
 
         if crowded {
             // Taken to be in vain, like those before it, until a cure says otherwise.
@@ -157,10 +157,11 @@ impl Guard {
     }
 
     /// Takes one exchange of the allowance, if there is one left. If not, how long until there is.
-    fn spend_allowance(&mut self, now: Instant) -> Result<(), Duration> {
-        let full_at = self.full_at.unwrap_or(now).max(now) + ALLOWANCE_INTERVAL;
+    fn spend_allowance(&mut self, schedule: &Schedule, now: Instant) -> Result<(), Duration> {
+        let interval = schedule.refusal_allowance_interval;
+        let full_at = self.full_at.unwrap_or(now).max(now) + interval;
         let spent = full_at - now;
-        let most = ALLOWANCE_INTERVAL * ALLOWANCE;
+        let most = interval * schedule.refusal_allowance;
         if spent > most {
             return Err(spent - most);
         }
@@ -223,12 +224,6 @@ const MOST_ROUTES: usize = 32;
 
 /// A route causes exchanges no more often than this, even if each of them cures it.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
-
-/// So many exchanges may be made on account of refusals at a stretch …
-const ALLOWANCE: u32 = 30;
-
-/// … and one more each time this has gone by: 390 in an hour.
-const ALLOWANCE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long after its wait a route is remembered.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);

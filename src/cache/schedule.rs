@@ -18,6 +18,8 @@ pub(super) struct Schedule {
     pub(super) transient: Backoff,
     pub(super) permanent: Backoff,
     pub(super) refused: Backoff,
+    pub(super) refusal_allowance: u32,
+    pub(super) refusal_allowance_interval: Duration,
     pub(super) longest_retry_after: Duration,
 }
 
@@ -59,6 +61,8 @@ impl Default for Schedule {
                 first: seconds(1),
                 last: seconds(5 * 60),
             },
+            refusal_allowance: 30,
+            refusal_allowance_interval: seconds(10),
             longest_retry_after: seconds(5 * 60),
         }
     }
@@ -118,7 +122,7 @@ impl Schedule {
             .max(self.longest_retry_after);
         if longest > LONGEST_WAIT {
             return Err(Error::configuration(format!(
-                "a backoff, a cool-down or a `Retry-After` of up to {longest:?} is longer than a year; give it a few minutes"
+                "a backoff, a cool-down, an allowance or a `Retry-After` of up to {longest:?} is longer than a year; give it a few minutes"
             )));
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! A source is a tower service from [`TokenRequest`] to [`Token`]. It knows no cache: it is asked when a token is
 //! needed, one request at a time.
 
+mod builder;
 mod client_auth;
 mod client_credentials;
 mod response;
@@ -19,9 +20,8 @@ use tower::BoxError;
 use tower_service::Service;
 
 pub use self::{
-    client_auth::ClientAuth,
-    client_credentials::{ClientCredentials, ClientCredentialsBuilder},
-    secret::Secret,
+    builder::ClientCredentialsBuilder, client_auth::ClientAuth,
+    client_credentials::ClientCredentials, secret::Secret,
 };
 use crate::token::Token;
 

@@ -1,0 +1,225 @@
+//! What a credential is made of, looked at once: a mistake is an error here, and not at the first request.
+
+use std::{fmt, net::IpAddr, sync::Mutex};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use oauth2::{Scope, TokenUrl};
+use tower::BoxError;
+use tower_service::Service;
+use url::{Host, Url};
+
+use super::{
+    client_auth::ClientAuth,
+    client_credentials::{ClientCredentials, Credential},
+    secret::Secret,
+    transport::{self, Transport},
+};
+use crate::error::Error;
+
+/// Builds [`ClientCredentials`].
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClientCredentialsBuilder {
+    token_url: String,
+    client_id: String,
+    secret: Secret,
+    auth: ClientAuth,
+    scopes: Vec<String>,
+    params: Vec<(String, String)>,
+}
+
+impl ClientCredentialsBuilder {
+    pub(super) fn new(token_url: String, client_id: String, secret: Secret) -> Self {
+        Self {
+            token_url,
+            client_id,
+            secret,
+            auth: ClientAuth::default(),
+            scopes: Vec::new(),
+            params: Vec::new(),
+        }
+    }
+
+    /// Another token endpoint: an absolute URL, https unless its host is loopback.
+    pub fn token_url(mut self, token_url: impl Into<String>) -> Self {
+        self.token_url = token_url.into();
+        self
+    }
+
+    /// How id and secret are sent. [`ClientAuth::Post`] by default.
+    pub fn auth(mut self, auth: ClientAuth) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// Adds scopes to ask for, each on its own. Without any, the server decides.
+    pub fn scopes<I>(mut self, scopes: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.scopes.extend(scopes.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a parameter to the request, such as `audience` or `resource` ([RFC 8707]). May be repeated.
+    ///
+    /// [RFC 8707]: https://www.rfc-editor.org/rfc/rfc8707
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Builds with the default transport: hyper-util's client over rustls, with the platform's TLS roots, HTTP/1.1 and
+    /// HTTP/2, a 5 s connect timeout, no redirects and no proxy.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change: when the
+    /// token URL does not parse, is not https (loopback apart), or has a fragment or credentials in it; when id, secret
+    /// or a scope is empty or has a character that it must not have; when a parameter is one that this crate sets; when
+    /// the platform's TLS roots cannot be loaded. A secret that is kept in a file is read once, there and then, which
+    /// blocks on the file system.
+    #[cfg(feature = "rustls")]
+    pub fn build(self) -> Result<ClientCredentials, Error> {
+        let token_url = self.checked_token_url()?;
+        let transport = transport::platform(&token_url)?;
+        self.build_over(token_url, transport)
+    }
+
+    /// Builds over an HTTP client of your own: any tower service whose request body can be made from [`Bytes`]. It must
+    /// not follow redirects. Answers are read up to 64 KiB.
+    ///
+    /// # Deployment caveat
+    /// The client must not go through the layer that gets its tokens by it: an exchange would wait for itself, until its
+    /// deadline. Nor should it share a limit with the calls that wait for the token.
+    ///
+    /// # Errors
+    /// As for `build`, but for the TLS roots.
+    ///
+    /// # Example
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
+    /// use tower_bearer::ClientCredentials;
+    ///
+    /// # fn main() -> Result<(), tower_bearer::Error> {
+    /// let client = tower::service_fn(|request: http::Request<Full<Bytes>>| async move {
+    ///     // … any HTTP client
+    ///     # let _ = request;
+    ///     Ok::<_, std::io::Error>(http::Response::new(Full::new(Bytes::new())))
+    /// });
+    /// let source = ClientCredentials::builder("https://auth.example.com/token", "id", "secret").build_with(client)?;
+    /// # let _ = source;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn build_with<T, Q, A>(self, transport: T) -> Result<ClientCredentials, Error>
+    where
+        T: Service<Request<Q>, Response = Response<A>> + Clone + Send + Sync + 'static,
+        T::Error: Into<BoxError>,
+        T::Future: Send + 'static,
+        Q: From<Bytes> + Send + 'static,
+        A: Body + Send + 'static,
+        A::Data: Send,
+        A::Error: Into<BoxError>,
+    {
+        let token_url = self.checked_token_url()?;
+        self.build_over(token_url, transport::erase(transport))
+    }
+
+    fn build_over(self, token_url: Url, transport: Transport) -> Result<ClientCredentials, Error> {
+        self.check()?;
+        let credential = Credential {
+            token_url: TokenUrl::from_url(token_url),
+            client_id: self.client_id,
+            secret: self.secret,
+            auth: self.auth,
+            scopes: self.scopes.into_iter().map(Scope::new).collect(),
+            params: self.params,
+            given: Mutex::new(None),
+        };
+        Ok(ClientCredentials::new(credential, transport))
+    }
+
+    fn checked_token_url(&self) -> Result<Url, Error> {
+        // The URL itself is not in the messages: somebody may have put a secret into it.
+        let url = Url::parse(&self.token_url).map_err(|error| {
+            Error::configuration(format!(
+                "the token URL does not parse ({error}); it must be absolute, as in https://auth.example.com/oauth2/token"
+            ))
+        })?;
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+            return Err(Error::configuration(
+                "the token URL is not https, so the client secret would travel in the clear; only a loopback host may do without",
+            ));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Error::configuration(
+                "the token URL has credentials in it; give them as client id and secret instead",
+            ));
+        }
+        if url.fragment().is_some() {
+            return Err(Error::configuration(
+                "the token URL has a fragment (#…), which RFC 6749 section 3.2 does not allow; leave it out",
+            ));
+        }
+        Ok(url)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.client_id.is_empty() {
+            return Err(Error::configuration(
+                "the client id is empty; is the variable that it comes from set?",
+            ));
+        }
+        self.auth.check(&self.client_id, &self.secret.read()?)?;
+        if let Some(scope) = self.scopes.iter().find(|scope| !is_scope_token(scope)) {
+            return Err(Error::configuration(format!(
+                "the scope {scope:?} is empty or has a space, a quote, a backslash or a character that is not visible \
+                 ASCII (RFC 6749 section 3.3); give each scope on its own"
+            )));
+        }
+        if let Some((name, _)) = self
+            .params
+            .iter()
+            .find(|(name, _)| name.is_empty() || OWN_PARAMS.contains(&name.as_str()))
+        {
+            return Err(Error::configuration(format!(
+                "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own calls for \
+                 client id, secret and scopes"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ClientCredentialsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCredentialsBuilder")
+            .field("client_id", &self.client_id)
+            .field("auth", &self.auth)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(domain)) => domain == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// `scope-token` of RFC 6749 §3.3.
+fn is_scope_token(scope: &str) -> bool {
+    !scope.is_empty()
+        && scope
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
+const OWN_PARAMS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
