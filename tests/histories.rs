@@ -475,13 +475,19 @@ impl Drop for Exchange {
 struct Model {
     /// The token that the client must have.
     held: Option<Known>,
-    failures: u32,
-    /// No exchange before.
-    backing_off: Option<Instant>,
+    failure: Option<Failure>,
     /// Whether `refresh` is being called.
     refreshes: bool,
     /// When an exchange was last made for no other reason than a refusal of a token that was good.
     last_in_vain: Option<Instant>,
+}
+
+/// The last failures, all of one kind.
+struct Failure {
+    permanent: bool,
+    in_a_row: u32,
+    /// No exchange before.
+    until: Instant,
 }
 
 struct Known {
@@ -497,7 +503,14 @@ struct Known {
 impl Model {
     /// An exchange begins: was there a reason?
     fn exchanges(&mut self, now: Moment) -> Result<(), &'static str> {
-        if self.backing_off.is_some_and(|until| now.steady < until) {
+        // Whoever calls `refresh` may have changed what a permanent failure is about.
+        let ended = |failure: &&Failure| !(self.refreshes && failure.permanent);
+        if self
+            .failure
+            .as_ref()
+            .filter(ended)
+            .is_some_and(|failure| now.steady < failure.until)
+        {
             return Err("an exchange within the backoff");
         }
         match &self.held {
@@ -539,18 +552,30 @@ impl Model {
                     refused: false,
                     revoked: false,
                 });
-                self.failures = 0;
-                self.backing_off = None;
+                self.failure = None;
                 return false;
             }
         }
-        self.failures += 1;
-        let backoff = match (ending, self.failures) {
+        let permanent = matches!(ending, Ending::Denied);
+        let in_a_row = match &self.failure {
+            Some(last)
+                if last.permanent == permanent
+                    && now.steady < last.until + Duration::from_secs(300) =>
+            {
+                last.in_a_row + 1
+            }
+            _ => 1,
+        };
+        let backoff = match (ending, in_a_row) {
             (Ending::Panic, 1) => Duration::ZERO,
             (Ending::Denied, failures) => step(30, 300, failures) / 10,
             (_, failures) => step(1, 60, failures) / 10,
         };
-        self.backing_off = Some(now.steady + backoff);
+        self.failure = Some(Failure {
+            permanent,
+            in_a_row,
+            until: now.steady + backoff,
+        });
         true
     }
 
