@@ -95,7 +95,8 @@ impl CacheState {
     }
 }
 
-/// The changes of a cache, one after the other. Made by [`TokenCache::changes`].
+/// The changes of a cache, one after the other. Made by [`TokenCache::changes`]. A handle to the cache like its clones: it
+/// keeps a cache that is kept warm from ending.
 #[derive(Clone, Debug)]
 pub struct StateChanges {
     cache: TokenCache,
