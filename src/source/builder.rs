@@ -75,6 +75,9 @@ impl ClientCredentialsBuilder {
     /// Builds with the default transport: hyper-util's client over rustls, with the platform's TLS roots, HTTP/1.1 and
     /// HTTP/2, a 5 s connect timeout, no redirects and no proxy.
     ///
+    /// The platform's roots, and not a bundle: they include a company's own CA, and one that is withdrawn is gone with the
+    /// system's update, without a rebuild.
+    ///
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change: when the
     /// token URL does not parse, is not https (loopback apart), or has a fragment or credentials in it; when id, secret
