@@ -599,6 +599,26 @@ async fn an_api_that_refuses_good_tokens_at_random_costs_no_more_than_the_allowa
 
 /// Promise: R6
 #[tokio::test(start_paused = true)]
+async fn a_thousand_requests_that_are_refused_twice_are_one_exchange_in_vain() {
+    let endpoint = TokenEndpoint::healthy(SECOND / 10);
+    let api = Api::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let mut requests = JoinSet::new();
+    for order in 0..1000 {
+        requests.spawn(service.clone().oneshot(get(&format!("/orders/{order}"))));
+    }
+    requests.join_all().await;
+    assert_eq!(endpoint.exchanges(), 2);
+    // So it is the first step of the cool-down, and not the last.
+    advance(SECOND * 6 / 5).await;
+    api.accept_only(["t3"]);
+    let response = service.oneshot(get("/orders/1")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(endpoint.exchanges(), 3);
+}
+
+/// Promise: R6
+#[tokio::test(start_paused = true)]
 async fn a_hundred_routes_refused_at_once_are_one_exchange_in_vain_and_not_a_hundred() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let api = Api::default();
