@@ -599,6 +599,31 @@ async fn an_api_that_refuses_good_tokens_at_random_costs_no_more_than_the_allowa
 
 /// Promise: R6
 #[tokio::test(start_paused = true)]
+async fn a_sour_route_is_held_while_a_second_try_is_under_way_however_slow() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    // One route, where order 1 takes its time.
+    let inner = service_fn(|request: Request<Body>| async move {
+        if request.uri().path().ends_with('1') {
+            sleep(SECOND * 3).await;
+        }
+        Ok::<_, Infallible>(answer_401())
+    });
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(inner);
+    service.clone().oneshot(get("/orders/2")).await.unwrap();
+    assert_eq!(endpoint.exchanges(), 2, "in vain for the first time");
+
+    sleep(SECOND * 2).await;
+    let slow = tokio::spawn(service.clone().oneshot(get("/orders/1")));
+    sleep(SECOND * 18 / 5).await;
+    assert_eq!(endpoint.exchanges(), 3);
+    // Its second try goes on for another 2.4 s. Whoever is refused with the fresh token meanwhile has to wait for that.
+    service.oneshot(get("/orders/2")).await.unwrap();
+    assert_eq!(endpoint.exchanges(), 3);
+    slow.await.unwrap().unwrap();
+}
+
+/// Promise: R6
+#[tokio::test(start_paused = true)]
 async fn a_thousand_requests_that_are_refused_twice_are_one_exchange_in_vain() {
     let endpoint = TokenEndpoint::healthy(SECOND / 10);
     let api = Api::default();
