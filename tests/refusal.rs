@@ -624,6 +624,43 @@ async fn a_sour_route_is_held_while_a_second_try_is_under_way_however_slow() {
 
 /// Promise: R6
 #[tokio::test(start_paused = true)]
+async fn a_straggler_refused_with_a_token_that_cured_its_route_is_no_new_refusal() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::accepting(["t1"]);
+    // One route, where order 9 is slow and refused whatever its token.
+    let inner = {
+        let api = api.clone();
+        service_fn(move |request: Request<Body>| {
+            let nine = request.uri().path().ends_with('9');
+            let answer = api.clone().handle(request);
+            async move {
+                let answer = answer.await;
+                if nine {
+                    sleep(SECOND).await;
+                    return Ok::<_, Infallible>(answer_401());
+                }
+                Ok(answer)
+            }
+        })
+    };
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(inner);
+    service.clone().oneshot(get("/orders/1")).await.unwrap();
+
+    let straggler = tokio::spawn(service.clone().oneshot(get("/orders/9")));
+    settle().await;
+    api.accept_only(["t2"]);
+    let cured = service.clone().oneshot(get("/orders/1")).await.unwrap();
+    assert_eq!(cured.status(), 200);
+    assert_eq!(straggler.await.unwrap().unwrap().status(), 401);
+
+    api.accept_only(["t3"]);
+    let healed = service.oneshot(get("/orders/1")).await.unwrap();
+    assert_eq!(healed.status(), 200);
+    assert_eq!(endpoint.exchanges(), 3);
+}
+
+/// Promise: R6
+#[tokio::test(start_paused = true)]
 async fn a_thousand_requests_that_are_refused_twice_are_one_exchange_in_vain() {
     let endpoint = TokenEndpoint::healthy(SECOND / 10);
     let api = Api::default();
