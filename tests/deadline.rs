@@ -6,12 +6,13 @@ mod support;
 
 use std::{convert::Infallible, time::Duration};
 
-use http::Request;
-use tokio::time::{Instant, sleep};
-use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use http::{Request, Response};
+use tokio::time::{Instant, sleep, timeout};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{BearerAuthLayer, Deadline, Error, ErrorKind};
+use tower_test::mock;
 
-use self::support::{Api, Body, TokenEndpoint, get, text, token};
+use self::support::{Api, Body, TokenEndpoint, answer, get, text, token};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -101,20 +102,26 @@ async fn a_second_try_for_which_the_exchange_left_too_little_is_not_begun() {
 #[tokio::test(start_paused = true)]
 async fn a_second_try_whose_service_is_not_ready_ends_at_the_deadline() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
-    let api = Api::default();
-    let service = ServiceBuilder::new()
-        .layer(BearerAuthLayer::new(endpoint.credentials()))
-        .buffer(1)
-        .rate_limit(1, SECOND * 60)
-        .service(api.service());
+    let (client, mut server) = mock::pair::<Request<Body>, Response<Body>>();
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(client);
+    // One call, and no readiness for another.
+    server.allow(1);
+    service.ready().await.unwrap();
     let started = Instant::now();
-    let error = service.oneshot(within(SECOND * 3)).await.unwrap_err();
+    let request = tokio::spawn(service.call(within(SECOND * 3)));
+    let (_, respond) = server.next_request().await.unwrap();
+    respond.send_response(answer(401, ""));
+    let error = timeout(SECOND * 60, request)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap_err();
     assert_eq!(
         error.downcast::<Error>().unwrap().kind(),
         ErrorKind::Timeout
     );
     assert_eq!(started.elapsed(), SECOND * 3);
-    assert_eq!(api.calls().len(), 1);
+    assert_eq!(endpoint.exchanges(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -188,6 +188,25 @@ async fn an_error_while_backing_off_tells_the_cause_and_when_the_next_try_is_due
 
 /// Promise: L11
 #[tokio::test(start_paused = true)]
+async fn a_permanent_failure_after_transient_ones_starts_at_its_own_first_step() {
+    let endpoint = TokenEndpoint::new(|post| async move {
+        match post {
+            ..8 => answer(503, ""),
+            _ => answer(401, r#"{"error":"invalid_client"}"#),
+        }
+    });
+    let cache = TokenCache::new(endpoint.credentials());
+    while endpoint.exchanges() < 8 {
+        let _ = cache.get().await;
+        sleep(SECOND / 10).await;
+    }
+    let error = cache.get().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert!(error.retry_in().unwrap() <= SECOND * 30, "{error}");
+}
+
+/// Promise: L11
+#[tokio::test(start_paused = true)]
 async fn retry_after_is_kept_to() {
     let endpoint = TokenEndpoint::new(|post| async move {
         if post > 1 {

@@ -280,6 +280,17 @@ mod tests {
 
     /// Promise: L8
     #[tokio::test(start_paused = true)]
+    async fn nobody_in_the_same_tick_is_given_a_token_that_ran_out_while_the_machine_slept() {
+        let (cache, _) = hourly();
+        cache.get().await.unwrap();
+        sleep_until_ahead(HOUR).await;
+        for _ in 0..2 {
+            assert!(cache.read(Token::clone).is_none());
+        }
+    }
+
+    /// Promise: L8
+    #[tokio::test(start_paused = true)]
     async fn a_token_that_became_stale_while_the_machine_slept_is_used_and_refreshed() {
         let (cache, exchanges) = hourly();
         let first = cache.get().await.unwrap();
