@@ -21,7 +21,7 @@ fn warm_request(c: &mut Criterion) {
     let token = Token::new("ory_at_4jSHq0y1hV8sQzR2mXw.k2dWn7tB9pLc").unwrap();
     let api = service_fn(|request: Request<Body>| async move {
         black_box(&request);
-        Ok::<_, Infallible>(Response::new(()))
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     });
     let layer = BearerAuthLayer::new(FixedToken::new(token.clone()));
 

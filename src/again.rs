@@ -99,6 +99,11 @@ impl<S, B> Again<S, B> {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.budget.map(|budget| budget.deadline)
     }
+
+    /// When it must be on its way to be over in time.
+    pub(crate) fn latest_start(&self) -> Option<Instant> {
+        self.budget.map(Budget::latest_start)
+    }
 }
 
 /// The time a request has, and what its first try took of it.
@@ -111,7 +116,12 @@ struct Budget {
 impl Budget {
     /// Whether a second try would be over in time, should it take as long as the first.
     fn allows_another(self) -> bool {
-        Instant::now() + self.first_try < self.deadline
+        Instant::now() < self.latest_start()
+    }
+
+    fn latest_start(self) -> Instant {
+        let start = self.deadline.checked_sub(self.first_try);
+        start.unwrap_or_else(Instant::now)
     }
 }
 

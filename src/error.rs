@@ -99,6 +99,19 @@ impl Error {
         Inner::new(ErrorKind::Configuration, false, message).into()
     }
 
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn client(source: reqwest::Error) -> Self {
+        Inner {
+            source: Some(source.into()),
+            ..Inner::new(
+                ErrorKind::Configuration,
+                false,
+                "the client for the token endpoint cannot be built",
+            )
+        }
+        .into()
+    }
+
     pub(crate) fn secret_file(path: &Path, what: &str, source: Option<io::Error>) -> Self {
         Inner {
             source: source.map(Into::into),

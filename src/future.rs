@@ -8,6 +8,7 @@ use std::{
 };
 
 use http::{Request, Response, header::AUTHORIZATION};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tower::BoxError;
@@ -16,6 +17,7 @@ use tower_service::Service;
 use crate::{
     again::{Again, Recorded, deadline_of, prepare},
     cache::{Held, Route},
+    drain::Drain,
     error::Error,
     replay::Replay,
     rules::Rules,
@@ -29,27 +31,27 @@ pin_project! {
     /// # Cancellation
     /// Dropping it cancels the request, and never the exchange that it may wait for.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, B, U, Rp>
+    pub struct ResponseFuture<S, B, R, U, Rp>
     where
         S: Service<Request<Rp::Body>>,
         Rp: Replay<B>,
     {
         #[pin]
-        state: State<S, B, U, Rp>,
+        state: State<S, B, R, U, Rp>,
     }
 }
 
 pin_project! {
     /// ```text
-    ///  Cold ──token──▶ First ──refused──▶ Replacing ──another──▶ Readying ──ready──▶ Second ──▶ answer
-    ///   │ none           │ not refused        │ none      ◀──aged───┘
+    ///  Cold ──token──▶ First ──refused──▶ Replacing ──another──▶ Draining ──▶ Readying ──ready──▶ Second ──▶ answer
+    ///   │ none           │ not refused        │ none      ◀───────aged───────────┘
     ///   ▼                ▼                    ▼
     ///  error           answer            the refusal
     /// ```
     /// A warm request starts at `First`; one that is none of our business is in `Passing` all along. What is taken out of
     /// a state is in an `Option`.
     #[project = StateProj]
-    enum State<S, B, U, Rp>
+    enum State<S, B, R, U, Rp>
     where
         S: Service<Request<Rp::Body>>,
         Rp: Replay<B>,
@@ -73,11 +75,18 @@ pin_project! {
         // The token was refused: waits for another, with the refusal in hand in case none comes.
         Replacing {
             wait: Wait<Option<Arc<Held>>>,
-            refusal: Option<S::Response>,
+            refusal: Option<Response<R>>,
             again: Option<Again<S, Rp::Body>>,
             rules: Arc<Rules<U, Rp>>,
         },
-        // Another token is there: waits until the service is ready for the second try.
+        // Another token is there: reads what little is left of the refusal.
+        Draining {
+            #[pin]
+            drain: Drain<R>,
+            again: Option<Again<S, Rp::Body>>,
+            rules: Arc<Rules<U, Rp>>,
+        },
+        // Waits until the service is ready for the second try.
         Readying {
             again: Option<Again<S, Rp::Body>>,
             deadline: Option<Pin<Box<Sleep>>>,
@@ -124,7 +133,7 @@ fn poll_deadline(deadline: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -
     }
 }
 
-impl<S, B, U, Rp> ResponseFuture<S, B, U, Rp>
+impl<S, B, R, U, Rp> ResponseFuture<S, B, R, U, Rp>
 where
     S: Service<Request<Rp::Body>>,
     Rp: Replay<B>,
@@ -169,10 +178,11 @@ where
     }
 }
 
-impl<S, B, R, U, Rp> Future for ResponseFuture<S, B, U, Rp>
+impl<S, B, R, U, Rp> Future for ResponseFuture<S, B, R, U, Rp>
 where
     S: Service<Request<Rp::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
+    R: Body,
     U: Unauthorized,
     Rp: Replay<B>,
 {
@@ -247,13 +257,20 @@ where
                         outcome = outcome.and(Err(Error::deadline()));
                     }
                     match outcome {
-                        // The refusal is dropped with this state, before the wait for readiness: its body may hold the
-                        // connection or the permit that the second try needs.
-                        Ok(Some(_another)) => State::Readying {
-                            deadline: again.deadline().map(|at| Box::pin(sleep_until(at))),
-                            again: Some(again),
-                            rules: Arc::clone(rules),
-                        },
+                        // The refusal is read or dropped before the wait for readiness: its body may hold the connection
+                        // or the permit that the second try needs.
+                        Ok(Some(_another)) => {
+                            let refusal = refusal.take();
+                            let latest = again.latest_start();
+                            match refusal.and_then(|refusal| Drain::of(refusal, latest)) {
+                                Some(drain) => State::Draining {
+                                    drain,
+                                    again: Some(again),
+                                    rules: Arc::clone(rules),
+                                },
+                                None => State::readying(again, Arc::clone(rules)),
+                            }
+                        }
                         Ok(None) => {
                             telemetry::not_replaced(None);
                             let refusal = refusal.take().ok_or(POLLED_AFTER_END)?;
@@ -268,6 +285,16 @@ where
                             return Poll::Ready(Ok(refusal));
                         }
                     }
+                }
+
+                StateProj::Draining {
+                    drain,
+                    again,
+                    rules,
+                } => {
+                    ready!(drain.poll(cx));
+                    let again = again.take().ok_or(POLLED_AFTER_END)?;
+                    State::readying(again, Arc::clone(rules))
                 }
 
                 StateProj::Readying {
@@ -337,7 +364,21 @@ where
     }
 }
 
-impl<S, B, U, Rp> fmt::Debug for ResponseFuture<S, B, U, Rp>
+impl<S, B, R, U, Rp> State<S, B, R, U, Rp>
+where
+    S: Service<Request<Rp::Body>>,
+    Rp: Replay<B>,
+{
+    fn readying(again: Again<S, Rp::Body>, rules: Arc<Rules<U, Rp>>) -> Self {
+        Self::Readying {
+            deadline: again.deadline().map(|at| Box::pin(sleep_until(at))),
+            again: Some(again),
+            rules,
+        }
+    }
+}
+
+impl<S, B, R, U, Rp> fmt::Debug for ResponseFuture<S, B, R, U, Rp>
 where
     S: Service<Request<Rp::Body>>,
     Rp: Replay<B>,
@@ -347,7 +388,7 @@ where
             State::Cold { .. } => "waiting for a token",
             State::First { .. } => "sent",
             State::Replacing { .. } => "refused, waiting for another token",
-            State::Readying { .. } => "refused, waiting to be sent again",
+            State::Draining { .. } | State::Readying { .. } => "refused, waiting to be sent again",
             State::Second { .. } => "sent again",
             State::Passing { .. } => "sent as it came",
         };

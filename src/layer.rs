@@ -25,7 +25,7 @@ use crate::{
 /// # async fn main() -> Result<(), tower::BoxError> {
 /// # let client = tower::service_fn(|request: http::Request<String>| async move {
 /// #     assert_eq!(request.headers()["authorization"], "Bearer ory_at_4jSH.k2dW");
-/// #     Ok::<_, std::io::Error>(http::Response::new(()))
+/// #     Ok::<_, std::io::Error>(http::Response::new(String::new()))
 /// # });
 /// let source = FixedToken::new(Token::new("ory_at_4jSH.k2dW")?);
 /// let service = ServiceBuilder::new()

@@ -59,10 +59,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(any(feature = "reqwest", feature = "tonic"))]
+pub mod adapter;
 mod again;
 mod cache;
 mod clock;
 pub mod docs;
+mod drain;
 mod error;
 mod extension;
 mod future;
@@ -88,7 +91,7 @@ pub use self::{
     extension::{Deadline, NoRetry, NoToken},
     future::ResponseFuture,
     layer::BearerAuthLayer,
-    replay::{CloneBody, NoReplay},
+    replay::{Buffered, CloneBody, EmptyOnly, NoReplay},
     select::{Always, Origins},
     service::BearerAuth,
     source::{
@@ -96,7 +99,7 @@ pub use self::{
         TokenRequest, TokenSource,
     },
     token::Token,
-    unauthorized::BearerChallenge,
+    unauthorized::{BearerChallenge, GrpcUnauthenticated},
 };
 
 /// The README's code, compiled.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::{Request, Response, header::AUTHORIZATION};
+use http_body::Body;
 use tower::BoxError;
 use tower_service::Service;
 
@@ -48,7 +49,7 @@ pub struct BearerAuth<
     S,
     Sel = Always,
     U = BearerChallenge,
-    Rp = CloneBody, // for bodies that are `Clone`; for others `.replay(NoReplay)`
+    Rp = CloneBody, // for bodies that are `Clone`; for others `.replay(Buffered::up_to(65536))` or `.replay(NoReplay)`
 > {
     inner: S,
     select: Sel,
@@ -94,13 +95,14 @@ impl<S, B, R, Sel, U, Rp> Service<Request<B>> for BearerAuth<S, Sel, U, Rp>
 where
     S: Service<Request<Rp::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
+    R: Body,
     Sel: Select<B, Key = ()>,
     U: Unauthorized,
     Rp: Replay<B>,
 {
     type Response = Response<R>;
     type Error = BoxError;
-    type Future = ResponseFuture<S, B, U, Rp>;
+    type Future = ResponseFuture<S, B, R, U, Rp>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)

@@ -48,14 +48,16 @@ fn compile(name: &str, main: &str) -> (bool, String) {
 
 const STACK: &str = r#"
 #![allow(unused_imports)]
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::Full;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_bearer::{BearerAuthLayer, FixedToken, NoReplay, Token};
 
 struct NotClone;
 
-fn client() -> impl Service<Request<NotClone>, Response = Response<()>, Error = std::io::Error> + Clone {
-    tower::service_fn(|_: Request<NotClone>| async { Ok(Response::new(())) })
+fn client() -> impl Service<Request<NotClone>, Response = Response<Full<Bytes>>, Error = std::io::Error> + Clone {
+    tower::service_fn(|_: Request<NotClone>| async { Ok(Response::new(Full::default())) })
 }
 
 fn is_a_service<S: Service<Request<NotClone>>>(_: S) {}
@@ -83,6 +85,7 @@ fn a_body_that_is_not_clone_is_told_the_way_out() {
         let (compiles, said) = compile(name, &STACK.replace("//CALL", call));
         assert!(!compiles, "{name} compiles");
         assert!(said.contains("NotClone"), "{name}: {said}");
+        assert!(said.contains(".replay(Buffered::up_to("), "{name}: {said}");
         assert!(said.contains(".replay(NoReplay)"), "{name}: {said}");
     }
 }

@@ -15,6 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
+use http_body::Frame;
+
 use http_body_util::Full;
 use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
@@ -862,7 +864,7 @@ impl Clone for OnePermit {
 }
 
 impl Service<Request<Body>> for OnePermit {
-    type Response = Response<OwnedSemaphorePermit>;
+    type Response = Response<Holding>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -877,10 +879,25 @@ impl Service<Request<Body>> for OnePermit {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let mut response = Response::new(self.acquired.take().unwrap());
+        let mut response = Response::new(Holding(self.acquired.take().unwrap()));
         if bearer(request.headers()).as_deref() == Some("t1") {
             *response.status_mut() = StatusCode::UNAUTHORIZED;
         }
         ready(Ok(response))
+    }
+}
+
+/// A body that holds the permit of its request.
+struct Holding(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+
+impl http_body::Body for Holding {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
     }
 }

@@ -496,7 +496,7 @@ fn respond(status: u16, body: &str) -> Response<Full<Bytes>> {
 struct Api(Arc<Mutex<World>>);
 
 impl Service<Request<Empty<Bytes>>> for Api {
-    type Response = Response<()>;
+    type Response = Response<Empty<Bytes>>;
     type Error = Infallible;
     type Future = Answering;
 
@@ -516,13 +516,13 @@ struct Answering {
 }
 
 impl Future for Answering {
-    type Output = Result<Response<()>, Infallible>;
+    type Output = Result<Response<Empty<Bytes>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(late) = &mut self.late {
             ready!(late.as_mut().poll(cx));
         }
-        let mut response = Response::new(());
+        let mut response = Response::new(Empty::new());
         if !self.accepted {
             *response.status_mut() = StatusCode::UNAUTHORIZED;
         }
@@ -741,7 +741,12 @@ struct Row {
 const FLAT: usize = 2 << 20;
 
 impl Row {
-    fn over(&mut self, result: Result<Response<()>, BoxError>, from: Duration, to: Duration) {
+    fn over(
+        &mut self,
+        result: Result<Response<Empty<Bytes>>, BoxError>,
+        from: Duration,
+        to: Duration,
+    ) {
         self.longest_wait = self.longest_wait.max(to - from);
         if to > from {
             self.last_waited = self.last_waited.max(from);

@@ -1,15 +1,30 @@
 //! How a request's body can be said again.
+//!
+//! | request bodies | use | costs |
+//! | --- | --- | --- |
+//! | `Clone`: `Full<Bytes>`, `String`, `Empty` | [`CloneBody`], the default | a clone |
+//! | any other, mostly small | [`Buffered`] | a copy of up to so many bytes |
+//! | any other, mostly empty | [`EmptyOnly`] | next to nothing |
+//! | any | [`NoReplay`] | nothing, and there is no second try |
+
+mod buffered;
 
 use std::convert::Infallible;
 
+pub use self::buffered::{Buffered, EmptyOnly, ReplayBody, Tape};
+
 /// Keeps what it takes to send a request's body a second time.
 ///
-/// A body that cannot be said again costs its request the retry, never the request itself.
+/// A body that cannot be said again costs its request the second try, never the request itself.
+///
+/// [`record`](Self::record) is asked when the request is sent, and [`rewind`](Self::rewind) when it was refused: the body may
+/// still be under way then.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot send a request body of type `{B}` a second time",
     label = "cannot replay this body",
     note = "`CloneBody`, the default, needs a body that is `Clone`, such as `http_body_util::Full<Bytes>` or `String`",
-    note = "for any other body, give up the retry and nothing else: `BearerAuthLayer::new(source).replay(NoReplay)`"
+    note = "for any other body, keep a copy while it is sent: `BearerAuthLayer::new(source).replay(Buffered::up_to(64 * 1024))`",
+    note = "or say again empty bodies only, `.replay(EmptyOnly)`, or give up the retry and nothing else, `.replay(NoReplay)`"
 )]
 pub trait Replay<B> {
     /// The body that goes on the wire.

@@ -16,6 +16,8 @@ use super::{
     secret::Secret,
     transport::{self, Transport},
 };
+#[cfg(feature = "reqwest")]
+use crate::adapter::reqwest::ReqwestService;
 use crate::error::Error;
 
 /// Builds [`ClientCredentials`].
@@ -130,6 +132,37 @@ impl ClientCredentialsBuilder {
     {
         let token_url = self.checked_token_url()?;
         self.build_over(token_url, transport::erase(transport))
+    }
+
+    /// Builds over a reqwest client that is made for this: the builder brings proxies, TLS roots and timeouts, and gets
+    /// redirects switched off, as the secret must be seen by one host only, and no connection is kept from one exchange to
+    /// the next.
+    ///
+    /// # Errors
+    /// As for `build`, with what the client's builder has to say instead of the TLS roots.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::ClientCredentials;
+    ///
+    /// # fn main() -> Result<(), tower_bearer::Error> {
+    /// let source = ClientCredentials::builder("https://auth.example.com/token", "id", "secret")
+    ///     .build_with_reqwest(reqwest::Client::builder())?;
+    /// # let _ = source;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "reqwest")]
+    pub fn build_with_reqwest(
+        self,
+        client: reqwest::ClientBuilder,
+    ) -> Result<ClientCredentials, Error> {
+        let client = client
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(Error::client)?;
+        self.build_with(ReqwestService::new(client))
     }
 
     fn build_over(self, token_url: Url, transport: Transport) -> Result<ClientCredentials, Error> {

@@ -1,0 +1,153 @@
+//! reqwest's client as a tower service of HTTP requests.
+//!
+//! ```
+//! use reqwest::{Body, Client};
+//! use tower::{Layer, Service, ServiceExt};
+//! use tower_bearer::{
+//!     BearerAuthLayer, ClientCredentials,
+//!     adapter::reqwest::{ReqwestService, ReusableBody},
+//! };
+//!
+//! # async fn call() -> Result<(), tower::BoxError> {
+//! let source = ClientCredentials::builder("https://auth.example.com/oauth2/token", "my-client", "my-secret")
+//!     .build_with_reqwest(Client::builder())?;
+//! let layer = BearerAuthLayer::new(source).replay(ReusableBody);
+//! let mut service = layer.layer(ReqwestService::new(Client::new()));
+//!
+//! let request = http::Request::post("https://api.example.com/invoices").body(Body::from("…"))?;
+//! let response = service.ready().await?.call(request).await?;
+//! let text = reqwest::Response::from(response).text().await?;
+//! # let _ = text;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The adapter crate `tower-reqwest` does the same and more; it is not used because it needs a newer Rust than this crate
+//! (1.92 for reqwest 0.13), and its types would be in this crate's interface.
+//!
+//! # Redirects
+//! reqwest follows them below the layer, and takes `Authorization` away when one leads to another host or port.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::LazyLock,
+    task::{Context, Poll},
+};
+
+use http::{Method, Request, Response};
+use pin_project_lite::pin_project;
+use reqwest::{Body, Client, Url};
+use tower_service::Service;
+
+use crate::replay::Replay;
+
+/// reqwest's client as a tower service of [`http::Request`]s.
+#[derive(Clone, Debug)]
+pub struct ReqwestService {
+    client: Client,
+}
+
+impl ReqwestService {
+    /// Sends requests by this client, with its pool, its redirects, its timeouts and its proxies.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+}
+
+impl Service<Request<Body>> for ReqwestService {
+    type Response = Response<Body>;
+    type Error = reqwest::Error;
+    type Future = ReqwestFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), reqwest::Error>> {
+        self.client.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> ReqwestFuture {
+        let state = match reqwest::Request::try_from(request) {
+            Ok(request) => State::Sent {
+                response: self.client.call(request),
+            },
+            Err(error) => State::Refused { error: Some(error) },
+        };
+        ReqwestFuture { state }
+    }
+}
+
+pin_project! {
+    /// The future of [`ReqwestService`].
+    pub struct ReqwestFuture {
+        #[pin]
+        state: State,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State {
+        Sent {
+            #[pin]
+            response: <Client as Service<reqwest::Request>>::Future,
+        },
+        // The request's URI is none that reqwest can send to.
+        Refused { error: Option<reqwest::Error> },
+    }
+}
+
+impl Future for ReqwestFuture {
+    type Output = Result<Response<Body>, reqwest::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProj::Sent { response } => response.poll(cx).map_ok(Response::from),
+            StateProj::Refused { error } => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for ReqwestFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestFuture").finish_non_exhaustive()
+    }
+}
+
+/// Sends again what reqwest's own [`try_clone`](reqwest::Request::try_clone) can: bodies of bytes or text, and empty ones. A
+/// stream is sent once.
+///
+/// To keep a copy of streams as well, use [`Buffered`](crate::Buffered), with tower-http's `MapRequestBodyLayer` of
+/// [`Body::wrap`] below it.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "named as a value, it has nothing to add to"
+)]
+pub struct ReusableBody;
+
+impl Replay<Body> for ReusableBody {
+    type Body = Body;
+    type Tape = Body;
+
+    fn pass(&self, body: Body) -> Body {
+        body
+    }
+
+    fn record(&self, body: Body) -> (Body, Option<Body>) {
+        // A body alone cannot be asked for a clone, but a request can.
+        static ANYWHERE: LazyLock<Url> =
+            LazyLock::new(|| Url::parse("http://localhost").expect("a constant, and a URL"));
+        let mut request = reqwest::Request::new(Method::GET, ANYWHERE.clone());
+        *request.body_mut() = Some(body);
+        let clone = request.try_clone();
+        let tape = clone.and_then(|mut clone| clone.body_mut().take());
+        (request.body_mut().take().unwrap_or_default(), tape)
+    }
+
+    fn rewind(&self, tape: Body) -> Option<Body> {
+        Some(tape)
+    }
+}

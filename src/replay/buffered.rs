@@ -1,0 +1,326 @@
+//! Bodies that cannot be cloned, kept while they are sent.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, OnceLock, Weak},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::Replay;
+
+/// Keeps a copy of a body while it is sent, up to so many bytes.
+///
+/// For bodies that are not `Clone`: `axum::body::Body`, `hyper::body::Incoming`, boxed bodies, streams. The body flows as it
+/// comes: its frames and trailers, its size hint and its pace are untouched, and nothing waits for it to be complete.
+///
+/// | body | second try |
+/// | --- | --- |
+/// | had been sent to its end when the refusal came, within the limit | yes, byte for byte, trailers included |
+/// | is larger than the limit, or says so beforehand | no: the caller gets the refusal |
+/// | was still being sent when the refusal came | no: the caller gets the refusal |
+///
+/// The token is replaced in any case, for the next request.
+///
+/// # Cost
+/// A copy of the body, so that memory is bounded by the limit however large the buffers are that its frames are cut from. A
+/// body that passes the limit frees what was kept of it at once, as does a response that is no refusal, and a request that
+/// is dropped. So a layer keeps `bytes` times the requests in flight at the most.
+///
+/// # Example
+/// Clients that take one type of body only, such as a boxed one, get it by tower-http's `MapRequestBodyLayer`:
+/// ```
+/// use axum::body::Body;
+/// use tower::ServiceBuilder;
+/// use tower_bearer::{BearerAuthLayer, Buffered, FixedToken, Token};
+/// use tower_http::map_request_body::MapRequestBodyLayer;
+///
+/// # let source = FixedToken::new(Token::new("t")?);
+/// # let client = tower::service_fn(|_: http::Request<Body>| async { Ok::<_, std::io::Error>(http::Response::new(Body::empty())) });
+/// let service = ServiceBuilder::new()
+///     .layer(BearerAuthLayer::new(source).replay(Buffered::up_to(64 * 1024)))
+///     .layer(MapRequestBodyLayer::new(Body::new))
+///     .service(client);
+/// # fn is_a_service<S: tower::Service<http::Request<Body>>>(_: S) {}
+/// # is_a_service(service);
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Buffered {
+    limit: usize,
+}
+
+impl Buffered {
+    /// Keeps bodies of up to `bytes` bytes, trailers included.
+    #[must_use]
+    pub const fn up_to(bytes: usize) -> Self {
+        Self { limit: bytes }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Replay<B> for Buffered {
+    type Body = ReplayBody<B>;
+    type Tape = Tape;
+
+    fn pass(&self, body: B) -> ReplayBody<B> {
+        ReplayBody::live(body, None)
+    }
+
+    fn record(&self, body: B) -> (ReplayBody<B>, Option<Tape>) {
+        let whole = Arc::new(OnceLock::new());
+        let size = body.size_hint();
+        let recorder = if body.is_end_stream() {
+            let _ = whole.set(Whole::default());
+            None
+        } else if size.lower() > self.limit as u64 {
+            return (self.pass(body), None);
+        } else {
+            Some(Recorder::new(self.limit, &size, &whole))
+        };
+        (ReplayBody::live(body, recorder), Some(Tape(whole)))
+    }
+
+    fn rewind(&self, tape: Tape) -> Option<ReplayBody<B>> {
+        let whole = tape.0.get()?.clone();
+        Some(ReplayBody {
+            saying: Saying::Again { whole },
+        })
+    }
+}
+
+/// Sends empty bodies of any type again, and nothing else: most `GET`s.
+///
+/// For bodies that are not `Clone`, where keeping a copy is not wanted: [`Buffered`] with a limit of 0.
+///
+/// # Example
+/// ```
+/// use http_body_util::Empty;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::Layer;
+/// use tower_bearer::{BearerAuthLayer, EmptyOnly, FixedToken, Token, replay::ReplayBody};
+///
+/// # let source = FixedToken::new(Token::new("t")?);
+/// let client: Client<_, ReplayBody<axum::body::Body>> = Client::builder(TokioExecutor::new()).build_http();
+/// let service = BearerAuthLayer::new(source).replay(EmptyOnly).layer(client);
+/// # fn is_a_service<S: tower::Service<http::Request<axum::body::Body>>>(_: S) {}
+/// # is_a_service(service);
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "named as a value, it has nothing to add to"
+)]
+pub struct EmptyOnly;
+
+const NOTHING: Buffered = Buffered::up_to(0);
+
+impl<B: Body<Data = Bytes>> Replay<B> for EmptyOnly {
+    type Body = ReplayBody<B>;
+    type Tape = Tape;
+
+    fn pass(&self, body: B) -> ReplayBody<B> {
+        NOTHING.pass(body)
+    }
+
+    fn record(&self, body: B) -> (ReplayBody<B>, Option<Tape>) {
+        NOTHING.record(body)
+    }
+
+    fn rewind(&self, tape: Tape) -> Option<ReplayBody<B>> {
+        NOTHING.rewind(tape)
+    }
+}
+
+/// What [`Buffered`] keeps of a body. It can be said again once the body has been sent to its end.
+#[derive(Debug)]
+pub struct Tape(Arc<OnceLock<Whole>>);
+
+/// All that a body said.
+#[derive(Clone, Default)]
+struct Whole {
+    data: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+impl fmt::Debug for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Whole")
+            .field("bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A body under way that may have to be said again, or one that is said again. Made by [`Buffered`] and [`EmptyOnly`].
+    pub struct ReplayBody<B>
+    where
+        B: Body,
+    {
+        #[pin]
+        saying: Saying<B>,
+    }
+}
+
+pin_project! {
+    #[project = SayingProj]
+    enum Saying<B>
+    where
+        B: Body,
+    {
+        // The caller's body, and what it takes to keep a copy, until it is known that none is needed.
+        Live {
+            #[pin]
+            body: B,
+            recorder: Option<Recorder>,
+        },
+        // What is left of the copy.
+        Again { whole: Whole },
+    }
+
+    impl<B: Body> PinnedDrop for Saying<B> {
+        fn drop(this: Pin<&mut Self>) {
+            // A client that was told the length stops asking when it has sent so much, without waiting for an end.
+            if let SayingProj::Live { body, recorder } = this.project()
+                && body.size_hint().exact() == Some(0)
+                && let Some(recorder) = recorder.take()
+            {
+                recorder.finish();
+            }
+        }
+    }
+}
+
+impl<B: Body> ReplayBody<B> {
+    fn live(body: B, recorder: Option<Recorder>) -> Self {
+        Self {
+            saying: Saying::Live { body, recorder },
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ReplayBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().saying.project() {
+            SayingProj::Live { mut body, recorder } => {
+                let frame = ready!(body.as_mut().poll_frame(cx));
+                if let Some(recording) = recorder.take() {
+                    *recorder = match &frame {
+                        Some(Ok(frame)) => recording.keep(frame),
+                        Some(Err(_)) => None,
+                        None => Some(recording),
+                    };
+                    if frame.is_none() || body.is_end_stream() {
+                        recorder.take().into_iter().for_each(Recorder::finish);
+                    }
+                }
+                Poll::Ready(frame)
+            }
+            SayingProj::Again { whole } => {
+                let frame = if whole.data.is_empty() {
+                    whole.trailers.take().map(Frame::trailers)
+                } else {
+                    Some(Frame::data(std::mem::take(&mut whole.data)))
+                };
+                Poll::Ready(frame.map(Ok))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.saying {
+            Saying::Live { body, .. } => body.is_end_stream(),
+            Saying::Again { whole } => whole.data.is_empty() && whole.trailers.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.saying {
+            Saying::Live { body, .. } => body.size_hint(),
+            Saying::Again { whole } => SizeHint::with_exact(whole.data.len() as u64),
+        }
+    }
+}
+
+impl<B: Body> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let saying = match &self.saying {
+            Saying::Live { .. } => "for the first time",
+            Saying::Again { .. } => "again",
+        };
+        f.debug_tuple("ReplayBody").field(&saying).finish()
+    }
+}
+
+/// Copies what a body says. Its own until the end, so that nothing is shared while the body flows.
+struct Recorder {
+    data: Vec<u8>,
+    trailers: Option<HeaderMap>,
+    /// How many more bytes may be kept.
+    left: usize,
+    /// Where the copy goes when it is complete. Gone when nobody will ask for it.
+    whole: Weak<OnceLock<Whole>>,
+}
+
+impl Recorder {
+    fn new(limit: usize, size: &SizeHint, whole: &Arc<OnceLock<Whole>>) -> Self {
+        let exact = size.exact().and_then(|exact| usize::try_from(exact).ok());
+        Self {
+            data: Vec::with_capacity(exact.unwrap_or(0).min(limit)),
+            trailers: None,
+            left: limit,
+            whole: Arc::downgrade(whole),
+        }
+    }
+
+    /// Itself with this frame, unless that is too much, or for nobody.
+    fn keep(mut self, frame: &Frame<Bytes>) -> Option<Self> {
+        if self.whole.strong_count() == 0 {
+            return None;
+        }
+        if let Some(data) = frame.data_ref() {
+            self.left = self.left.checked_sub(data.len())?;
+            self.make_room_for(data.len());
+            self.data.extend_from_slice(data);
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.left = self.left.checked_sub(size_of_headers(trailers))?;
+            self.trailers = Some(trailers.clone());
+        }
+        Some(self)
+    }
+
+    /// Grows by doubling, but never past what may be kept.
+    fn make_room_for(&mut self, bytes: usize) {
+        if bytes > self.data.capacity() - self.data.len() {
+            let most = bytes + self.left;
+            let doubled = bytes.max(self.data.len());
+            self.data.reserve_exact(doubled.min(most));
+        }
+    }
+
+    fn finish(self) {
+        if let Some(whole) = self.whole.upgrade() {
+            // It is set once: there is one recorder, and this takes it.
+            let _ = whole.set(Whole {
+                data: self.data.into(),
+                trailers: self.trailers,
+            });
+        }
+    }
+}
+
+fn size_of_headers(headers: &HeaderMap) -> usize {
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    headers.iter().map(size).sum()
+}
