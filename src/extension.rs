@@ -29,6 +29,35 @@ pub struct NoToken;
 )]
 pub struct NoRetry;
 
+/// The token that this request is sent with lasts at least so long; where the current one does not, the request waits for
+/// an exchange.
+///
+/// For a long upload or another body that cannot be said again, where a server that looks at the token once more at the
+/// end would cost the whole request. It is a wish, and never makes a request fail: a token that is in the first half of its
+/// life is as good as can be had, and where the exchange fails, the current token is used while it is good.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use tower_bearer::MinValidity;
+///
+/// let request = http::Request::put("https://api.example.com/backups/7")
+///     .extension(MinValidity::of(Duration::from_secs(120)))
+///     .body(())?;
+/// # let _ = request;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct MinValidity(pub(crate) Duration);
+
+impl MinValidity {
+    /// So long, counted from when the request is sent.
+    #[must_use]
+    pub fn of(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
+
 /// When the request must be over. Neither a wait for a token nor a second try runs past it.
 ///
 /// - A wait for the first token ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); the exchange goes on.

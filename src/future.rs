@@ -19,6 +19,7 @@ use crate::{
     cache::{Held, Route},
     drain::Drain,
     error::Error,
+    extension::MinValidity,
     replay::Replay,
     rules::Rules,
     telemetry,
@@ -145,13 +146,20 @@ where
         }
     }
 
-    /// A request without a token. `ready` was made ready, and takes it when the token is there.
+    /// A request without a token, or without one that lasts. `ready` was made ready, and takes it when the token is there.
     pub(crate) fn cold(ready: S, request: Request<B>, rules: Arc<Rules<U, Rp>>) -> Self {
         let cache = rules.cache.clone();
         let deadline = deadline_of(request.extensions());
+        let least = request.extensions().get().map(|MinValidity(least)| *least);
+        let wait = async move {
+            match least {
+                None => cache.wait_for_usable().await,
+                Some(least) => cache.wait_for_lasting(least).await,
+            }
+        };
         Self {
             state: State::Cold {
-                wait: Box::pin(async move { within(deadline, cache.wait_for_usable()).await }),
+                wait: Box::pin(within(deadline, wait)),
                 first: Some((ready, request)),
                 rules,
             },

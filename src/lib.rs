@@ -41,7 +41,7 @@
 //! | --- | --- |
 //! | What happens to a request? | [`BearerAuth`] |
 //! | When is a token exchanged, refreshed, given up? | [`TokenCache`], and the chapter [`docs::lifetime`] |
-//! | What can one request ask for? | [`NoToken`], [`NoRetry`], [`Deadline`] |
+//! | What can one request ask for? | [`NoToken`], [`NoRetry`], [`Deadline`], [`MinValidity`] |
 //! | How does my token stand? | [`TokenCache::state`] |
 //! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
 //! | Which requests get a token? | [`select`] |
@@ -88,7 +88,7 @@ pub mod unauthorized;
 pub use self::{
     cache::{CacheState, StateChanges, TokenCache, TokenCacheBuilder, TokenState},
     error::{Error, ErrorKind},
-    extension::{Deadline, NoRetry, NoToken},
+    extension::{Deadline, MinValidity, NoRetry, NoToken},
     future::ResponseFuture,
     layer::BearerAuthLayer,
     replay::{Buffered, CloneBody, EmptyOnly, NoReplay},

@@ -13,11 +13,12 @@ use tower_service::Service;
 
 use crate::{
     again::prepare,
-    extension::NoToken,
+    extension::{MinValidity, NoToken},
     future::ResponseFuture,
     replay::{CloneBody, Replay},
     rules::Rules,
     select::{Always, Select},
+    token::Token,
     unauthorized::{BearerChallenge, Unauthorized},
 };
 
@@ -114,9 +115,12 @@ where
             return ResponseFuture::pass(self.inner.call(request));
         }
         let rules = Arc::clone(&self.rules);
-        let warm = rules
-            .cache
-            .read(|token| (token.authorization().clone(), token.generation()));
+        let read = |token: &Token| (token.authorization().clone(), token.generation());
+        let warm = match request.extensions().get::<MinValidity>() {
+            None => rules.cache.read(read),
+            // It may have to wait.
+            Some(_) => None,
+        };
         let Some((authorization, sent)) = warm else {
             // The instance that was made ready goes with the request, and waits for the token with it. Its clone stays,
             // to be made ready for the next one.

@@ -268,6 +268,7 @@ impl SingleFlight {
         Ok(Arc::new(Held {
             token: token.with_generation(generation),
             landing,
+            renewable_at: started.after(stages.renewable_after),
             refresh_at: started.after(stages.refresh_after),
             unusable_at,
         }))

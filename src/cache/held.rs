@@ -1,6 +1,8 @@
 //! A token that a cache holds, and what a caller needs of it.
 
 use super::refusal::{Judge, Route};
+use std::time::Duration;
+
 use crate::{
     clock::Moment,
     source::{Reason, TokenRequest},
@@ -13,6 +15,7 @@ pub(crate) struct Held {
     pub(crate) token: Token,
     /// The exchange it came by. The token's generation is older where the server gave the same token again.
     pub(super) landing: u64,
+    pub(super) renewable_at: Moment,
     pub(super) refresh_at: Moment,
     pub(super) unusable_at: Moment,
 }
@@ -22,6 +25,8 @@ pub(crate) struct Held {
 pub(super) enum Need {
     /// Any token that may be sent.
     Usable,
+    /// A token that may be sent for so long, or as new as one can reasonably be had.
+    Lasting(Duration),
     /// A token that is not yet due for refresh.
     Fresh,
     /// A token that may be sent and is not this one, which the API refused on this route.
@@ -43,6 +48,10 @@ impl Held {
         let usable = !self.unusable_at.is_over(now);
         match need {
             Need::Usable => usable,
+            // Not in its first half, or tokens that are too short for it would be exchanged per request.
+            Need::Lasting(least) => {
+                usable && (self.unusable_at.left(now) >= least || !self.renewable_at.is_over(now))
+            }
             Need::Fresh => usable && !self.refresh_at.is_over(now),
             Need::Other { than, .. } => usable && self.token.generation() != than,
             Need::Exchange => false,
@@ -58,7 +67,9 @@ impl Need {
                 TokenRequest::refused(held.token.clone())
             }
             (_, None) | (Self::Usable | Self::Other { .. }, _) => TokenRequest::new(Reason::Cold),
-            (Self::Fresh | Self::Exchange, Some(_)) => TokenRequest::new(Reason::Refresh),
+            (Self::Lasting(_) | Self::Fresh | Self::Exchange, Some(_)) => {
+                TokenRequest::new(Reason::Refresh)
+            }
         }
     }
 }

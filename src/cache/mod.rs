@@ -14,7 +14,7 @@ mod schedule;
 mod state;
 mod warmth;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use self::{
     builder::TokenCacheBuilder,
@@ -168,6 +168,16 @@ impl TokenCache {
                 return Ok(held);
             }
         }
+    }
+
+    /// Waits for a token that may be sent for so long. Where none can be had, the current one has to do as long as it is
+    /// good.
+    pub(crate) async fn wait_for_lasting(&self, least: Duration) -> Outcome {
+        let lasting = self.join(Need::Lasting(least)).await;
+        if lasting.as_ref().is_ok_and(|held| held.is_usable()) {
+            return lasting;
+        }
+        self.wait_for_usable().await
     }
 
     /// The token with generation `refused` was refused on this route: waits for one to use in its place. `None` if the

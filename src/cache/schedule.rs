@@ -33,6 +33,8 @@ pub(super) struct Backoff {
 /// When a token's stages end, counted from just before it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stages {
+    /// From here on the token may be exchanged for one that lasts longer.
+    pub(super) renewable_after: Duration,
     /// From here on the token is used and refreshed in the background.
     pub(super) refresh_after: Duration,
     /// From here on the token is not sent any more.
@@ -145,6 +147,7 @@ impl Schedule {
             .max(lifetime.mul_f64(fraction.min(EARLIEST_REFRESH)));
 
         Stages {
+            renewable_after: lifetime.mul_f64(EARLIEST_REFRESH),
             refresh_after: refresh_after.min(unusable_after),
             unusable_after,
         }

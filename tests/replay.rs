@@ -1,0 +1,436 @@
+//! Bodies that cannot be cloned: what goes on the wire, what is said again, and when.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
+use proptest::{collection::vec, prelude::any, prop_assert_eq, proptest};
+use tokio::sync::mpsc;
+use tokio_stream::{iter, wrappers::ReceiverStream};
+use tokio_test::{assert_pending, task::spawn};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_bearer::{
+    BearerAuthLayer, Buffered, EmptyOnly, ErrorKind, MinValidity, NoRetry, Token,
+    replay::{Replay, ReplayBody},
+};
+
+use self::support::{Api, TokenEndpoint, answer, token};
+
+const LIMIT: usize = 100;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Promise: B1
+#[tokio::test(start_paused = true)]
+async fn an_empty_body_of_a_type_that_is_not_clone_is_said_again() {
+    for body in [boxed(Empty::new()), frames(vec![])] {
+        let (statuses, bodies) = call_with(EmptyOnly, body).await;
+        assert_eq!(statuses, [401, 200]);
+        assert_eq!(bodies, ["", ""]);
+    }
+}
+
+/// Promise: B1
+#[tokio::test(start_paused = true)]
+async fn empty_only_sends_any_other_body_once_and_whole() {
+    let body = frames(vec![data("not "), data("empty")]);
+    let (statuses, bodies) = call_with(EmptyOnly, body).await;
+    assert_eq!(statuses, [401]);
+    assert_eq!(bodies, ["not empty"]);
+}
+
+/// Promise: B2
+#[tokio::test(start_paused = true)]
+async fn a_streamed_body_within_the_limit_is_said_again_byte_for_byte() {
+    let body = frames(vec![data("a stream "), data(""), data("in parts")]);
+    let (statuses, bodies) = call_with(Buffered::up_to(LIMIT), body).await;
+    assert_eq!(statuses, [401, 200]);
+    assert_eq!(bodies, ["a stream in parts", "a stream in parts"]);
+}
+
+/// Promise: B2
+#[tokio::test(start_paused = true)]
+async fn a_streamed_body_past_the_limit_is_sent_whole_and_once() {
+    let parts = vec![data(&"x".repeat(LIMIT)), data("y"), data("z")];
+    let (statuses, bodies) = call_with(Buffered::up_to(LIMIT), frames(parts)).await;
+    assert_eq!(statuses, [401]);
+    assert_eq!(bodies, ["x".repeat(LIMIT) + "yz"]);
+}
+
+/// Promise: R13
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_a_request_that_is_not_to_be_sent_again() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t2"]);
+    let service = BearerAuthLayer::new(endpoint.credentials())
+        .replay(Buffered::up_to(LIMIT))
+        .layer(reading(&api));
+    let mut request = Request::new(frames(vec![data("once")]));
+    request.extensions_mut().insert(NoRetry);
+
+    let response = service.oneshot(request).await.unwrap();
+
+    assert_eq!(response.status(), 401);
+    assert_eq!(api.calls().len(), 1);
+    assert_eq!(api.calls()[0].body, "once");
+}
+
+/// A server may refuse on the head, while the body is still being sent.
+///
+/// Promise: B3
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_still_under_way_is_not_said_again_and_the_next_request_has_a_new_token() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Api::accepting(["t2"]);
+    let refusing = service_fn({
+        let api = api.clone();
+        move |request: Request<ReplayBody<UnsyncBoxBody<Bytes, io::Error>>>| {
+            let api = api.clone();
+            async move {
+                let (head, mut body) = request.into_parts();
+                // One part, and the rest stays where it is.
+                let part = body.frame().await.unwrap().unwrap().into_data().unwrap();
+                let answer = api.handle(Request::from_parts(head, Full::new(part))).await;
+                Ok::<_, Infallible>(answer)
+            }
+        }
+    });
+    let mut service = BearerAuthLayer::new(endpoint.credentials())
+        .replay(Buffered::up_to(LIMIT))
+        .layer(refusing);
+
+    for (expected, exchanges) in [(401, 1), (200, 2)] {
+        let body = frames(vec![data("first part"), data("second part")]);
+        let request = Request::new(body);
+        let response = service.ready().await.unwrap().call(request).await.unwrap();
+        assert_eq!(response.status(), expected);
+        assert_eq!(endpoint.exchanges(), exchanges);
+        // The exchange for the next request, which nobody waits for.
+        tokio::time::sleep(2 * SECOND).await;
+    }
+    assert_eq!(api.tokens(), ["t1", "t2"]);
+}
+
+/// Promise: B2
+#[tokio::test]
+async fn frames_and_trailers_pass_unchanged_and_are_said_again() {
+    let trailers = HeaderMap::from_iter([(
+        "x-checksum".parse().unwrap(),
+        HeaderValue::from_static("17"),
+    )]);
+    let parts = vec![data("one"), data("two"), Frame::trailers(trailers.clone())];
+    let (mut wire, tape) = Buffered::up_to(LIMIT).record(frames(parts));
+    for expected in ["one", "two"] {
+        let frame = wire.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), expected);
+    }
+    let last = wire.frame().await.unwrap().unwrap();
+    assert_eq!(last.into_trailers().unwrap(), trailers);
+    assert!(wire.frame().await.is_none());
+
+    let again: ReplayBody<Boxed> = Buffered::up_to(LIMIT).rewind(tape.unwrap()).unwrap();
+    assert_eq!(again.size_hint().exact(), Some(6));
+    let again = again.collect().await.unwrap();
+    assert_eq!(again.trailers(), Some(&trailers));
+    assert_eq!(again.to_bytes(), "onetwo");
+}
+
+/// Promise: B2
+#[tokio::test]
+async fn trailers_past_the_limit_cost_the_second_try_only() {
+    let value = HeaderValue::from_str(&"x".repeat(LIMIT)).unwrap();
+    let trailers = HeaderMap::from_iter([("x-long".parse().unwrap(), value)]);
+    let parts = vec![data("one"), Frame::trailers(trailers.clone())];
+    let (wire, tape) = Buffered::up_to(LIMIT).record(frames(parts));
+    let sent = wire.collect().await.unwrap();
+    assert_eq!(sent.trailers(), Some(&trailers));
+    assert!(rewound(tape.unwrap()).is_none());
+}
+
+/// Promise: B2
+#[tokio::test]
+async fn size_hint_and_end_of_stream_are_the_bodys_own() {
+    let (mut wire, _tape) = Buffered::up_to(LIMIT).record(boxed(Full::from("12345")));
+    assert_eq!(wire.size_hint().exact(), Some(5));
+    assert!(!wire.is_end_stream());
+    wire.frame().await.unwrap().unwrap();
+    assert_eq!(wire.size_hint().exact(), Some(0));
+    assert!(wire.is_end_stream());
+
+    let (wire, tape) = Buffered::up_to(LIMIT).record(boxed(Empty::new()));
+    assert!(wire.is_end_stream());
+    let again = rewound(tape.unwrap()).unwrap();
+    assert!(again.is_end_stream());
+    assert_eq!(again.size_hint().exact(), Some(0));
+
+    let (wire, _tape) = Buffered::up_to(LIMIT).record(frames(vec![data("unknown")]));
+    assert_eq!(wire.size_hint().exact(), None);
+}
+
+/// Promise: B2
+#[tokio::test]
+async fn each_part_goes_out_when_it_comes() {
+    let (producer, parts) = mpsc::channel(1);
+    let body: Boxed = UnsyncBoxBody::new(StreamBody::new(ReceiverStream::new(parts)));
+    let (wire, tape) = Buffered::up_to(LIMIT).record(body);
+    let mut wire = spawn(wire);
+    assert_pending!(poll_frame(&mut wire));
+    producer.send(Ok(data("first"))).await.unwrap();
+    assert!(wire.is_woken());
+    let Poll::Ready(Some(Ok(frame))) = poll_frame(&mut wire) else {
+        panic!("the first part was held back");
+    };
+    assert_eq!(frame.into_data().unwrap(), "first");
+    assert_pending!(poll_frame(&mut wire));
+    assert!(
+        rewound(tape.unwrap()).is_none(),
+        "said again before its end"
+    );
+}
+
+/// A body is asked for a part only when the client wants one, so that a slow server slows the producer.
+///
+/// Promise: B2
+#[tokio::test]
+async fn a_body_is_asked_only_as_often_as_the_client_asks() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let parts = std::iter::repeat_with(move || {
+        counted.fetch_add(1, SeqCst);
+        Ok::<_, io::Error>(data("part"))
+    });
+    let (mut wire, _tape) = Buffered::up_to(LIMIT).record(StreamBody::new(iter(parts)));
+    for expected in 1..=50 {
+        wire.frame().await.unwrap().unwrap();
+        assert_eq!(asked.load(SeqCst), expected);
+    }
+}
+
+/// A client that was told the length need not ask for the end.
+///
+/// Promise: B1
+#[tokio::test]
+async fn a_body_that_is_dropped_when_its_length_was_sent_is_said_again() {
+    let (mut wire, tape) = Buffered::up_to(LIMIT).record(Sized {
+        left: vec!["five ", "more"],
+    });
+    for _ in 0..2 {
+        wire.frame().await.unwrap().unwrap();
+    }
+    drop(wire);
+    let again = Replay::<Sized>::rewind(&Buffered::up_to(LIMIT), tape.unwrap()).unwrap();
+    assert_eq!(again.collect().await.unwrap().to_bytes(), "five more");
+}
+
+/// Promise: B3
+#[tokio::test]
+async fn a_body_that_is_dropped_before_its_end_or_fails_is_not_said_again() {
+    let (mut wire, tape) = Buffered::up_to(LIMIT).record(frames(vec![data("a"), data("b")]));
+    wire.frame().await.unwrap().unwrap();
+    drop(wire);
+    assert!(rewound(tape.unwrap()).is_none());
+
+    let failing = iter([Ok(data("a")), Err(io::Error::other("gone"))]);
+    let body = UnsyncBoxBody::new(StreamBody::new(failing));
+    let (mut wire, tape) = Buffered::up_to(LIMIT).record(body);
+    wire.frame().await.unwrap().unwrap();
+    assert_eq!(wire.frame().await.unwrap().unwrap_err().to_string(), "gone");
+    assert!(wire.frame().await.is_none());
+    assert!(rewound(tape.unwrap()).is_none());
+}
+
+/// Promise: B2
+#[test]
+fn a_body_that_says_it_is_larger_than_the_limit_is_not_kept_from_the_start() {
+    let body = boxed(Full::from("x".repeat(LIMIT + 1)));
+    let (_, tape) = Buffered::up_to(LIMIT).record(body);
+    assert!(tape.is_none());
+}
+
+proptest! {
+    /// Promise: B2
+    #[test]
+    fn any_body_goes_out_as_it_is_and_is_said_again_if_and_only_if_it_is_within_the_limit(
+        parts in vec(vec(any::<u8>(), 0..40), 0..8), limit in 0_usize..120,
+    ) {
+        let whole = parts.concat();
+        let (wire, tape) = Buffered::up_to(limit)
+            .record(frames(parts.into_iter().map(|part| Frame::data(part.into())).collect()));
+        prop_assert_eq!(&collected_now(wire), &whole);
+        let again = tape.and_then(rewound).map(collected_now);
+        prop_assert_eq!(again, (whole.len() <= limit).then_some(whole));
+    }
+}
+
+/// Promise: B4
+#[tokio::test(start_paused = true)]
+async fn a_one_shot_body_can_ask_for_a_token_that_lasts() {
+    let endpoint = TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 100) });
+    let api = Api::accepting(["t1", "t2"]);
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let mut call = async |lasting| {
+        let mut request = Request::new(Full::default());
+        if let Some(lasting) = lasting {
+            request.extensions_mut().insert(MinValidity::of(lasting));
+        }
+        service.ready().await.unwrap().call(request).await.unwrap();
+        endpoint.exchanges()
+    };
+
+    // It lasts 90 s: the rest of its 100 s is the margin.
+    assert_eq!(call(Some(80 * SECOND)).await, 1);
+    tokio::time::sleep(40 * SECOND).await;
+    // Short of it, but in its first half: another would hardly be newer.
+    assert_eq!(call(Some(80 * SECOND)).await, 1);
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(call(None).await, 1);
+    assert_eq!(call(Some(30 * SECOND)).await, 1);
+    assert_eq!(call(Some(31 * SECOND)).await, 2);
+    // More than any token offers: no exchange per request.
+    assert_eq!(call(Some(500 * SECOND)).await, 2);
+    assert_eq!(api.tokens(), ["t1", "t1", "t1", "t1", "t2", "t2"]);
+}
+
+/// Promise: B4, L3
+#[tokio::test(start_paused = true)]
+async fn where_no_token_that_lasts_can_be_had_the_current_one_has_to_do() {
+    let endpoint = TokenEndpoint::new(|post| async move {
+        match post {
+            1 => token("t1", 100),
+            _ => answer(503, ""),
+        }
+    });
+    let api = Api::accepting(["t1"]);
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    let mut call = async || {
+        let mut request = Request::new(Full::default());
+        request
+            .extensions_mut()
+            .insert(MinValidity::of(60 * SECOND));
+        service.ready().await.unwrap().call(request).await
+    };
+
+    call().await.unwrap();
+    tokio::time::sleep(60 * SECOND).await;
+    for _ in 0..100 {
+        assert_eq!(call().await.unwrap().status(), 200);
+    }
+    assert_eq!(endpoint.exchanges(), 2);
+    // And not when it is over.
+    tokio::time::sleep(60 * SECOND).await;
+    let error = call().await.unwrap_err();
+    let error = error.downcast::<tower_bearer::Error>().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+type Boxed = UnsyncBoxBody<Bytes, io::Error>;
+
+fn boxed<B>(body: B) -> Boxed
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    UnsyncBoxBody::new(body.map_err(|never| match never {}))
+}
+
+/// A body of which nothing is known beforehand.
+fn frames(frames: Vec<Frame<Bytes>>) -> Boxed {
+    UnsyncBoxBody::new(StreamBody::new(iter(frames.into_iter().map(Ok))))
+}
+
+fn data(text: &str) -> Frame<Bytes> {
+    Frame::data(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn rewound(tape: <Buffered as Replay<Boxed>>::Tape) -> Option<ReplayBody<Boxed>> {
+    Buffered::up_to(LIMIT).rewind(tape)
+}
+
+fn collected_now(body: ReplayBody<Boxed>) -> Vec<u8> {
+    let collected = tokio_test::block_on(body.collect()).unwrap();
+    collected.to_bytes().into()
+}
+
+fn poll_frame<B: Body<Data = Bytes> + Unpin>(
+    body: &mut tokio_test::task::Spawn<B>,
+) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    body.enter(|context, body| body.poll_frame(context))
+}
+
+/// An API that reads a body to its end and then looks at the token.
+fn reading(
+    api: &Api,
+) -> impl Service<
+    Request<ReplayBody<Boxed>>,
+    Response = Response<support::Body>,
+    Error = Infallible,
+    Future: Send,
+> + Clone {
+    let api = api.clone();
+    service_fn(move |request| {
+        let answer = api.clone().handle(request);
+        async move { Ok(answer.await) }
+    })
+}
+
+/// Sends a body to an API that refuses the first token: the statuses and the bodies that it saw of each try.
+async fn call_with<Rp>(replay: Rp, body: Boxed) -> (Vec<u16>, Vec<Bytes>)
+where
+    Rp: Replay<Boxed, Body = ReplayBody<Boxed>> + Clone,
+{
+    let source = service_fn(|request: tower_bearer::TokenRequest| async move {
+        Token::new(match request.refused_token() {
+            None => "t1",
+            Some(_) => "t2",
+        })
+    });
+    let api = Api::accepting(["t2"]);
+    let service = BearerAuthLayer::new(source)
+        .replay(replay)
+        .layer(reading(&api));
+    let response = service.oneshot(Request::new(body)).await.unwrap();
+    let calls = api.calls();
+    let statuses: Vec<u16> = api
+        .tokens()
+        .iter()
+        .map(|token| if token == "t2" { 200 } else { 401 })
+        .collect();
+    assert_eq!(statuses.last(), Some(&response.status().as_u16()));
+    (statuses, calls.into_iter().map(|call| call.body).collect())
+}
+
+/// A body of known length that does not say when it is at its end.
+struct Sized {
+    left: Vec<&'static str>,
+}
+
+impl Body for Sized {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        assert!(!self.left.is_empty(), "asked for more than it is long");
+        Poll::Ready(Some(Ok(data(self.left.remove(0)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left.iter().map(|part| part.len() as u64).sum())
+    }
+}
