@@ -47,6 +47,7 @@
 //! | Which requests get a token? | [`select`] |
 //! | What counts as a refusal? | [`unauthorized`] |
 //! | How is a body said again? | [`replay`] |
+//! | Where does the layer belong in a stack? | the chapter [`docs::composition`] |
 //! | What can go wrong? | [`Error`] |
 //! | The IPXO APIs? | [`ipxo`] |
 //!

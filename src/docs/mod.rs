@@ -1,3 +1,4 @@
 //! Chapters: what does not belong to one item.
 
+pub mod composition;
 pub mod lifetime;
