@@ -74,3 +74,89 @@ const MOST: usize = 64 * 1024;
 
 /// A new connection takes no longer than this, as a rule.
 const LONGEST: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{Empty, Full};
+
+    use super::*;
+
+    /// Ready parts of this size for as long as there are any, and then nothing, without an end.
+    struct Parts {
+        size: usize,
+        left: usize,
+    }
+
+    impl Body for Parts {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.left.checked_sub(1) {
+                Some(left) => self.left = left,
+                None => return Poll::Pending,
+            }
+            let part = Bytes::from(vec![b'x'; self.size]);
+            Poll::Ready(Some(Ok(Frame::data(part))))
+        }
+    }
+
+    /// How long reading it takes, and how many parts are left then.
+    async fn drained(parts: Parts, latest: Option<Duration>) -> (Duration, usize) {
+        let started = Instant::now();
+        let latest = latest.map(|latest| started + latest);
+        let mut drain = Box::pin(Drain::of(Response::new(parts), latest).unwrap());
+        drain.as_mut().await;
+        let left = drain.as_mut().project().body.left;
+        (started.elapsed(), left)
+    }
+
+    /// Promise: R12
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_does_not_end_is_read_for_50_ms() {
+        let parts = Parts { size: 1, left: 3 };
+        let (took, left) = drained(parts, None).await;
+        // The timer goes by milliseconds.
+        assert!((50..=52).contains(&took.as_millis()), "{took:?}");
+        assert_eq!(left, 0);
+    }
+
+    /// Promise: R12
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_refusal_is_read_up_to_64_kib_whatever_it_is_cut_into() {
+        for (size, read) in [(1024, 65), (0, 64 * 1024 + 1), (64 * 1024 + 1, 1)] {
+            let parts = Parts {
+                size,
+                left: 100_000,
+            };
+            let (took, left) = drained(parts, None).await;
+            assert_eq!(took, Duration::ZERO);
+            assert_eq!(100_000 - left, read);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_not_read_past_the_time_for_a_second_try() {
+        let parts = Parts { size: 1, left: 0 };
+        let (took, _) = drained(parts, Some(Duration::from_millis(7))).await;
+        assert!((7..=9).contains(&took.as_millis()), "{took:?}");
+    }
+
+    /// Promise: R12
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_worth_reading_is_dropped_at_once() {
+        assert!(Drain::of(Response::new(Empty::<Bytes>::new()), None).is_none());
+        let large = Full::new(Bytes::from(vec![b'x'; MOST + 1]));
+        assert!(Drain::of(Response::new(large), None).is_none());
+        let mut http2 = Response::new(Full::new(Bytes::from("small")));
+        *http2.version_mut() = Version::HTTP_2;
+        assert!(Drain::of(http2, None).is_none());
+    }
+}

@@ -18,7 +18,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use tokio::{net::TcpListener, time::timeout};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_bearer::{BearerAuthLayer, Token, TokenRequest};
@@ -48,6 +51,13 @@ async fn answer(State(refusal): State<fn() -> Body>, headers: HeaderMap) -> Resp
 
 /// Calls an API whose first answer is such a refusal; what it says in the end, and how many connections that took.
 async fn call(refusal: fn() -> Body) -> (Bytes, usize) {
+    call_by(Client::builder(TokioExecutor::new()).build_http(), refusal).await
+}
+
+async fn call_by(
+    client: Client<HttpConnector, Full<Bytes>>,
+    refusal: fn() -> Body,
+) -> (Bytes, usize) {
     let (origin, connections) = serve(refusal).await;
     let source = service_fn(|request: TokenRequest| async move {
         Token::new(match request.refused_token() {
@@ -55,7 +65,6 @@ async fn call(refusal: fn() -> Body) -> (Bytes, usize) {
             Some(_) => "new",
         })
     });
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let service = BearerAuthLayer::new(source).layer(client);
     let request = Request::get(origin).body(Full::default()).unwrap();
     let response = timeout(Duration::from_secs(10), service.oneshot(request)).await;
@@ -67,6 +76,27 @@ async fn call(refusal: fn() -> Body) -> (Bytes, usize) {
 #[tokio::test]
 async fn a_small_refusal_gives_its_connection_to_the_second_try() {
     let (body, connections) = call(|| Body::from(r#"{"error":"invalid_token"}"#)).await;
+    assert_eq!(body, "accepted");
+    assert_eq!(connections, 1);
+}
+
+/// The head is there before the body, so that the client cannot tell at once that the connection will be free.
+///
+/// Promise: R12
+#[tokio::test]
+async fn a_small_refusal_that_comes_in_parts_gives_its_connection_to_the_second_try() {
+    let (body, connections) = call(|| Body::new(Late { parts: 3, held: 0 })).await;
+    assert_eq!(body, "accepted");
+    assert_eq!(connections, 1);
+}
+
+/// Promise: R12
+#[tokio::test]
+async fn over_http_2_the_stream_of_an_endless_refusal_is_reset_and_the_connection_stays() {
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let (body, connections) = call_by(client, || Body::new(Endless { goes_on: true })).await;
     assert_eq!(body, "accepted");
     assert_eq!(connections, 1);
 }
@@ -103,3 +133,34 @@ impl http_body::Body for Endless {
         }
     }
 }
+
+/// A body whose parts each come a little later than they are asked for.
+struct Late {
+    parts: usize,
+    held: usize,
+}
+
+impl http_body::Body for Late {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.held < TURNS {
+            self.held += 1;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.held = 0;
+        let part = self.parts.checked_sub(1).map(|left| {
+            self.parts = left;
+            Ok(Frame::data(Bytes::from_static(b"part")))
+        });
+        Poll::Ready(part)
+    }
+}
+
+/// Turns of the server's task, in which the client gets on.
+const TURNS: usize = 100;
