@@ -47,6 +47,7 @@
 //! | Which requests get a token? | [`select`] |
 //! | What counts as a refusal? | [`unauthorized`] |
 //! | How is a body said again? | [`replay`] |
+//! | How does it fit reqwest, reqwest-middleware, tonic? | [`adapter`] |
 //! | Where does the layer belong in a stack? | the chapter [`docs::composition`] |
 //! | What can go wrong? | [`Error`] |
 //! | The IPXO APIs? | [`ipxo`] |
@@ -55,12 +56,14 @@
 //! | feature | default | gives |
 //! | --- | --- | --- |
 //! | `rustls` | yes | the transport that works out of the box: hyper-util's client over rustls, with the platform's roots |
+//! | `reqwest` | no | reqwest's client as a tower service, and as the transport of the exchange |
+//! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; switches `reqwest` on |
+//! | `tonic` | no | the layer for tonic's channels: gRPC's refusals, deadlines and statuses |
 //! | `tracing` | no | events for exchanges and refusals |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-#[cfg(any(feature = "reqwest", feature = "tonic"))]
 pub mod adapter;
 mod again;
 mod cache;
