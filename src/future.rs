@@ -61,7 +61,7 @@ pin_project! {
         Cold {
             wait: Wait<Arc<Held>>,
             first: Option<(S, Request<B>)>,
-            rules: Arc<Rules<U, Rp>>,
+            rules: Rules<U, Rp>,
         },
         // The first try is under way with the token `sent`. Without `again` there can be no second. The route is known
         // while it is worth it.
@@ -71,27 +71,27 @@ pin_project! {
             sent: u64,
             route: Option<Route>,
             again: Option<Recorded<S, Rp::Tape>>,
-            rules: Arc<Rules<U, Rp>>,
+            rules: Rules<U, Rp>,
         },
         // The token was refused: waits for another, with the refusal in hand in case none comes.
         Replacing {
             wait: Wait<Option<Arc<Held>>>,
             refusal: Option<Response<R>>,
             again: Option<Again<S, Rp::Body>>,
-            rules: Arc<Rules<U, Rp>>,
+            rules: Rules<U, Rp>,
         },
         // Another token is there: reads what little is left of the refusal.
         Draining {
             #[pin]
             drain: Drain<R>,
             again: Option<Again<S, Rp::Body>>,
-            rules: Arc<Rules<U, Rp>>,
+            rules: Rules<U, Rp>,
         },
         // Waits until the service is ready for the second try.
         Readying {
             again: Option<Again<S, Rp::Body>>,
             deadline: Option<Pin<Box<Sleep>>>,
-            rules: Arc<Rules<U, Rp>>,
+            rules: Rules<U, Rp>,
         },
         // The second try is under way. Its answer is the caller's, whatever it is.
         Second {
@@ -100,7 +100,7 @@ pin_project! {
             sent: u64,
             route: Route,
             deadline: Option<Pin<Box<Sleep>>>,
-            rules: Arc<Rules<U, Rp>>,
+            rules: Rules<U, Rp>,
         },
         // None of our business.
         Passing {
@@ -147,7 +147,7 @@ where
     }
 
     /// A request without a token, or without one that lasts. `ready` was made ready, and takes it when the token is there.
-    pub(crate) fn cold(ready: S, request: Request<B>, rules: Arc<Rules<U, Rp>>) -> Self {
+    pub(crate) fn cold(ready: S, request: Request<B>, rules: Rules<U, Rp>) -> Self {
         let cache = rules.cache.clone();
         let deadline = deadline_of(request.extensions());
         let least = request.extensions().get().map(|MinValidity(least)| *least);
@@ -172,7 +172,7 @@ where
         sent: u64,
         route: Option<Route>,
         again: Option<Recorded<S, Rp::Tape>>,
-        rules: Arc<Rules<U, Rp>>,
+        rules: Rules<U, Rp>,
     ) -> Self {
         Self {
             state: State::First {
@@ -191,8 +191,8 @@ where
     S: Service<Request<Rp::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     R: Body,
-    U: Unauthorized,
-    Rp: Replay<B>,
+    U: Unauthorized + Clone,
+    Rp: Replay<B> + Clone,
 {
     type Output = Result<Response<R>, BoxError>;
 
@@ -213,7 +213,7 @@ where
                         sent: held.token.generation(),
                         route,
                         again,
-                        rules: Arc::clone(rules),
+                        rules: rules.clone(),
                     }
                 }
 
@@ -249,7 +249,7 @@ where
                         }),
                         refusal: Some(response),
                         again: Some(again),
-                        rules: Arc::clone(rules),
+                        rules: rules.clone(),
                     }
                 }
 
@@ -274,9 +274,9 @@ where
                                 Some(drain) => State::Draining {
                                     drain,
                                     again: Some(again),
-                                    rules: Arc::clone(rules),
+                                    rules: rules.clone(),
                                 },
-                                None => State::readying(again, Arc::clone(rules)),
+                                None => State::readying(again, rules.clone()),
                             }
                         }
                         Ok(None) => {
@@ -302,7 +302,7 @@ where
                 } => {
                     ready!(drain.poll(cx));
                     let again = again.take().ok_or(POLLED_AFTER_END)?;
-                    State::readying(again, Arc::clone(rules))
+                    State::readying(again, rules.clone())
                 }
 
                 StateProj::Readying {
@@ -331,7 +331,7 @@ where
                                 sent,
                                 route: again.route,
                                 deadline: deadline.take(),
-                                rules: Arc::clone(rules),
+                                rules: rules.clone(),
                             }
                         }
                         None => {
@@ -342,7 +342,7 @@ where
                                 }),
                                 refusal: None,
                                 again: Some(again),
-                                rules: Arc::clone(rules),
+                                rules: rules.clone(),
                             }
                         }
                     }
@@ -377,7 +377,7 @@ where
     S: Service<Request<Rp::Body>>,
     Rp: Replay<B>,
 {
-    fn readying(again: Again<S, Rp::Body>, rules: Arc<Rules<U, Rp>>) -> Self {
+    fn readying(again: Again<S, Rp::Body>, rules: Rules<U, Rp>) -> Self {
         Self::Readying {
             deadline: again.deadline().map(|at| Box::pin(sleep_until(at))),
             again: Some(again),

@@ -21,6 +21,13 @@
 //!
 //! Facts: <https://apidocs.ipxo.com/guides/auth>.
 
+#[cfg(feature = "keyed")]
+use crate::{
+    cache::Keyed,
+    replay::CloneBody,
+    select::{And, PathSegment},
+    unauthorized::BearerChallenge,
+};
 use crate::{
     layer::BearerAuthLayer,
     select::Origins,
@@ -70,6 +77,42 @@ where
 pub fn layer(source: impl TokenSource) -> BearerAuthLayer<Origins> {
     BearerAuthLayer::new(source).select(Origins::https(API_HOST))
 }
+
+/// A layer for many companies: the path's tenant, as in `/ecommerce/public/{tenant_uuid}/cart`, says whose token a request
+/// gets. Tokens go to [`API`] and nowhere else.
+///
+/// # Example
+/// ```
+/// use tower_bearer::{Keyed, Lookup, TokenCache, ipxo};
+///
+/// # #[derive(Clone)] struct Vault;
+/// # impl Vault { async fn credentials_of(&self, _: &str) -> Result<(String, String), std::io::Error> { unimplemented!() } }
+/// # #[cfg(feature = "rustls")]
+/// # fn layer(vault: Vault) -> impl Sized {
+/// let companies = Keyed::new(move |tenant: &String| {
+///     let (tenant, vault) = (tenant.clone(), vault.clone());
+///     TokenCache::new(Lookup::new(move || {
+///         let (tenant, vault) = (tenant.clone(), vault.clone());
+///         async move {
+///             let (id, secret) = vault.credentials_of(&tenant).await?;
+///             Ok(ipxo::credentials(id, secret, [ipxo::scope::ECOMMERCE]).build()?)
+///         }
+///     }))
+/// });
+/// let layer = ipxo::tenants(companies);
+/// # layer
+/// # }
+/// ```
+#[cfg(feature = "keyed")]
+pub fn tenants(
+    companies: Keyed<String>,
+) -> BearerAuthLayer<And<Origins, PathSegment>, BearerChallenge, CloneBody, Keyed<String>> {
+    let tenant = PathSegment::nth(TENANT_SEGMENT);
+    BearerAuthLayer::from_cache(companies).select(Origins::https(API_HOST).and(tenant))
+}
+
+#[cfg(feature = "keyed")]
+const TENANT_SEGMENT: usize = 2;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,12 @@
 use tower_layer::Layer;
 
 use crate::{
-    cache::TokenCache, replay::CloneBody, rules::Rules, select::Always, service::BearerAuth,
-    source::TokenSource, unauthorized::BearerChallenge,
+    cache::{Caches, TokenCache},
+    replay::CloneBody,
+    select::Always,
+    service::BearerAuth,
+    source::TokenSource,
+    unauthorized::BearerChallenge,
 };
 
 /// Puts a bearer token on every request of the service below it, and sends a request once more with a fresh token when
@@ -41,11 +45,11 @@ use crate::{
 ///
 /// [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 #[derive(Clone, Debug)]
-pub struct BearerAuthLayer<Sel = Always, U = BearerChallenge, Rp = CloneBody> {
-    cache: TokenCache,
-    select: Sel,
-    unauthorized: U,
-    replay: Rp,
+pub struct BearerAuthLayer<Sel = Always, U = BearerChallenge, Rp = CloneBody, C = TokenCache> {
+    pub(crate) cache: C,
+    pub(crate) select: Sel,
+    pub(crate) unauthorized: U,
+    pub(crate) replay: Rp,
 }
 
 impl BearerAuthLayer {
@@ -53,10 +57,12 @@ impl BearerAuthLayer {
     pub fn new(source: impl TokenSource) -> Self {
         Self::from_cache(TokenCache::new(source))
     }
+}
 
-    /// A layer that shares a cache.
+impl<C: Caches> BearerAuthLayer<Always, BearerChallenge, CloneBody, C> {
+    /// A layer that shares a cache, or that has many of them by key.
     #[must_use]
-    pub fn from_cache(cache: TokenCache) -> Self {
+    pub fn from_cache(cache: C) -> Self {
         Self {
             cache,
             select: Always,
@@ -66,11 +72,11 @@ impl BearerAuthLayer {
     }
 }
 
-impl<Sel, U, Rp> BearerAuthLayer<Sel, U, Rp> {
+impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     /// Which requests get a token: an [`Origins`](crate::Origins), a closure, or another
     /// [`Select`](crate::select::Select). All of them by default.
     #[must_use]
-    pub fn select<T>(self, select: T) -> BearerAuthLayer<T, U, Rp> {
+    pub fn select<T>(self, select: T) -> BearerAuthLayer<T, U, Rp, C> {
         BearerAuthLayer {
             cache: self.cache,
             select,
@@ -82,7 +88,7 @@ impl<Sel, U, Rp> BearerAuthLayer<Sel, U, Rp> {
     /// Which answers mean that the token was refused: a closure, or another
     /// [`Unauthorized`](crate::unauthorized::Unauthorized). [`BearerChallenge`] by default.
     #[must_use]
-    pub fn unauthorized<T>(self, unauthorized: T) -> BearerAuthLayer<Sel, T, Rp> {
+    pub fn unauthorized<T>(self, unauthorized: T) -> BearerAuthLayer<Sel, T, Rp, C> {
         BearerAuthLayer {
             cache: self.cache,
             select: self.select,
@@ -94,7 +100,7 @@ impl<Sel, U, Rp> BearerAuthLayer<Sel, U, Rp> {
     /// How a body is said again for the second try: [`NoReplay`](crate::NoReplay), or another
     /// [`Replay`](crate::replay::Replay). A clone by default.
     #[must_use]
-    pub fn replay<T>(self, replay: T) -> BearerAuthLayer<Sel, U, T> {
+    pub fn replay<T>(self, replay: T) -> BearerAuthLayer<Sel, U, T, C> {
         BearerAuthLayer {
             cache: self.cache,
             select: self.select,
@@ -103,27 +109,23 @@ impl<Sel, U, Rp> BearerAuthLayer<Sel, U, Rp> {
         }
     }
 
-    /// The cache, to share it or to look after it.
+    /// The cache, or the caches, to share or to look after.
     #[must_use]
-    pub fn cache(&self) -> &TokenCache {
+    pub fn cache(&self) -> &C {
         &self.cache
     }
 }
 
-impl<S, Sel, U, Rp> Layer<S> for BearerAuthLayer<Sel, U, Rp>
+impl<S, Sel, U, Rp, C> Layer<S> for BearerAuthLayer<Sel, U, Rp, C>
 where
     Sel: Clone,
     U: Clone,
     Rp: Clone,
+    C: Clone,
 {
-    type Service = BearerAuth<S, Sel, U, Rp>;
+    type Service = BearerAuth<S, Sel, U, Rp, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let rules = Rules {
-            cache: self.cache.clone(),
-            unauthorized: self.unauthorized.clone(),
-            replay: self.replay.clone(),
-        };
-        BearerAuth::new(inner, self.select.clone(), rules)
+        BearerAuth::new(inner, self.clone())
     }
 }

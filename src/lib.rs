@@ -44,7 +44,7 @@
 //! | What can one request ask for? | [`NoToken`], [`NoRetry`], [`Deadline`], [`MinValidity`] |
 //! | How does my token stand? | [`TokenCache::state`] |
 //! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
-//! | Which requests get a token? | [`select`] |
+//! | Which requests get a token, and whose? | [`select`] |
 //! | What counts as a refusal? | [`unauthorized`] |
 //! | How is a body said again? | [`replay`] |
 //! | How does it fit reqwest, reqwest-middleware, tonic? | [`adapter`] |
@@ -56,6 +56,7 @@
 //! | feature | default | gives |
 //! | --- | --- | --- |
 //! | `rustls` | yes | the transport that works out of the box: hyper-util's client over rustls, with the platform's roots |
+//! | `keyed` | no | `Keyed`: many credentials behind one layer |
 //! | `reqwest` | no | reqwest's client as a tower service, and as the transport of the exchange |
 //! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; switches `reqwest` on |
 //! | `tonic` | no | the layer for tonic's channels: gRPC's refusals, deadlines and statuses |
@@ -88,19 +89,22 @@ mod telemetry;
 mod token;
 pub mod unauthorized;
 
+#[cfg(feature = "keyed")]
+#[doc(inline)]
+pub use self::cache::Keyed;
 #[doc(inline)]
 pub use self::{
-    cache::{CacheState, StateChanges, TokenCache, TokenCacheBuilder, TokenState},
+    cache::{CacheState, Caches, StateChanges, TokenCache, TokenCacheBuilder, TokenState},
     error::{Error, ErrorKind},
     extension::{Deadline, MinValidity, NoRetry, NoToken},
     future::ResponseFuture,
     layer::BearerAuthLayer,
     replay::{Buffered, CloneBody, EmptyOnly, NoReplay},
-    select::{Always, Origins},
+    select::{Always, ByExtension, Origins, PathSegment},
     service::BearerAuth,
     source::{
-        ClientAuth, ClientCredentials, ClientCredentialsBuilder, FixedToken, Reason, Secret,
-        TokenRequest, TokenSource,
+        ClientAuth, ClientCredentials, ClientCredentialsBuilder, FixedToken, Lookup, Reason,
+        Secret, TokenRequest, TokenSource,
     },
     token::Token,
     unauthorized::{BearerChallenge, GrpcUnauthenticated},

@@ -8,8 +8,9 @@ use crate::{
     unauthorized::Unauthorized,
 };
 
-/// What a request under way needs to know after it was sent.
-#[derive(Debug)]
+/// What a request under way needs to know after it was sent. Each request has its own copy: a handle to the cache of its
+/// credential, and two values that are mostly nothing at all.
+#[derive(Clone, Debug)]
 pub(crate) struct Rules<U, Rp> {
     pub(crate) cache: TokenCache,
     pub(crate) unauthorized: U,

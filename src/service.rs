@@ -2,7 +2,6 @@
 
 use std::{
     mem,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,8 +12,10 @@ use tower_service::Service;
 
 use crate::{
     again::prepare,
+    cache::{Caches, TokenCache},
     extension::{MinValidity, NoToken},
     future::ResponseFuture,
+    layer::BearerAuthLayer,
     replay::{CloneBody, Replay},
     rules::Rules,
     select::{Always, Select},
@@ -45,25 +46,21 @@ use crate::{
 /// is a permit of tower's `ConcurrencyLimit` which the token exchange needs as well, because both go through one client,
 /// the exchange gets none and ends at its deadline. Give the exchange a transport of its own.
 // Over several lines, because the compiler quotes them to somebody whose stack does not fit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BearerAuth<
     S,
     Sel = Always,
     U = BearerChallenge,
     Rp = CloneBody, // for bodies that are `Clone`; for others `.replay(Buffered::up_to(65536))` or `.replay(NoReplay)`
+    C = TokenCache,
 > {
     inner: S,
-    select: Sel,
-    rules: Arc<Rules<U, Rp>>,
+    layer: BearerAuthLayer<Sel, U, Rp, C>,
 }
 
-impl<S, Sel, U, Rp> BearerAuth<S, Sel, U, Rp> {
-    pub(crate) fn new(inner: S, select: Sel, rules: Rules<U, Rp>) -> Self {
-        Self {
-            inner,
-            select,
-            rules: Arc::new(rules),
-        }
+impl<S, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
+    pub(crate) fn new(inner: S, layer: BearerAuthLayer<Sel, U, Rp, C>) -> Self {
+        Self { inner, layer }
     }
 
     /// The service below.
@@ -82,24 +79,15 @@ impl<S, Sel, U, Rp> BearerAuth<S, Sel, U, Rp> {
     }
 }
 
-impl<S: Clone, Sel: Clone, U, Rp> Clone for BearerAuth<S, Sel, U, Rp> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            select: self.select.clone(),
-            rules: Arc::clone(&self.rules),
-        }
-    }
-}
-
-impl<S, B, R, Sel, U, Rp> Service<Request<B>> for BearerAuth<S, Sel, U, Rp>
+impl<S, B, R, Sel, U, Rp, C> Service<Request<B>> for BearerAuth<S, Sel, U, Rp, C>
 where
     S: Service<Request<Rp::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     R: Body,
-    Sel: Select<B, Key = ()>,
-    U: Unauthorized,
-    Rp: Replay<B>,
+    Sel: Select<B, Key = C::Key>,
+    U: Unauthorized + Clone,
+    Rp: Replay<B> + Clone,
+    C: Caches,
 {
     type Response = Response<R>;
     type Error = BoxError;
@@ -110,11 +98,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.is_none_of_our_business(&request) {
-            let request = request.map(|body| self.rules.replay.pass(body));
+        let Some(key) = self.layer.key_of(&request) else {
+            let request = request.map(|body| self.layer.replay.pass(body));
             return ResponseFuture::pass(self.inner.call(request));
-        }
-        let rules = Arc::clone(&self.rules);
+        };
+        let rules = self.layer.rules(key);
         let read = |token: &Token| (token.authorization().clone(), token.generation());
         let warm = match request.extensions().get::<MinValidity>() {
             None => rules.cache.read(read),
@@ -137,13 +125,31 @@ where
     }
 }
 
-impl<S, Sel, U, Rp> BearerAuth<S, Sel, U, Rp> {
-    fn is_none_of_our_business<B>(&self, request: &Request<B>) -> bool
+impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
+    /// The credential for this request; `None` if it is none of our business.
+    fn key_of<B>(&self, request: &Request<B>) -> Option<Sel::Key>
     where
         Sel: Select<B>,
     {
-        self.select.select(request).is_none()
-            || request.headers().contains_key(AUTHORIZATION)
-            || request.extensions().get::<NoToken>().is_some()
+        let passes = request.headers().contains_key(AUTHORIZATION)
+            || request.extensions().get::<NoToken>().is_some();
+        if passes {
+            None
+        } else {
+            self.select.select(request)
+        }
+    }
+
+    fn rules(&self, key: C::Key) -> Rules<U, Rp>
+    where
+        U: Clone,
+        Rp: Clone,
+        C: Caches,
+    {
+        Rules {
+            cache: self.cache.cache_of(key),
+            unauthorized: self.unauthorized.clone(),
+            replay: self.replay.clone(),
+        }
     }
 }

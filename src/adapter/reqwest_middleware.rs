@@ -55,15 +55,16 @@ use tower_service::Service;
 #[cfg(doc)]
 use crate::BearerAuth;
 use crate::{
-    adapter::reqwest::ReusableBody, error::Error, layer::BearerAuthLayer, select::Select,
-    unauthorized::Unauthorized,
+    adapter::reqwest::ReusableBody, cache::Caches, error::Error, layer::BearerAuthLayer,
+    replay::CloneBody, select::Select, unauthorized::Unauthorized,
 };
 
 #[async_trait]
-impl<Sel, U> Middleware for BearerAuthLayer<Sel, U>
+impl<Sel, U, C> Middleware for BearerAuthLayer<Sel, U, CloneBody, C>
 where
-    Sel: Select<Body, Key = ()> + Clone + Send + Sync + 'static,
+    Sel: Select<Body, Key = C::Key> + Clone + Send + Sync + 'static,
     U: Unauthorized + Clone + Send + Sync + 'static,
+    C: Caches + Clone + Send + Sync + 'static,
 {
     async fn handle(
         &self,

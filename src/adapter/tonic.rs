@@ -44,7 +44,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    cache::TokenCache,
+    cache::{Caches, TokenCache},
     error::{Error, ErrorKind},
     extension::Deadline,
     future::ResponseFuture,
@@ -58,8 +58,8 @@ use crate::{
 
 /// [`BearerAuthLayer`] for a tonic `Channel`. Clones, and what they made, share one [`TokenCache`].
 #[derive(Clone, Debug)]
-pub struct GrpcAuthLayer<Sel = Always> {
-    layer: BearerAuthLayer<Sel, GrpcUnauthenticated, Messages>,
+pub struct GrpcAuthLayer<Sel = Always, C = TokenCache> {
+    layer: BearerAuthLayer<Sel, GrpcUnauthenticated, Messages, C>,
 }
 
 impl GrpcAuthLayer {
@@ -67,10 +67,12 @@ impl GrpcAuthLayer {
     pub fn new(source: impl TokenSource) -> Self {
         Self::from_cache(TokenCache::new(source))
     }
+}
 
-    /// A layer that shares a cache, with other channels or with clients of plain HTTP.
+impl<C: Caches> GrpcAuthLayer<Always, C> {
+    /// A layer that shares a cache, with other channels or with clients of plain HTTP, or that has many of them by key.
     #[must_use]
-    pub fn from_cache(cache: TokenCache) -> Self {
+    pub fn from_cache(cache: C) -> Self {
         let layer = BearerAuthLayer::from_cache(cache)
             .unauthorized(GrpcUnauthenticated)
             .replay(Messages(Buffered::up_to(KEPT)));
@@ -78,10 +80,10 @@ impl GrpcAuthLayer {
     }
 }
 
-impl<Sel> GrpcAuthLayer<Sel> {
+impl<Sel, C> GrpcAuthLayer<Sel, C> {
     /// Which calls get a token. All of them by default.
     #[must_use]
-    pub fn select<T>(self, select: T) -> GrpcAuthLayer<T> {
+    pub fn select<T>(self, select: T) -> GrpcAuthLayer<T, C> {
         GrpcAuthLayer {
             layer: self.layer.select(select),
         }
@@ -95,9 +97,9 @@ impl<Sel> GrpcAuthLayer<Sel> {
         }
     }
 
-    /// The cache, to share it or to look after it.
+    /// The cache, or the caches, to share or to look after.
     #[must_use]
-    pub fn cache(&self) -> &TokenCache {
+    pub fn cache(&self) -> &C {
         self.layer.cache()
     }
 }
@@ -105,10 +107,10 @@ impl<Sel> GrpcAuthLayer<Sel> {
 /// In bytes. Nearly all unary requests are smaller.
 const KEPT: usize = 64 * 1024;
 
-impl<S, Sel: Clone> Layer<S> for GrpcAuthLayer<Sel> {
-    type Service = GrpcAuth<S, Sel>;
+impl<S, Sel: Clone, C: Clone> Layer<S> for GrpcAuthLayer<Sel, C> {
+    type Service = GrpcAuth<S, Sel, C>;
 
-    fn layer(&self, channel: S) -> GrpcAuth<S, Sel> {
+    fn layer(&self, channel: S) -> GrpcAuth<S, Sel, C> {
         GrpcAuth {
             inner: self.layer.layer(channel),
         }
@@ -116,25 +118,18 @@ impl<S, Sel: Clone> Layer<S> for GrpcAuthLayer<Sel> {
 }
 
 /// [`BearerAuth`] for gRPC. Made by [`GrpcAuthLayer`].
-#[derive(Debug)]
-pub struct GrpcAuth<S, Sel = Always> {
-    inner: BearerAuth<S, Sel, GrpcUnauthenticated, Messages>,
+#[derive(Clone, Debug)]
+pub struct GrpcAuth<S, Sel = Always, C = TokenCache> {
+    inner: BearerAuth<S, Sel, GrpcUnauthenticated, Messages, C>,
 }
 
-impl<S: Clone, Sel: Clone> Clone for GrpcAuth<S, Sel> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-        }
-    }
-}
-
-impl<S, R, Sel> Service<Request<Body>> for GrpcAuth<S, Sel>
+impl<S, R, Sel, C> Service<Request<Body>> for GrpcAuth<S, Sel, C>
 where
     S: Service<Request<Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     R: http_body::Body,
-    Sel: Select<Body, Key = ()>,
+    Sel: Select<Body, Key = C::Key>,
+    C: Caches,
 {
     type Response = Response<R>;
     type Error = BoxError;

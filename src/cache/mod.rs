@@ -4,10 +4,13 @@
 //! and [`refusal`] says which refusals may cause an exchange.
 
 mod builder;
+mod caches;
 mod flight;
 mod held;
 #[cfg(all(test, shuttle))]
 mod interleavings;
+#[cfg(feature = "keyed")]
+mod keyed;
 mod pilot;
 mod refusal;
 mod schedule;
@@ -16,8 +19,11 @@ mod warmth;
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "keyed")]
+pub use self::keyed::Keyed;
 pub use self::{
     builder::TokenCacheBuilder,
+    caches::Caches,
     state::{CacheState, StateChanges, TokenState},
 };
 use self::{
@@ -217,6 +223,12 @@ impl TokenCache {
         } else {
             self.flight.cured(route, generation);
         }
+    }
+
+    /// Whether an exchange is under way. Takes no lock.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn is_exchanging(&self) -> bool {
+        self.flight.is_flying()
     }
 
     /// Whether it is worth knowing a request's route before it is sent: as a rule it is not, and costs nothing.

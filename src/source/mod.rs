@@ -6,6 +6,7 @@
 mod builder;
 mod client_auth;
 mod client_credentials;
+mod lookup;
 mod response;
 mod secret;
 mod transport;
@@ -21,7 +22,7 @@ use tower_service::Service;
 
 pub use self::{
     builder::ClientCredentialsBuilder, client_auth::ClientAuth,
-    client_credentials::ClientCredentials, secret::Secret,
+    client_credentials::ClientCredentials, lookup::Lookup, secret::Secret,
 };
 use crate::token::Token;
 

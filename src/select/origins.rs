@@ -1,65 +1,15 @@
-//! Which requests get a token.
+//! By where a request goes.
 
 use std::{fmt, sync::Arc};
 
 use http::{Request, Uri, uri::Scheme};
 
+use super::{And, Select};
 use crate::error::Error;
-
-/// Decides which token, if any, a request gets.
-///
-/// `Some` names the credential (`()` where there is only one), `None` leaves the request exactly as it came. Closures
-/// `Fn(&Request<B>) -> Option<Key>` are selections.
-///
-/// # Example
-/// ```
-/// use http::Request;
-/// use tower_bearer::{BearerAuthLayer, FixedToken, Token};
-///
-/// # let source = FixedToken::new(Token::new("t")?);
-/// let layer = BearerAuthLayer::new(source)
-///     .select(|request: &Request<String>| request.uri().path().starts_with("/v2/").then_some(()));
-/// # let _ = layer;
-/// # Ok::<(), tower_bearer::Error>(())
-/// ```
-pub trait Select<B> {
-    /// What names a credential.
-    type Key;
-
-    /// The credential for this request.
-    fn select(&self, request: &Request<B>) -> Option<Self::Key>;
-}
-
-impl<B, K, F> Select<B> for F
-where
-    F: Fn(&Request<B>) -> Option<K>,
-{
-    type Key = K;
-
-    fn select(&self, request: &Request<B>) -> Option<K> {
-        self(request)
-    }
-}
-
-/// Every request gets the token, wherever it goes. For clients that talk to one API only.
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "named as a value, it has nothing to add to"
-)]
-pub struct Always;
-
-impl<B> Select<B> for Always {
-    type Key = ();
-
-    fn select(&self, _: &Request<B>) -> Option<()> {
-        Some(())
-    }
-}
 
 /// Requests to these origins (scheme, host and port, [RFC 6454]) get the token; others pass untouched.
 ///
-/// For clients that talk to more than one server. A request without an absolute URI, as services below a client see
+/// For clients that talk to more than one server. With [`keyed`](Self::keyed), each origin has a credential of its own. A request without an absolute URI, as services below a client see
 /// them, has no origin and gets no token.
 ///
 /// # Example
@@ -74,7 +24,7 @@ impl<B> Select<B> for Always {
 ///
 /// [RFC 6454]: https://www.rfc-editor.org/rfc/rfc6454#section-4
 #[derive(Clone)]
-pub struct Origins(Arc<[Origin]>);
+pub struct Origins<K = ()>(Arc<[(Origin, K)]>);
 
 struct Origin {
     scheme: Scheme,
@@ -92,10 +42,39 @@ impl Origins {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let origins: Arc<[Origin]> = origins
+        Self::keyed(origins.into_iter().map(|origin| (origin, ())))
+    }
+
+    /// Only these origins, and of the requests to them what `other` selects, by its key.
+    pub fn and<T>(self, other: T) -> And<Self, T> {
+        And::new(self, other)
+    }
+
+    /// The https origin of a host that is known to be one.
+    pub(crate) fn https(host: &'static str) -> Self {
+        let origin = Origin {
+            scheme: Scheme::HTTPS,
+            host: host.into(),
+            port: HTTPS_PORT,
+        };
+        Self(Arc::new([(origin, ())]))
+    }
+}
+
+impl<K> Origins<K> {
+    /// These origins, each with what names its credential.
+    ///
+    /// # Errors
+    /// As for [`new`](Origins::new).
+    pub fn keyed<I, O>(origins: I) -> Result<Self, Error>
+    where
+        I: IntoIterator<Item = (O, K)>,
+        O: AsRef<str>,
+    {
+        let origins: Arc<[_]> = origins
             .into_iter()
-            .map(|origin| Origin::parse(origin.as_ref()))
-            .collect::<Result<_, _>>()?;
+            .map(|(origin, key)| Ok((Origin::parse(origin.as_ref())?, key)))
+            .collect::<Result<_, Error>>()?;
         if origins.is_empty() {
             return Err(Error::configuration(
                 "no origin is given, so no request would get a token; name one, as in https://api.example.com",
@@ -103,31 +82,21 @@ impl Origins {
         }
         Ok(Self(origins))
     }
+}
 
-    /// The https origin of a host that is known to be one.
-    pub(crate) fn https(host: &'static str) -> Self {
-        Self(Arc::new([Origin {
-            scheme: Scheme::HTTPS,
-            host: host.into(),
-            port: HTTPS_PORT,
-        }]))
+impl<B, K: Clone> Select<B> for Origins<K> {
+    type Key = K;
+
+    fn select(&self, request: &Request<B>) -> Option<K> {
+        let origin = |(origin, _): &&(Origin, K)| origin.is_of(request.uri());
+        self.0.iter().find(origin).map(|(_, key)| key.clone())
     }
 }
 
-impl<B> Select<B> for Origins {
-    type Key = ();
-
-    fn select(&self, request: &Request<B>) -> Option<()> {
-        self.0
-            .iter()
-            .any(|origin| origin.is_of(request.uri()))
-            .then_some(())
-    }
-}
-
-impl fmt::Debug for Origins {
+impl<K> fmt::Debug for Origins<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&*self.0).finish()
+        let origins = self.0.iter().map(|(origin, _)| origin);
+        f.debug_list().entries(origins).finish()
     }
 }
 
@@ -191,6 +160,7 @@ const HTTPS_PORT: u16 = 443;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::select::PathSegment;
 
     fn picked(origins: &Origins, uri: &str) -> bool {
         let request = Request::get(uri).body(()).unwrap();
@@ -233,5 +203,24 @@ mod tests {
             assert!(error.contains(why), "{text}: {error}");
         }
         assert!(Origins::new([""; 0]).is_err());
+    }
+
+    #[test]
+    fn each_origin_can_have_a_key_of_its_own() {
+        let origins = Origins::keyed([("https://a.test", 1), ("https://b.test:8443", 2)]).unwrap();
+        let key = |uri| origins.select(&Request::get(uri).body(()).unwrap());
+        assert_eq!(key("https://a.test/x"), Some(1));
+        assert_eq!(key("https://b.test:8443/x"), Some(2));
+        assert_eq!(key("https://b.test/x"), None);
+    }
+
+    #[test]
+    fn origins_and_tenants_compose() {
+        let origins = Origins::new(["https://a.test"]).unwrap();
+        let select = origins.and(PathSegment::nth(0));
+        let key = |uri| select.select(&Request::get(uri).body(()).unwrap());
+        assert_eq!(key("https://a.test/t1/x").as_deref(), Some("t1"));
+        assert_eq!(key("https://a.test/"), None);
+        assert_eq!(key("https://b.test/t1/x"), None);
     }
 }

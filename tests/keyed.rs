@@ -1,0 +1,362 @@
+//! Many credentials behind one layer.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    io,
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, header::AUTHORIZATION};
+use http_body_util::Full;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_bearer::{
+    BearerAuthLayer, ByExtension, Error, ErrorKind, Keyed, Lookup, NoToken, Origins, PathSegment,
+    Token, TokenCache, TokenRequest,
+};
+
+use self::support::{TokenEndpoint, lock, settle, token};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The tenant of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Tenant(u32);
+
+/// Promise: K1
+#[tokio::test(start_paused = true)]
+async fn a_million_interleaved_requests_of_a_thousand_tenants_each_carry_their_own_tenants_token() {
+    const TENANTS: u32 = 1000;
+    let exchanges = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&exchanges);
+    let keyed = Keyed::new(move |tenant: &Tenant| {
+        let (tenant, counted) = (*tenant, Arc::clone(&counted));
+        TokenCache::new(service_fn(move |_: TokenRequest| {
+            counted.fetch_add(1, SeqCst);
+            async move { tagged(tenant) }
+        }))
+    });
+    let seen = Arc::new(AtomicUsize::new(0));
+    let mut service = BearerAuthLayer::from_cache(keyed)
+        .select(ByExtension::<Tenant>::new())
+        .layer(checking(&seen));
+    for request in 0..1_000_000_u32 {
+        // Every tenant meets every other: a step that shares no divisor with their number, and another one each round.
+        let tenant = (request * 7 + request / TENANTS) % TENANTS;
+        let mut call = tokio_test::task::spawn(service.call(for_tenant(tenant)));
+        if call.poll().is_pending() {
+            // The first of its tenant, which waits for the exchange.
+            call.await.unwrap();
+        }
+    }
+    assert_eq!(seen.load(SeqCst), 1_000_000);
+    assert_eq!(exchanges.load(SeqCst), TENANTS as usize);
+}
+
+/// Promise: K2
+#[tokio::test(start_paused = true)]
+async fn a_key_that_hangs_and_one_that_fails_delay_no_other() {
+    let keyed = Keyed::new(|tenant: &Tenant| {
+        let tenant = *tenant;
+        TokenCache::new(service_fn(move |_: TokenRequest| async move {
+            match tenant {
+                Tenant(0) => std::future::pending().await,
+                Tenant(1) => Err(io::Error::other("no such company").into()),
+                other => tagged(other).map_err(BoxError::from),
+            }
+        }))
+    });
+    let seen = Arc::new(AtomicUsize::new(0));
+    let service = BearerAuthLayer::from_cache(keyed)
+        .select(ByExtension::<Tenant>::new())
+        .layer(checking(&seen));
+    let hanging = tokio::spawn(service.clone().oneshot(for_tenant(0)));
+    settle().await;
+
+    let started = Instant::now();
+    for tenant in 2..100 {
+        service.clone().oneshot(for_tenant(tenant)).await.unwrap();
+    }
+    let failed = service.clone().oneshot(for_tenant(1)).await.unwrap_err();
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(seen.load(SeqCst), 98);
+    let failed = failed.downcast::<Error>().unwrap();
+    assert_eq!(failed.kind(), ErrorKind::Source);
+    let hung = hanging.await.unwrap().unwrap_err();
+    assert_eq!(hung.downcast::<Error>().unwrap().kind(), ErrorKind::Timeout);
+}
+
+/// Promise: K2, F1
+#[tokio::test(start_paused = true)]
+async fn a_crowd_for_a_new_key_makes_one_cache_and_one_exchange() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let made = Arc::new(AtomicUsize::new(0));
+    let (counted, source) = (Arc::clone(&made), endpoint.clone());
+    let keyed = Keyed::new(move |_: &Tenant| {
+        counted.fetch_add(1, SeqCst);
+        TokenCache::new(source.credentials())
+    });
+    let crowd: Vec<_> = (0..1000)
+        .map(|_| {
+            let keyed = keyed.clone();
+            tokio::spawn(async move { keyed.get(&Tenant(7)).get().await.unwrap() })
+        })
+        .collect();
+    for caller in crowd {
+        assert_eq!(header(&caller.await.unwrap()), "Bearer t1");
+    }
+    assert_eq!((made.load(SeqCst), endpoint.exchanges()), (1, 1));
+}
+
+/// Promise: K3
+#[tokio::test(start_paused = true)]
+async fn the_map_is_bounded_and_a_key_that_was_given_up_comes_back_with_one_exchange() {
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let counted = Arc::clone(&made);
+    let keyed = Keyed::with_capacity(NonZeroUsize::new(100).unwrap(), move |tenant: &Tenant| {
+        lock(&counted).push(*tenant);
+        let tenant = *tenant;
+        TokenCache::new(service_fn(
+            move |_: TokenRequest| async move { tagged(tenant) },
+        ))
+    });
+    for tenant in 0..10_000 {
+        keyed.get(&Tenant(tenant)).get().await.unwrap();
+        // It is kept in parts, each with its share.
+        assert!(keyed.len() <= 128, "{}", keyed.len());
+    }
+    assert!(keyed.len() >= 64, "{}", keyed.len());
+    assert_eq!(lock(&made).len(), 10_000);
+
+    // Which ones are gone is the map's business.
+    let back = (0..200).map(Tenant).find(|tenant| {
+        keyed.get(tenant);
+        lock(&made).len() > 10_000
+    });
+    let back = back.unwrap();
+    for _ in 0..100 {
+        let token = keyed.get(&back).get().await.unwrap();
+        assert_eq!(header(&token), format!("Bearer tenant-{}", back.0));
+    }
+    assert_eq!(lock(&made).len(), 10_001);
+}
+
+/// Promise: K3
+#[tokio::test(start_paused = true)]
+async fn a_cache_whose_exchange_is_under_way_stays_whatever_comes() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let gate = Arc::new(Semaphore::new(0));
+    let (counted, opening) = (Arc::clone(&made), Arc::clone(&gate));
+    let keyed = Keyed::with_capacity(NonZeroUsize::new(32).unwrap(), move |tenant: &Tenant| {
+        counted.fetch_add(usize::from(tenant.0 == 0), SeqCst);
+        let (tenant, gate) = (*tenant, Arc::clone(&opening));
+        TokenCache::new(service_fn(move |_: TokenRequest| {
+            let gate = Arc::clone(&gate);
+            async move {
+                if tenant.0 == 0 {
+                    gate.acquire().await.unwrap().forget();
+                }
+                tagged(tenant)
+            }
+        }))
+    });
+    for tenant in 1..100 {
+        keyed.get(&Tenant(tenant)).get().await.unwrap();
+    }
+    // The newest of a full map, and so the first to go.
+    let first = keyed.clone();
+    let waiting = tokio::spawn(async move { first.get(&Tenant(0)).get().await.unwrap() });
+    settle().await;
+    for tenant in 100..1000 {
+        keyed.get(&Tenant(tenant)).get().await.unwrap();
+    }
+    let joining = keyed.clone();
+    let joined = tokio::spawn(async move { joining.get(&Tenant(0)).get().await.unwrap() });
+    settle().await;
+    gate.add_permits(1);
+    let token = waiting.await.unwrap();
+    assert_eq!(header(&token), header(&joined.await.unwrap()));
+    assert_eq!(made.load(SeqCst), 1, "its flight was lost");
+}
+
+/// Promise: F10
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_is_given_up_may_ask_the_map_while_it_goes() {
+    struct Goodbye(Arc<Mutex<Option<Keyed<Tenant>>>>, Arc<AtomicUsize>);
+    impl Drop for Goodbye {
+        fn drop(&mut self) {
+            if let Some(keyed) = lock(&self.0).clone() {
+                // Would wait for itself if it were dropped under the map's lock.
+                let _ = keyed.len();
+                self.1.fetch_add(1, SeqCst);
+            }
+        }
+    }
+    let slot: Arc<Mutex<Option<Keyed<Tenant>>>> = Arc::default();
+    let gone = Arc::new(AtomicUsize::new(0));
+    let (into, counted) = (Arc::clone(&slot), Arc::clone(&gone));
+    let keyed = Keyed::with_capacity(NonZeroUsize::new(32).unwrap(), move |tenant: &Tenant| {
+        let (tenant, goodbye) = (*tenant, Goodbye(Arc::clone(&into), Arc::clone(&counted)));
+        TokenCache::new(service_fn(move |_: TokenRequest| {
+            let _ = &goodbye;
+            async move { tagged(tenant) }
+        }))
+    });
+    *lock(&slot) = Some(keyed.clone());
+    for tenant in 0..100 {
+        keyed.get(&Tenant(tenant)).get().await.unwrap();
+    }
+    assert!(gone.load(SeqCst) >= 50);
+    *lock(&slot) = None;
+}
+
+/// Promise: K1
+#[tokio::test(start_paused = true)]
+async fn a_request_of_no_tenant_passes_untouched() {
+    let keyed = Keyed::new(|_: &Tenant| -> TokenCache { panic!("nobody asked") });
+    let untouched = service_fn(|request: Request<Full<Bytes>>| async move {
+        assert!(!request.headers().contains_key(AUTHORIZATION));
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let service = BearerAuthLayer::from_cache(keyed)
+        .select(ByExtension::<Tenant>::new())
+        .layer(untouched);
+    service.clone().oneshot(support::get("/")).await.unwrap();
+    let mut request = for_tenant(1);
+    request.extensions_mut().insert(NoToken);
+    service.oneshot(request).await.unwrap();
+}
+
+/// A revocation of one tenant's tokens is no other's business.
+///
+/// Promise: K1, R1
+#[tokio::test(start_paused = true)]
+async fn a_refusal_exchanges_the_token_of_its_own_key_only() {
+    let keyed = Keyed::new(|tenant: &String| {
+        let tenant = tenant.clone();
+        let exchanges = AtomicUsize::new(0);
+        TokenCache::new(service_fn(move |_: TokenRequest| {
+            let exchange = exchanges.fetch_add(1, SeqCst);
+            let token = Token::new(format!("{tenant}-{exchange}"));
+            async move { token }
+        }))
+    });
+    let tokens = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&tokens);
+    let api = service_fn(move |request: Request<Full<Bytes>>| {
+        let token = support::bearer(request.headers()).unwrap();
+        let refused = token == "a-0" && lock(&seen).contains(&"a-0".to_owned());
+        lock(&seen).push(token);
+        async move { Ok::<_, Infallible>(support::answer(if refused { 401 } else { 200 }, "")) }
+    });
+    let select = Origins::new(["https://api.test"])
+        .unwrap()
+        .and(PathSegment::nth(1));
+    let service = BearerAuthLayer::from_cache(keyed).select(select).layer(api);
+    for path in ["/v1/a", "/v1/b", "/v1/a/x", "/v1/b/x", "/v1/a"] {
+        let response = service.clone().oneshot(support::get(path)).await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
+    assert_eq!(*lock(&tokens), ["a-0", "b-0", "a-0", "a-1", "b-0", "a-1"]);
+}
+
+/// Promise: L11
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_fails_is_backed_off_from_and_told_with_its_cause() {
+    let lookups = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&lookups);
+    let cache = TokenCache::new(Lookup::new(move || {
+        counted.fetch_add(1, SeqCst);
+        async { Err::<tower_bearer::FixedToken, _>(BoxError::from("the vault is sealed")) }
+    }));
+    for _ in 0..100 {
+        let error = cache.get().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Source);
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        assert_eq!(cause.to_string(), "the vault is sealed");
+    }
+    assert_eq!(lookups.load(SeqCst), 1);
+    sleep(2 * SECOND).await;
+    cache.get().await.unwrap_err();
+    assert_eq!(lookups.load(SeqCst), 2);
+}
+
+/// Promise: F7
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_hangs_is_ended_by_the_exchanges_deadline() {
+    let cache = TokenCache::new(Lookup::new(
+        std::future::pending::<Result<tower_bearer::FixedToken, BoxError>>,
+    ));
+    let error = timeout(11 * SECOND, cache.get())
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_changed_at_the_lookup_is_used_by_the_next_exchange() {
+    let endpoint = TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 100) });
+    let lookups = Arc::new(AtomicUsize::new(0));
+    let (counted, source) = (Arc::clone(&lookups), endpoint.clone());
+    let cache = TokenCache::new(Lookup::new(move || {
+        counted.fetch_add(1, SeqCst);
+        let credentials = source.credentials();
+        async move { Ok(credentials) }
+    }));
+    cache.get().await.unwrap();
+    sleep(100 * SECOND).await;
+    cache.get().await.unwrap();
+    assert_eq!((lookups.load(SeqCst), endpoint.exchanges()), (2, 2));
+}
+
+fn tagged(tenant: Tenant) -> Result<Token, Error> {
+    Token::new(format!("tenant-{}", tenant.0))
+}
+
+fn header(token: &Token) -> &str {
+    token.authorization().to_str().unwrap()
+}
+
+fn for_tenant(tenant: u32) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::default());
+    request.extensions_mut().insert(Tenant(tenant));
+    request
+}
+
+/// An API that knows whose token each request must carry.
+fn checking(
+    seen: &Arc<AtomicUsize>,
+) -> impl Service<
+    Request<Full<Bytes>>,
+    Response = Response<Full<Bytes>>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ 'static {
+    let seen = Arc::clone(seen);
+    service_fn(move |request: Request<Full<Bytes>>| {
+        let Tenant(tenant) = request.extensions().get().unwrap();
+        let expected = format!("Bearer tenant-{tenant}");
+        assert_eq!(request.headers()[AUTHORIZATION], expected.as_str());
+        seen.fetch_add(1, SeqCst);
+        async { Ok(Response::new(Full::default())) }
+    })
+}
