@@ -183,12 +183,7 @@ impl Error {
     }
 
     pub(crate) fn deadline() -> Self {
-        Inner::new(
-            ErrorKind::Timeout,
-            true,
-            "the request's deadline came before its token",
-        )
-        .into()
+        Inner::new(ErrorKind::Timeout, true, "the request's deadline has come").into()
     }
 
     pub(crate) fn refused_too(retry_in: Duration) -> Self {

@@ -61,10 +61,10 @@ impl Unauthorized for BearerChallenge {
     }
 }
 
-/// gRPC status `UNAUTHENTICATED` (16) in an answer without messages ([gRPC over HTTP/2]), or what [`BearerChallenge`]
+/// gRPC status `UNAUTHENTICATED` (16) in an answer that is nothing but trailers ([gRPC over HTTP/2]), or what [`BearerChallenge`]
 /// calls a refusal, as proxies in front of gRPC servers send it.
 ///
-/// A status that comes after messages is none: the call has been answered in part, and the caller has seen it.
+/// A status that comes after the head is none: the call may have been answered in part, and the caller has seen it.
 ///
 /// [gRPC over HTTP/2]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,7 +76,7 @@ pub struct GrpcUnauthenticated;
 
 impl Unauthorized for GrpcUnauthenticated {
     fn is_refusal(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        // Without messages, the trailers are the head.
+        // They are the head then.
         let is_unauthenticated = headers
             .get("grpc-status")
             .is_some_and(|status| status == "16");

@@ -26,7 +26,12 @@
 //! (1.92 for reqwest 0.13), and its types would be in this crate's interface.
 //!
 //! # Redirects
-//! reqwest follows them below the layer, and takes `Authorization` away when one leads to another host or port.
+//! reqwest follows them below the layer, and takes `Authorization` away when one leads to another scheme, host or port. If that
+//! other server answers 401, the layer takes its own token for refused: it makes an exchange and sends the request again.
+//!
+//! # Timeouts
+//! reqwest's bound each try, and not the wait for a token. A [`Deadline`](crate::Deadline), or a timeout around the layer,
+//! bounds the whole.
 
 use std::{
     fmt,

@@ -23,9 +23,12 @@
 //! - [`NoToken`](crate::NoToken), [`NoRetry`](crate::NoRetry) and [`Deadline`](crate::Deadline) are given by
 //!   `RequestBuilder::with_extension`; the layer's [`Select`] sees what is given there.
 //!
+//! - reqwest's timeouts bound each try, and not the wait for a token; a `Deadline` bounds the whole.
+//!
 //! # Errors
 //! When no token can be had: `reqwest_middleware::Error::Middleware` with an [`Error`] to downcast. All others are as the
-//! middlewares below gave them.
+//! middlewares below gave them. With `reqwest-retry` before the layer, it puts that error into its own, a
+//! `reqwest_retry::RetryError`, which is to be downcast first.
 //!
 //! # Which order
 //! The middleware that is added first sees a request first.
@@ -34,6 +37,8 @@
 //! | --- | --- | --- |
 //! | `reqwest-retry` | Each of its attempts asks for the current token, and may be sent twice for a 401. It does not retry a 401, nor an error of this crate, which has had its backoff already. | Transient failures of each try are retried below, with the same token. |
 //! | `reqwest-tracing` | One span for the call, its second try and its wait for a token included. | One span for each try, and the first one ends with the 401. |
+//!
+//! In either order `reqwest-retry` refuses a request whose body is a stream, as it cannot be cloned, before anything is sent.
 //!
 //! Both orders are sound. Retries before and tracing after are what most services want.
 
@@ -73,7 +78,8 @@ where
         next: Next<'_>,
     ) -> Result<reqwest::Response, MiddlewareError> {
         let shared = Shared::default();
-        let mut request = Request::try_from(request)?;
+        let url = request.url().clone();
+        let mut request = Request::try_from(request).map_err(|error| error.with_url(url))?;
         request.extensions_mut().extend(extensions.clone());
         shared.put(extensions.clone());
         let rest = Rest {

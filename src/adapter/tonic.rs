@@ -18,32 +18,43 @@
 //! ```
 //!
 //! # What is different from plain HTTP
-//! - **Refusals.** `UNAUTHENTICATED` (16) in an answer without messages counts, and so does HTTP 401: [`GrpcUnauthenticated`].
-//! - **Second tries.** A call is sent again if the server refused it after all its messages had been sent, and they were
-//!   small enough to be kept: unary calls, as a rule, and the ones whose answer is a stream. A stream of requests that is
-//!   still under way is not sent again; the token is replaced for the next call.
-//! - **Deadlines.** `grpc-timeout` ([`tonic::Request::set_timeout`]) is the call's [`Deadline`]: neither the wait for a token nor a
-//!   second try runs past it.
+//! - **Refusals.** `UNAUTHENTICATED` (16) in an answer that is nothing but trailers counts, and so does the HTTP 401 of
+//!   whatever is in front of the server: [`GrpcUnauthenticated`].
+//! - **Second tries.** A call is sent again if all its messages had been sent or were at hand when the server refused it, and
+//!   were small enough to be kept: unary calls, as a rule, and the ones whose answer is a stream. A stream of requests that is
+//!   still under way is not sent again; the token is replaced, and calls that begin after that exchange have the new one.
+//! - **Deadlines.** `grpc-timeout` ([`tonic::Request::set_timeout`]) bounds the whole call: the wait for a token and both tries.
+//!   So does a [`Deadline`] that is given by hand, which goes before it. `Endpoint::timeout` is the channel's own, and bounds each try.
 //! - **Errors.** Where no token can be had, callers get a [`Status`] with this crate's [`Error`] as its source:
-//!   `DEADLINE_EXCEEDED` for [`ErrorKind::Timeout`], `UNAVAILABLE` where the same call may well succeed a little later
+//!   `DEADLINE_EXCEEDED` at the call's deadline, `UNAVAILABLE` where the same call may well succeed a little later
 //!   ([`Error::is_transient`]), else `UNAUTHENTICATED`. Where a refused token could not be replaced, the server's own
 //!   status has the [`Error`] as its source.
+//!
+//! # Deployment caveat
+//! A client that is made by `new` gives calls without an origin, which the channel adds below this layer: an
+//! [`Origins`](crate::Origins) would select none of them. Make it by `with_origin`, or select all, as is the default.
 
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 use tower::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
+    again::deadline_of,
     cache::{Caches, TokenCache},
     error::{Error, ErrorKind},
     extension::Deadline,
@@ -123,6 +134,23 @@ pub struct GrpcAuth<S, Sel = Always, C = TokenCache> {
     inner: BearerAuth<S, Sel, GrpcUnauthenticated, Messages, C>,
 }
 
+impl<S, Sel, C> GrpcAuth<S, Sel, C> {
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        self.inner.get_ref()
+    }
+
+    /// The service below.
+    pub fn get_mut(&mut self) -> &mut S {
+        self.inner.get_mut()
+    }
+
+    /// The service below.
+    pub fn into_inner(self) -> S {
+        self.inner.into_inner()
+    }
+}
+
 impl<S, R, Sel, C> Service<Request<Body>> for GrpcAuth<S, Sel, C>
 where
     S: Service<Request<Body>, Response = Response<R>> + Clone,
@@ -144,8 +172,10 @@ where
             let extensions = request.extensions_mut();
             extensions.get_or_insert_with(|| Deadline::after(timeout));
         }
+        let deadline = deadline_of(request.extensions());
         GrpcFuture {
             response: self.inner.call(request),
+            deadline: deadline.map(|at| Box::pin(sleep_until(at))),
         }
     }
 }
@@ -160,6 +190,8 @@ pin_project! {
     {
         #[pin]
         response: ResponseFuture<S, Body, R, GrpcUnauthenticated, Messages>,
+        // The channel's own begins anew with each try.
+        deadline: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -172,23 +204,32 @@ where
     type Output = Result<Response<R>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(self.project().response.poll(cx)) {
-            Ok(response) => match refusal(&response) {
+        let this = self.project();
+        let outcome = this.response.poll(cx);
+        let is_late = this
+            .deadline
+            .as_mut()
+            .is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
+        match outcome {
+            Poll::Pending if is_late => Poll::Ready(Err(status(Error::deadline(), true).into())),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(response)) => Poll::Ready(match refusal(&response) {
                 Some(status) => Err(status.into()),
                 None => Ok(response),
-            },
-            Err(error) => Err(match error.downcast::<Error>() {
-                Ok(error) => status(*error).into(),
-                Err(theirs) => theirs,
             }),
-        })
+            Poll::Ready(Err(error)) => Poll::Ready(Err(match error.downcast::<Error>() {
+                Ok(error) => status(*error, is_late).into(),
+                Err(theirs) => theirs,
+            })),
+        }
     }
 }
 
 /// The status of a call for which no token could be had.
-fn status(error: Error) -> Status {
+fn status(error: Error, is_late: bool) -> Status {
     let code = match error.kind() {
-        ErrorKind::Timeout => Code::DeadlineExceeded,
+        ErrorKind::Timeout if is_late => Code::DeadlineExceeded,
+        ErrorKind::NoRuntime => Code::Internal,
         _ if error.is_transient() => Code::Unavailable,
         _ => Code::Unauthenticated,
     };
@@ -201,16 +242,27 @@ fn status(error: Error) -> Status {
 fn refusal<R>(response: &Response<R>) -> Option<Status> {
     let error = response.extensions().get::<Error>()?.clone();
     let mut headers = response.headers().clone();
-    // Details that are no base64 would be a panic in there.
-    headers.remove(Status::GRPC_STATUS_DETAILS);
-    let mut status = Status::from_header_map(&headers)?;
+    // tonic panics on details that are no base64.
+    let details = headers.get(Status::GRPC_STATUS_DETAILS);
+    if details.is_some_and(|details| PADDED_OR_NOT.decode(details).is_err()) {
+        headers.remove(Status::GRPC_STATUS_DETAILS);
+    }
+    let mut status = Status::from_header_map(&headers).unwrap_or_else(|| {
+        Status::unauthenticated(format!("the server answered {}", response.status()))
+    });
     status.set_source(Arc::new(error));
     Some(status)
 }
 
+/// As gRPC has it.
+const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// Keeps the messages of a call while they are sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Messages(Buffered);
+struct Messages(Buffered);
 
 impl Replay<Body> for Messages {
     type Body = Body;

@@ -1,28 +1,29 @@
 //! Bodies that cannot be cloned, kept while they are sent.
 
 use std::{
-    fmt,
+    array, fmt,
     pin::Pin,
     sync::{Arc, OnceLock, Weak},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
 
 use super::Replay;
 
 /// Keeps a copy of a body while it is sent, up to so many bytes.
 ///
 /// For bodies that are not `Clone`: `axum::body::Body`, `hyper::body::Incoming`, boxed bodies, streams. The body flows as it
-/// comes: its frames and trailers, its size hint and its pace are untouched, and nothing waits for it to be complete.
+/// comes: its frames and trailers, its size hint and its pace are untouched, and nothing waits for it to be complete. It is
+/// asked for one part, and whether there is another, before it is sent: so a short body that is at hand is known whole
+/// however early a server refuses the request, as one does that looks at the head only.
 ///
 /// | body | second try |
 /// | --- | --- |
 /// | had been sent to its end when the refusal came, within the limit | yes, byte for byte, trailers included |
-/// | is larger than the limit, or says so beforehand | no: the caller gets the refusal |
+/// | is larger than the limit | no: the caller gets the refusal |
 /// | was still being sent when the refusal came | no: the caller gets the refusal |
 ///
 /// The token is replaced in any case, for the next request.
@@ -31,6 +32,8 @@ use super::Replay;
 /// A copy of the body, so that memory is bounded by the limit however large the buffers are that its frames are cut from. A
 /// body that passes the limit frees what was kept of it at once, as does a response that is no refusal, and a request that
 /// is dropped. So a layer keeps `bytes` times the requests in flight at the most.
+///
+/// A body that is not `Unpin`, such as an `async` block's stream, has to be boxed.
 ///
 /// # Example
 /// Clients that take one type of body only, such as a boxed one, get it by tower-http's `MapRequestBodyLayer`:
@@ -63,7 +66,7 @@ impl Buffered {
     }
 }
 
-impl<B: Body<Data = Bytes>> Replay<B> for Buffered {
+impl<B: Body<Data = Bytes> + Unpin> Replay<B> for Buffered {
     type Body = ReplayBody<B>;
     type Tape = Tape;
 
@@ -72,24 +75,20 @@ impl<B: Body<Data = Bytes>> Replay<B> for Buffered {
     }
 
     fn record(&self, body: B) -> (ReplayBody<B>, Option<Tape>) {
-        let whole = Arc::new(OnceLock::new());
         let size = body.size_hint();
-        let recorder = if body.is_end_stream() {
-            let _ = whole.set(Whole::default());
-            None
-        } else if size.lower() > self.limit as u64 {
+        if size.lower() > self.limit as u64 {
             return (self.pass(body), None);
-        } else {
-            Some(Recorder::new(self.limit, &size, &whole))
-        };
-        (ReplayBody::live(body, recorder), Some(Tape(whole)))
+        }
+        let whole = Arc::new(OnceLock::new());
+        let recorder = Recorder::new(self.limit, &size, &whole);
+        let mut body = ReplayBody::live(body, Some(recorder));
+        body.look_ahead();
+        (body, Some(Tape(whole)))
     }
 
     fn rewind(&self, tape: Tape) -> Option<ReplayBody<B>> {
         let whole = tape.0.get()?.clone();
-        Some(ReplayBody {
-            saying: Saying::Again { whole },
-        })
+        Some(ReplayBody(Saying::Again(whole)))
     }
 }
 
@@ -120,7 +119,7 @@ pub struct EmptyOnly;
 
 const NOTHING: Buffered = Buffered::up_to(0);
 
-impl<B: Body<Data = Bytes>> Replay<B> for EmptyOnly {
+impl<B: Body<Data = Bytes> + Unpin> Replay<B> for EmptyOnly {
     type Body = ReplayBody<B>;
     type Tape = Tape;
 
@@ -142,10 +141,12 @@ impl<B: Body<Data = Bytes>> Replay<B> for EmptyOnly {
 pub struct Tape(Arc<OnceLock<Whole>>);
 
 /// All that a body said.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Whole {
     data: Bytes,
     trailers: Option<HeaderMap>,
+    /// Whether its length was known beforehand. If not, the second try does not tell it either.
+    sized: bool,
 }
 
 impl fmt::Debug for Whole {
@@ -156,78 +157,122 @@ impl fmt::Debug for Whole {
     }
 }
 
-pin_project! {
-    /// A body under way that may have to be said again, or one that is said again. Made by [`Buffered`] and [`EmptyOnly`].
-    pub struct ReplayBody<B>
-    where
-        B: Body,
-    {
-        #[pin]
-        saying: Saying<B>,
-    }
+/// A body under way that may have to be said again, or one that is said again. Made by [`Buffered`] and [`EmptyOnly`].
+pub struct ReplayBody<B: Body>(Saying<B>);
+
+enum Saying<B: Body> {
+    Live(Live<B>),
+    /// What is left of the copy.
+    Again(Whole),
 }
 
-pin_project! {
-    #[project = SayingProj]
-    enum Saying<B>
-    where
-        B: Body,
-    {
-        // The caller's body, and what it takes to keep a copy, until it is known that none is needed.
-        Live {
-            #[pin]
-            body: B,
-            recorder: Option<Recorder>,
-        },
-        // What is left of the copy.
-        Again { whole: Whole },
-    }
-
-    impl<B: Body> PinnedDrop for Saying<B> {
-        fn drop(this: Pin<&mut Self>) {
-            // A client that was told the length stops asking when it has sent so much, without waiting for an end.
-            if let SayingProj::Live { body, recorder } = this.project()
-                && body.size_hint().exact() == Some(0)
-                && let Some(recorder) = recorder.take()
-            {
-                recorder.finish();
-            }
-        }
-    }
+/// The caller's body, and what it takes to keep a copy, until it is known that none is needed.
+struct Live<B: Body> {
+    body: B,
+    recorder: Option<Recorder>,
+    /// What it answered before it was sent.
+    ahead: [Option<Frames<B>>; 2],
 }
+
+/// What a body answers when it is asked for a frame.
+type Frames<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
+
+// Its frames and errors are never pinned.
+impl<B: Body + Unpin> Unpin for ReplayBody<B> {}
 
 impl<B: Body> ReplayBody<B> {
     fn live(body: B, recorder: Option<Recorder>) -> Self {
-        Self {
-            saying: Saying::Live { body, recorder },
+        Self(Saying::Live(Live {
+            body,
+            recorder,
+            ahead: array::from_fn(|_| None),
+        }))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> ReplayBody<B> {
+    /// Takes what is at hand of a body: a part, and whether there is another.
+    fn look_ahead(&mut self) {
+        let Saying::Live(live) = &mut self.0 else {
+            return;
+        };
+        for slot in 0..live.ahead.len() {
+            if live.recorder.is_none() || live.body.is_end_stream() {
+                break;
+            }
+            // Whoever sends the body asks again, with a waker of its own.
+            let mut nobody = Context::from_waker(Waker::noop());
+            match live.poll_body(&mut nobody) {
+                Poll::Ready(answer) => live.ahead[slot] = Some(answer),
+                Poll::Pending => break,
+            }
+        }
+        live.finish_at_end();
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Live<B> {
+    /// Asks the body, and keeps a copy.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Frames<B>> {
+        let answer = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(recorder) = self.recorder.take() {
+            match &answer {
+                Some(Ok(frame)) => self.recorder = recorder.keep(frame),
+                Some(Err(_)) => {}
+                None => recorder.finish(),
+            }
+        }
+        self.finish_at_end();
+        Poll::Ready(answer)
+    }
+
+    /// A client that sees the end coming need not ask for it.
+    fn finish_at_end(&mut self) {
+        if self.body.is_end_stream() {
+            self.recorder.take().into_iter().for_each(Recorder::finish);
         }
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for ReplayBody<B> {
+impl<B: Body> Live<B> {
+    /// How many bytes were taken ahead and are still to be sent.
+    fn bytes_ahead(&self) -> u64 {
+        let frames = self.ahead.iter().flatten().flatten().flatten();
+        let bytes = frames
+            .filter_map(Frame::data_ref)
+            .map(bytes::Buf::remaining);
+        bytes.sum::<usize>() as u64
+    }
+}
+
+impl<B: Body> Drop for Live<B> {
+    fn drop(&mut self) {
+        // A client that was told the length stops asking when it has sent so much, without waiting for an end.
+        if self.body.size_hint().exact() == Some(0)
+            && self.bytes_ahead() == 0
+            && let Some(recorder) = self.recorder.take()
+        {
+            recorder.finish();
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.project().saying.project() {
-            SayingProj::Live { mut body, recorder } => {
-                let frame = ready!(body.as_mut().poll_frame(cx));
-                if let Some(recording) = recorder.take() {
-                    *recorder = match &frame {
-                        Some(Ok(frame)) => recording.keep(frame),
-                        Some(Err(_)) => None,
-                        None => Some(recording),
-                    };
-                    if frame.is_none() || body.is_end_stream() {
-                        recorder.take().into_iter().for_each(Recorder::finish);
-                    }
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Frames<B>> {
+        match &mut self.get_mut().0 {
+            Saying::Live(live) => {
+                if live.recorder.as_ref().is_some_and(Recorder::is_for_nobody) {
+                    live.recorder = None;
                 }
-                Poll::Ready(frame)
+                match live.ahead.iter_mut().find_map(Option::take) {
+                    Some(answer) => Poll::Ready(answer),
+                    None => live.poll_body(cx),
+                }
             }
-            SayingProj::Again { whole } => {
+            Saying::Again(whole) => {
                 let frame = if whole.data.is_empty() {
                     whole.trailers.take().map(Frame::trailers)
                 } else {
@@ -239,25 +284,37 @@ impl<B: Body<Data = Bytes>> Body for ReplayBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.saying {
-            Saying::Live { body, .. } => body.is_end_stream(),
-            Saying::Again { whole } => whole.data.is_empty() && whole.trailers.is_none(),
+        match &self.0 {
+            Saying::Live(live) => match live.ahead.iter().flatten().next() {
+                Some(answer) => answer.is_none(),
+                None => live.body.is_end_stream(),
+            },
+            Saying::Again(whole) => whole.data.is_empty() && whole.trailers.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.saying {
-            Saying::Live { body, .. } => body.size_hint(),
-            Saying::Again { whole } => SizeHint::with_exact(whole.data.len() as u64),
+        match &self.0 {
+            Saying::Live(live) => {
+                let (ahead, rest) = (live.bytes_ahead(), live.body.size_hint());
+                let mut size = SizeHint::new();
+                if let Some(upper) = rest.upper() {
+                    size.set_upper(upper.saturating_add(ahead));
+                }
+                size.set_lower(rest.lower().saturating_add(ahead));
+                size
+            }
+            Saying::Again(whole) if whole.sized => SizeHint::with_exact(whole.data.len() as u64),
+            Saying::Again(_) => SizeHint::default(),
         }
     }
 }
 
 impl<B: Body> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let saying = match &self.saying {
-            Saying::Live { .. } => "for the first time",
-            Saying::Again { .. } => "again",
+        let saying = match &self.0 {
+            Saying::Live(_) => "for the first time",
+            Saying::Again(_) => "again",
         };
         f.debug_tuple("ReplayBody").field(&saying).finish()
     }
@@ -267,6 +324,7 @@ impl<B: Body> fmt::Debug for ReplayBody<B> {
 struct Recorder {
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
+    sized: bool,
     /// How many more bytes may be kept.
     left: usize,
     /// Where the copy goes when it is complete. Gone when nobody will ask for it.
@@ -279,16 +337,19 @@ impl Recorder {
         Self {
             data: Vec::with_capacity(exact.unwrap_or(0).min(limit)),
             trailers: None,
+            sized: exact.is_some(),
             left: limit,
             whole: Arc::downgrade(whole),
         }
     }
 
-    /// Itself with this frame, unless that is too much, or for nobody.
+    /// Whether the request is over, so that nobody will ask for the copy.
+    fn is_for_nobody(&self) -> bool {
+        self.whole.strong_count() == 0
+    }
+
+    /// Itself with this frame, unless that is too much.
     fn keep(mut self, frame: &Frame<Bytes>) -> Option<Self> {
-        if self.whole.strong_count() == 0 {
-            return None;
-        }
         if let Some(data) = frame.data_ref() {
             self.left = self.left.checked_sub(data.len())?;
             self.make_room_for(data.len());
@@ -315,6 +376,7 @@ impl Recorder {
             let _ = whole.set(Whole {
                 data: self.data.into(),
                 trailers: self.trailers,
+                sized: self.sized,
             });
         }
     }

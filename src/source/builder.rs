@@ -17,6 +17,9 @@ use super::{
     transport::{self, Transport},
 };
 #[cfg(feature = "reqwest")]
+use tower::ServiceBuilder;
+
+#[cfg(feature = "reqwest")]
 use crate::adapter::reqwest::ReqwestService;
 use crate::error::Error;
 
@@ -136,7 +139,9 @@ impl ClientCredentialsBuilder {
 
     /// Builds over a reqwest client that is made for this: the builder brings proxies, TLS roots and timeouts, and gets
     /// redirects switched off, as the secret must be seen by one host only, and no connection is kept from one exchange to
-    /// the next.
+    /// the next. It logs no bytes.
+    ///
+    /// https needs one of reqwest's own features for TLS, such as `rustls`; without, each exchange fails.
     ///
     /// # Errors
     /// As for `build`, with what the client's builder has to say instead of the TLS roots.
@@ -160,9 +165,15 @@ impl ClientCredentialsBuilder {
         let client = client
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
+            // It would log every byte, secret and token among them.
+            .connection_verbose(false)
             .build()
             .map_err(Error::client)?;
-        self.build_with(ReqwestService::new(client))
+        let service = ServiceBuilder::new()
+            // Somebody may have put a secret into it.
+            .map_err(reqwest::Error::without_url)
+            .service(ReqwestService::new(client));
+        self.build_with(service)
     }
 
     fn build_over(self, token_url: Url, transport: Transport) -> Result<ClientCredentials, Error> {
