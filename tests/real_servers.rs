@@ -55,7 +55,9 @@ mod oidc_provider {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_secret_in_the_form_gives_a_token_that_the_api_accepts() {
         let server = server();
-        let credentials = server.credentials("post", "read").auth(ClientAuth::Post);
+        let credentials = server
+            .client("post", ClientAuth::post(SECRET))
+            .scopes(["read"]);
         let answer = server.call(credentials).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.body(), "post");
@@ -65,7 +67,9 @@ mod oidc_provider {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_secret_in_a_basic_header_gives_a_token_that_the_api_accepts() {
         let server = server();
-        let credentials = server.credentials("basic", "read").auth(ClientAuth::Basic);
+        let credentials = server
+            .client("basic", ClientAuth::basic(SECRET))
+            .scopes(["read"]);
         let answer = server.call(credentials).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.body(), "basic");
@@ -77,8 +81,8 @@ mod oidc_provider {
     async fn a_secret_in_a_raw_basic_header_is_denied_and_the_error_says_why() {
         let server = server();
         let credentials = server
-            .credentials("basic", "read")
-            .auth(ClientAuth::BasicRaw);
+            .client("basic", ClientAuth::basic_raw(SECRET))
+            .scopes(["read"]);
         let error = server.call(credentials).await.unwrap_err();
         assert_denied(&error, StatusCode::BAD_REQUEST, "invalid_request");
         assert_says(&error, "not properly encoded");
@@ -89,7 +93,7 @@ mod oidc_provider {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_wrong_secret_is_denied_as_an_invalid_client() {
         let server = server();
-        let credentials = ClientCredentials::builder(server.token_url(), "post", WRONG_SECRET);
+        let credentials = server.client("post", WRONG_SECRET);
         let error = server.call(credentials).await.unwrap_err();
         assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
     }
@@ -190,7 +194,9 @@ mod django {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_secret_in_the_form_gives_a_token_that_the_api_accepts() {
         let server = server();
-        let credentials = server.credentials("client", "read").auth(ClientAuth::Post);
+        let credentials = server
+            .client("client", ClientAuth::post(SECRET))
+            .scopes(["read"]);
         let answer = server.call(credentials).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
@@ -199,7 +205,9 @@ mod django {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_secret_in_a_basic_header_gives_a_token_that_the_api_accepts() {
         let server = server();
-        let credentials = server.credentials("client", "read").auth(ClientAuth::Basic);
+        let credentials = server
+            .client("client", ClientAuth::basic(SECRET))
+            .scopes(["read"]);
         let answer = server.call(credentials).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
@@ -212,8 +220,8 @@ mod django {
     async fn a_secret_in_a_raw_basic_header_is_denied_as_an_invalid_client() {
         let server = server();
         let credentials = server
-            .credentials("client", "read")
-            .auth(ClientAuth::BasicRaw);
+            .client("client", ClientAuth::basic_raw(SECRET))
+            .scopes(["read"]);
         let error = server.call(credentials).await.unwrap_err();
         assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
     }
@@ -223,7 +231,7 @@ mod django {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_wrong_secret_is_denied_as_an_invalid_client() {
         let server = server();
-        let credentials = ClientCredentials::builder(server.token_url(), "client", WRONG_SECRET);
+        let credentials = server.client("client", WRONG_SECRET);
         let error = server.call(credentials).await.unwrap_err();
         assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
     }
@@ -319,7 +327,11 @@ impl Server {
     }
 
     fn credentials(&self, client_id: &str, scope: &str) -> ClientCredentialsBuilder {
-        ClientCredentials::builder(self.token_url(), client_id, SECRET).scopes([scope])
+        self.client(client_id, SECRET).scopes([scope])
+    }
+
+    fn client(&self, client_id: &str, auth: impl Into<ClientAuth>) -> ClientCredentialsBuilder {
+        ClientCredentials::builder(self.token_url(), client_id, auth)
     }
 
     /// Calls the API once, with a token that these credentials get.

@@ -13,7 +13,6 @@ use url::{Host, Url};
 use super::{
     client_auth::ClientAuth,
     client_credentials::{ClientCredentials, Credential},
-    secret::Secret,
     transport::{self, Transport},
 };
 #[cfg(feature = "reqwest")]
@@ -26,19 +25,17 @@ use crate::error::Error;
 pub struct ClientCredentialsBuilder {
     token_url: String,
     client_id: String,
-    secret: Secret,
     auth: ClientAuth,
     scopes: Vec<String>,
     params: Vec<(String, String)>,
 }
 
 impl ClientCredentialsBuilder {
-    pub(super) fn new(token_url: String, client_id: String, secret: Secret) -> Self {
+    pub(super) fn new(token_url: String, client_id: String, auth: ClientAuth) -> Self {
         Self {
             token_url,
             client_id,
-            secret,
-            auth: ClientAuth::default(),
+            auth,
             scopes: Vec::new(),
             params: Vec::new(),
         }
@@ -47,12 +44,6 @@ impl ClientCredentialsBuilder {
     /// Another token endpoint: an absolute URL, https unless its host is loopback.
     pub fn token_url(mut self, token_url: impl Into<String>) -> Self {
         self.token_url = token_url.into();
-        self
-    }
-
-    /// How id and secret are sent. [`ClientAuth::Post`] by default.
-    pub fn auth(mut self, auth: ClientAuth) -> Self {
-        self.auth = auth;
         self
     }
 
@@ -66,9 +57,20 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// Adds a parameter to the request, such as `audience` or `resource` ([RFC 8707]). May be repeated.
+    /// Adds an `audience`: whom the token is for. No RFC has it for this grant, but Auth0, Hydra and others do. May be
+    /// repeated.
+    pub fn audience(self, audience: impl Into<String>) -> Self {
+        self.param(AUDIENCE, audience)
+    }
+
+    /// Adds a `resource`: what the token is for, an absolute URI without a fragment ([RFC 8707 §2]). May be repeated.
     ///
-    /// [RFC 8707]: https://www.rfc-editor.org/rfc/rfc8707
+    /// [RFC 8707 §2]: https://www.rfc-editor.org/rfc/rfc8707#section-2
+    pub fn resource(self, resource: impl Into<String>) -> Self {
+        self.param(RESOURCE, resource)
+    }
+
+    /// Adds any other parameter to the request. May be repeated.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push((name.into(), value.into()));
         self
@@ -170,7 +172,6 @@ impl ClientCredentialsBuilder {
         let credential = Credential {
             token_url: TokenUrl::from_url(token_url),
             client_id: self.client_id,
-            secret: self.secret,
             auth: self.auth,
             scopes: self.scopes.into_iter().map(Scope::new).collect(),
             params: self.params,
@@ -210,24 +211,16 @@ impl ClientCredentialsBuilder {
                 "the client id is empty; is the variable that it comes from set?",
             ));
         }
-        self.auth.check(&self.client_id, &self.secret.read()?)?;
+        self.auth.check(&self.client_id)?;
         if let Some(scope) = self.scopes.iter().find(|scope| !is_scope_token(scope)) {
             return Err(Error::configuration(format!(
                 "the scope {scope:?} is empty or has a space, a quote, a backslash or a character that is not visible \
                  ASCII (RFC 6749 section 3.3); give each scope on its own"
             )));
         }
-        if let Some((name, _)) = self
-            .params
+        self.params
             .iter()
-            .find(|(name, _)| name.is_empty() || OWN_PARAMS.contains(&name.as_str()))
-        {
-            return Err(Error::configuration(format!(
-                "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own calls for \
-                 client id, secret and scopes"
-            )));
-        }
-        Ok(())
+            .try_for_each(|(name, value)| check_param(name, value))
     }
 }
 
@@ -258,4 +251,35 @@ fn is_scope_token(scope: &str) -> bool {
             .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
-const OWN_PARAMS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
+fn check_param(name: &str, value: &str) -> Result<(), Error> {
+    if name.is_empty() || OWN_PARAMS.contains(&name) {
+        return Err(Error::configuration(format!(
+            "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own calls for client \
+             id, secret and scopes"
+        )));
+    }
+    if name == AUDIENCE && value.is_empty() {
+        return Err(Error::configuration(
+            "an audience is empty; is the variable that it comes from set?",
+        ));
+    }
+    if name == RESOURCE && !Url::parse(value).is_ok_and(|resource| resource.fragment().is_none()) {
+        return Err(Error::configuration(format!(
+            "the resource {value:?} is not an absolute URI without a fragment (RFC 8707 section 2); give it as in \
+             https://api.example.com/orders"
+        )));
+    }
+    Ok(())
+}
+
+const AUDIENCE: &str = "audience";
+const RESOURCE: &str = "resource";
+
+const OWN_PARAMS: [&str; 6] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+];

@@ -6,6 +6,7 @@
 mod builder;
 mod client_auth;
 mod client_credentials;
+mod proof;
 mod response;
 mod secret;
 mod transport;
