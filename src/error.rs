@@ -132,6 +132,17 @@ impl Error {
         .into()
     }
 
+    /// What was read at an exchange does not do: it may be in the middle of being replaced.
+    #[cfg(any(feature = "jwt", feature = "rustls"))]
+    pub(crate) fn half_written(message: String) -> Self {
+        Inner::new(ErrorKind::Configuration, true, message).into()
+    }
+
+    #[cfg(feature = "jwt")]
+    pub(crate) fn unsigned(message: &'static str) -> Self {
+        Inner::new(ErrorKind::Source, true, message).into()
+    }
+
     /// Code of the user's, that is to provide a secret or a signature, did not.
     pub(crate) fn provided(message: String, source: Option<BoxError>) -> Self {
         Inner {
@@ -176,6 +187,15 @@ impl Error {
             )
         }
         .into()
+    }
+
+    /// The server granted less than it was asked for, and all of it is needed.
+    pub(crate) fn narrowed(missing: &[&str]) -> Self {
+        let message = format!(
+            "the token endpoint granted fewer scopes than were asked for, without {}",
+            missing.join(" ")
+        );
+        Inner::new(ErrorKind::Denied, false, message).into()
     }
 
     pub(crate) fn invalid_answer(message: impl Into<Cow<'static, str>>) -> Self {

@@ -10,6 +10,8 @@ use tower::BoxError;
 use tower_service::Service;
 use url::{Host, Url};
 
+#[cfg(feature = "rustls")]
+use super::{certificate::ClientCertificate, secret::Secret};
 use super::{
     client_auth::ClientAuth,
     client_credentials::{ClientCredentials, Credential},
@@ -26,8 +28,12 @@ pub struct ClientCredentialsBuilder {
     token_url: String,
     client_id: String,
     auth: ClientAuth,
+    audience: Option<String>,
     scopes: Vec<String>,
+    all_scopes: bool,
     params: Vec<(String, String)>,
+    #[cfg(feature = "rustls")]
+    certificate: Option<ClientCertificate>,
 }
 
 impl ClientCredentialsBuilder {
@@ -36,8 +42,12 @@ impl ClientCredentialsBuilder {
             token_url,
             client_id,
             auth,
+            audience: None,
             scopes: Vec::new(),
+            all_scopes: false,
             params: Vec::new(),
+            #[cfg(feature = "rustls")]
+            certificate: None,
         }
     }
 
@@ -54,6 +64,29 @@ impl ClientCredentialsBuilder {
         I::Item: Into<String>,
     {
         self.scopes.extend(scopes.into_iter().map(Into::into));
+        self
+    }
+
+    /// Makes it an error when the server says that it granted fewer scopes than were asked for. By default such a token is
+    /// used, its [`scopes`](crate::Token::scopes) tell, and a warning is logged (feature `tracing`).
+    ///
+    /// # Deployment caveat
+    /// A server that does not say what it granted says that it granted all ([RFC 6749 §5.1]), but some servers, as
+    /// oidc-provider, leave out scopes and say nothing. That cannot be told here; the API's answer is 403.
+    ///
+    /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+    pub fn require_all_scopes(mut self) -> Self {
+        self.all_scopes = true;
+        self
+    }
+
+    /// Whom an assertion that is signed here is for, its `aud`: the token URL by default ([RFC 7523 §3]). Some servers want
+    /// their issuer's identifier there, which the FAPI 2.0 profile asks for, or a name of their own.
+    ///
+    /// [RFC 7523 §3]: https://www.rfc-editor.org/rfc/rfc7523#section-3
+    #[cfg(feature = "jwt")]
+    pub fn assertion_audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
         self
     }
 
@@ -76,6 +109,34 @@ impl ClientCredentialsBuilder {
         self
     }
 
+    /// The client certificate of the default transport, in PEM with the chain that belongs to it, and its private key, in PEM
+    /// as PKCS#8, PKCS#1 or SEC1. For [`ClientAuth::tls`], and beside any other method.
+    ///
+    /// Both are kept as a [`Secret`] is, and are read for each connection, which is one for each request to the token
+    /// endpoint: a certificate that is rotated in its file is picked up.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::{ClientAuth, ClientCredentials, Secret};
+    ///
+    /// let credentials = ClientCredentials::builder(
+    ///     "https://mtls.auth.example.com/oauth2/token",
+    ///     "my-client",
+    ///     ClientAuth::tls(),
+    /// )
+    /// .client_certificate(Secret::file("/run/tls/tls.crt"), Secret::file("/run/tls/tls.key"));
+    /// # let _ = credentials;
+    /// ```
+    #[cfg(feature = "rustls")]
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<Secret>,
+        key: impl Into<Secret>,
+    ) -> Self {
+        self.certificate = Some(ClientCertificate::new(certificate.into(), key.into()));
+        self
+    }
+
     /// Builds with the default transport: hyper-util's client over rustls, with the platform's TLS roots, HTTP/1.1 and
     /// HTTP/2, a 5 s connect timeout, no redirects and no proxy.
     ///
@@ -85,18 +146,21 @@ impl ClientCredentialsBuilder {
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change: when the
     /// token URL does not parse, is not https (loopback apart), or has a fragment or credentials in it; when id, secret
-    /// or a scope is empty or has a character that it must not have; when a parameter is one that this crate sets; when
-    /// the platform's TLS roots cannot be loaded. A secret that is kept in a file is read once, there and then, which
-    /// blocks on the file system.
+    /// or a scope is empty or has a character that it must not have; when a key does not do for its algorithm; when a
+    /// parameter is one that this crate sets, or a resource is no absolute URI; when the platform's TLS roots cannot be
+    /// loaded. What is kept in a file is read once, there and then, which blocks on the file system; a provider is not asked.
     #[cfg(feature = "rustls")]
     pub fn build(self) -> Result<ClientCredentials, Error> {
         let token_url = self.checked_token_url()?;
-        let transport = transport::platform(&token_url)?;
+        let certificate = self.checked_certificate(&token_url)?;
+        let transport = transport::platform(&token_url, certificate)?;
         self.build_over(token_url, transport)
     }
 
     /// Builds over an HTTP client of your own: any tower service whose request body can be made from [`Bytes`]. It must
     /// not follow redirects. Answers are read up to 64 KiB.
+    ///
+    /// Nor should it send a request again where the client proves itself by an assertion: a server takes each only once.
     ///
     /// # Deployment caveat
     /// The client must not go through the layer that gets its tokens by it: an exchange would wait for itself, until its
@@ -133,6 +197,12 @@ impl ClientCredentialsBuilder {
         A::Error: Into<BoxError>,
     {
         let token_url = self.checked_token_url()?;
+        #[cfg(feature = "rustls")]
+        if self.certificate.is_some() {
+            return Err(Error::configuration(
+                "a client certificate goes with the default transport only; give it to your own transport instead",
+            ));
+        }
         self.build_over(token_url, transport::erase(transport))
     }
 
@@ -167,13 +237,35 @@ impl ClientCredentialsBuilder {
         self.build_with(ReqwestService::new(client))
     }
 
+    #[cfg(feature = "rustls")]
+    fn checked_certificate(&self, token_url: &Url) -> Result<Option<ClientCertificate>, Error> {
+        match &self.certificate {
+            Some(_) if token_url.scheme() != "https" => Err(Error::configuration(
+                "there is a client certificate, but the token URL is not https",
+            )),
+            Some(certificate) => {
+                certificate.check()?;
+                Ok(Some(certificate.clone()))
+            }
+            None if self.auth.is_by_certificate() => Err(Error::configuration(
+                "`ClientAuth::tls` proves nothing without a certificate; give one to `client_certificate`, or bring a \
+                 transport that has one to `build_with`",
+            )),
+            None => Ok(None),
+        }
+    }
+
     fn build_over(self, token_url: Url, transport: Transport) -> Result<ClientCredentials, Error> {
         self.check()?;
         let credential = Credential {
+            audience: self
+                .audience
+                .unwrap_or_else(|| self.token_url.trim().to_owned()),
             token_url: TokenUrl::from_url(token_url),
             client_id: self.client_id,
             auth: self.auth,
             scopes: self.scopes.into_iter().map(Scope::new).collect(),
+            all_scopes: self.all_scopes,
             params: self.params,
             given: Mutex::new(None),
         };
@@ -212,6 +304,8 @@ impl ClientCredentialsBuilder {
             ));
         }
         self.auth.check(&self.client_id)?;
+        #[cfg(feature = "jwt")]
+        self.check_assertion_audience()?;
         if let Some(scope) = self.scopes.iter().find(|scope| !is_scope_token(scope)) {
             return Err(Error::configuration(format!(
                 "the scope {scope:?} is empty or has a space, a quote, a backslash or a character that is not visible \
@@ -221,6 +315,22 @@ impl ClientCredentialsBuilder {
         self.params
             .iter()
             .try_for_each(|(name, value)| check_param(name, value))
+    }
+}
+
+#[cfg(feature = "jwt")]
+impl ClientCredentialsBuilder {
+    fn check_assertion_audience(&self) -> Result<(), Error> {
+        match &self.audience {
+            Some(audience) if audience.is_empty() => Err(Error::configuration(
+                "the assertion's audience is empty; leave it out for the token URL",
+            )),
+            Some(_) if !self.auth.signs() => Err(Error::configuration(
+                "there is an audience for an assertion, but none is signed here; use `ClientAuth::private_key_jwt` or \
+                 `ClientAuth::secret_jwt`, or leave the audience out",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

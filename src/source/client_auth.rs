@@ -2,7 +2,9 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::{proof::Proof, secret::Secret};
+#[cfg(feature = "jwt")]
+use super::jwt::SigningKey;
+use super::{evidence::Evidence, proof::Proof, secret::Secret};
 use crate::error::Error;
 
 /// How a client proves at the token endpoint who it is, and what it proves it with.
@@ -13,6 +15,14 @@ use crate::error::Error;
 /// | --- | --- | --- |
 /// | [`post`](Self::post) | `client_secret_post` | id and secret in the form |
 /// | [`basic`](Self::basic), [`basic_raw`](Self::basic_raw) | `client_secret_basic` | id and secret in a Basic header |
+#[cfg_attr(
+    feature = "jwt",
+    doc = "| [`secret_jwt`](Self::secret_jwt) | `client_secret_jwt` | an assertion that is signed with the secret |"
+)]
+#[cfg_attr(
+    feature = "jwt",
+    doc = "| [`private_key_jwt`](Self::private_key_jwt) | `private_key_jwt` | an assertion that is signed with a private key |"
+)]
 /// | [`assertion`](Self::assertion), [`assertion_file`](Self::assertion_file) | `private_key_jwt` | an assertion that somebody else has signed |
 /// | [`tls`](Self::tls) | `tls_client_auth`, `self_signed_tls_client_auth` | the id, over TLS with a client certificate |
 /// | [`none`](Self::none) | `none` | the id |
@@ -41,6 +51,10 @@ pub struct ClientAuth(Kind);
 #[derive(Clone)]
 enum Kind {
     Secret(SecretMethod, Secret),
+    #[cfg(feature = "jwt")]
+    SecretJwt(Secret),
+    #[cfg(feature = "jwt")]
+    PrivateKeyJwt(SigningKey),
     Assertion(Secret),
     Tls,
     None,
@@ -81,6 +95,33 @@ impl ClientAuth {
         Self(Kind::Secret(SecretMethod::BasicRaw, secret.into()))
     }
 
+    /// An assertion that is signed with the secret by HS256, `client_secret_jwt` ([RFC 7523 §2.2], [OpenID Connect Core
+    /// §9]): the secret itself is not sent. See [`private_key_jwt`](Self::private_key_jwt) for what the assertion says.
+    ///
+    /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
+    /// [OpenID Connect Core §9]: https://openid.net/specs/openid-connect-core-1_0.html#ClientAuthentication
+    #[cfg(feature = "jwt")]
+    pub fn secret_jwt(secret: impl Into<Secret>) -> Self {
+        Self(Kind::SecretJwt(secret.into()))
+    }
+
+    /// An assertion that is signed with a private key, `private_key_jwt` ([RFC 7523 §2.2], [OpenID Connect Core §9]). The
+    /// key is here, or a [`Signer`](crate::Signer) holds it.
+    ///
+    /// # What the assertion says
+    /// `iss` and `sub` are the client id. `aud` is the token URL, or what
+    /// [`assertion_audience`](crate::ClientCredentialsBuilder::assertion_audience) says. `iat` and `nbf` are 10 seconds ago
+    /// by the machine's clock, for servers whose clock is behind, and `exp` is 60 seconds after that: the longest that the
+    /// strictest servers take. So a clock may be off by 10 seconds, or be late by 50. `jti` is 128 random bits, fresh for each
+    /// request to the token endpoint, also within one exchange.
+    ///
+    /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
+    /// [OpenID Connect Core §9]: https://openid.net/specs/openid-connect-core-1_0.html#ClientAuthentication
+    #[cfg(feature = "jwt")]
+    pub fn private_key_jwt(key: impl Into<SigningKey>) -> Self {
+        Self(Kind::PrivateKeyJwt(key.into()))
+    }
+
     /// An assertion that somebody else has signed ([RFC 7523 §2.2]): the client's identity is federated, and there is
     /// nothing to keep secret. A [`Secret::provider`] asks for one at each exchange, as from a cloud's metadata server.
     ///
@@ -98,9 +139,15 @@ impl ClientAuth {
     /// The client id alone; the proof is the client certificate of the connection ([RFC 8705 §2]), of a certification
     /// authority or self-signed.
     ///
-    /// The certificate is the transport's.
+    /// The certificate is the transport's, and can go along with any other method as well, as for tokens that are bound to
+    /// it ([RFC 8705 §3]).
     ///
     /// [RFC 8705 §2]: https://www.rfc-editor.org/rfc/rfc8705#section-2
+    /// [RFC 8705 §3]: https://www.rfc-editor.org/rfc/rfc8705#section-3
+    #[cfg_attr(
+        feature = "rustls",
+        doc = "\n\nFor the default transport it is given by [`client_certificate`](crate::ClientCredentialsBuilder::client_certificate)."
+    )]
     #[must_use]
     pub fn tls() -> Self {
         Self(Kind::Tls)
@@ -121,15 +168,38 @@ impl ClientAuth {
     /// [RFC 8414 §2]: https://www.rfc-editor.org/rfc/rfc8414#section-2
     pub(super) fn methods(&self) -> &'static [&'static str] {
         match &self.0 {
+            #[cfg(feature = "jwt")]
+            Kind::Secret(SecretMethod::Open, _) => &[
+                "client_secret_post",
+                "client_secret_basic",
+                "client_secret_jwt",
+            ],
+            #[cfg(not(feature = "jwt"))]
             Kind::Secret(SecretMethod::Open, _) => &["client_secret_post", "client_secret_basic"],
             Kind::Secret(SecretMethod::Post, _) => &["client_secret_post"],
             Kind::Secret(SecretMethod::Basic | SecretMethod::BasicRaw, _) => {
                 &["client_secret_basic"]
             }
+            #[cfg(feature = "jwt")]
+            Kind::SecretJwt(_) => &["client_secret_jwt"],
+            #[cfg(feature = "jwt")]
+            Kind::PrivateKeyJwt(_) => &["private_key_jwt"],
             Kind::Assertion(_) => &["private_key_jwt"],
             Kind::Tls => &["tls_client_auth", "self_signed_tls_client_auth"],
             Kind::None => &["none"],
         }
+    }
+
+    /// Whether the proof is the connection's client certificate.
+    #[cfg(feature = "rustls")]
+    pub(super) fn is_by_certificate(&self) -> bool {
+        matches!(self.0, Kind::Tls)
+    }
+
+    /// Whether the client signs an assertion itself.
+    #[cfg(feature = "jwt")]
+    pub(super) fn signs(&self) -> bool {
+        matches!(self.0, Kind::SecretJwt(_) | Kind::PrivateKeyJwt(_))
     }
 
     /// Looks at it once, when a credential is built, as far as can be done without waiting for others.
@@ -142,6 +212,10 @@ impl ClientAuth {
                     SecretMethod::Open | SecretMethod::Post | SecretMethod::Basic => Ok(()),
                 }
             }
+            #[cfg(feature = "jwt")]
+            Kind::SecretJwt(secret) => secret.peek(CLIENT_SECRET).map(drop),
+            #[cfg(feature = "jwt")]
+            Kind::PrivateKeyJwt(key) => key.check(),
             Kind::Assertion(assertion) => assertion.peek(ASSERTION).map(drop),
             Kind::Tls | Kind::None => Ok(()),
         }
@@ -149,24 +223,34 @@ impl ClientAuth {
 
     /// Reads what the client proves itself with, for one exchange.
     pub(super) async fn read(&self) -> Result<Evidence, Error> {
-        Ok(Evidence::Ready(match &self.0 {
+        Ok(match &self.0 {
             Kind::Secret(method, secret) => {
                 let secret = secret.read(CLIENT_SECRET).await?;
-                match method {
+                Evidence::Ready(match method {
                     SecretMethod::Open | SecretMethod::Post => Proof::Post(secret),
                     SecretMethod::Basic => Proof::Basic(secret),
                     SecretMethod::BasicRaw => Proof::BasicRaw(secret),
-                }
+                })
             }
-            Kind::Assertion(assertion) => Proof::Assertion(assertion.read(ASSERTION).await?),
-            Kind::Tls | Kind::None => Proof::ClientId,
-        }))
+            #[cfg(feature = "jwt")]
+            Kind::SecretJwt(secret) => Evidence::Secret(secret.read(CLIENT_SECRET).await?),
+            #[cfg(feature = "jwt")]
+            Kind::PrivateKeyJwt(key) => Evidence::Key(key.read().await?),
+            Kind::Assertion(assertion) => {
+                Evidence::Ready(Proof::Assertion(assertion.read(ASSERTION).await?))
+            }
+            Kind::Tls | Kind::None => Evidence::Ready(Proof::ClientId),
+        })
     }
 
     /// Whether reading it again may give another one.
     pub(super) fn may_change(&self) -> bool {
         match &self.0 {
             Kind::Secret(_, secret) | Kind::Assertion(secret) => secret.may_change(),
+            #[cfg(feature = "jwt")]
+            Kind::SecretJwt(secret) => secret.may_change(),
+            #[cfg(feature = "jwt")]
+            Kind::PrivateKeyJwt(key) => key.may_change(),
             Kind::Tls | Kind::None => false,
         }
     }
@@ -214,6 +298,10 @@ impl fmt::Debug for ClientAuth {
         out.field("methods", &self.methods());
         match &self.0 {
             Kind::Secret(_, secret) => out.field("secret", secret),
+            #[cfg(feature = "jwt")]
+            Kind::SecretJwt(secret) => out.field("secret", secret),
+            #[cfg(feature = "jwt")]
+            Kind::PrivateKeyJwt(key) => out.field("key", key),
             Kind::Assertion(assertion) => out.field("assertion", assertion),
             Kind::Tls | Kind::None => &mut out,
         };
@@ -234,22 +322,6 @@ fn check_raw(client_id: &str, secret: &str) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-/// What a client proves itself with, as it was when it was read: each attempt of an exchange is proven by it.
-#[derive(PartialEq)]
-pub(super) enum Evidence {
-    /// It goes as it is.
-    Ready(Proof),
-}
-
-impl Evidence {
-    /// What is sent in one attempt.
-    pub(super) async fn proof(&self) -> Result<Proof, Error> {
-        match self {
-            Self::Ready(proof) => Ok(proof.clone()),
-        }
-    }
 }
 
 const CLIENT_SECRET: &str = "client secret";

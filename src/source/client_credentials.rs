@@ -3,6 +3,7 @@
 //! [RFC 6749 §4.4]: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 
 use std::{
+    collections::HashSet,
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,12 +23,13 @@ use url::Url;
 use super::{
     TokenRequest,
     builder::ClientCredentialsBuilder,
-    client_auth::{ClientAuth, Evidence},
+    client_auth::ClientAuth,
+    evidence::Evidence,
     proof::Proof,
-    response::{self, Answer},
+    response::{self, Answer, Sent},
     transport::Transport,
 };
-use crate::{error::Error, token::Token};
+use crate::{error::Error, telemetry, token::Token};
 
 /// A [`TokenSource`](crate::TokenSource) that exchanges a client's own credentials for a token, at each call.
 ///
@@ -75,7 +77,11 @@ pub(super) struct Credential {
     pub(super) token_url: TokenUrl,
     pub(super) client_id: String,
     pub(super) auth: ClientAuth,
+    /// Whom an assertion that is signed here is for.
+    pub(super) audience: String,
     pub(super) scopes: Vec<Scope>,
+    /// Whether each of them has to be granted.
+    pub(super) all_scopes: bool,
     pub(super) params: Vec<(String, String)>,
     /// The last token that was given, so that no error shows it.
     pub(super) given: Mutex<Option<Token>>,
@@ -127,7 +133,7 @@ impl Credential {
         };
         // It may have been rotated between the reading and the sending, or the server is ahead of us by a little.
         let reread = self.auth.read().await?;
-        if reread == evidence {
+        if reread.is_same(&evidence) {
             return Err(error);
         }
         self.attempt(&reread, &transport).await
@@ -139,8 +145,13 @@ impl Credential {
         evidence: &Evidence,
         transport: &Transport,
     ) -> Result<Token, Error> {
-        let proof = evidence.proof().await?;
-        let hidden: Arc<[String]> = self.hidden(&proof).into();
+        let proof = evidence.proof(&self.client_id, &self.audience).await?;
+        let sent = Arc::new(Sent {
+            hidden: self.hidden(evidence, &proof),
+            signed: evidence
+                .signed_with()
+                .map(|with| format!("{with}, for the audience {:?}", self.audience)),
+        });
         let mut client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
             .set_auth_type(proof.auth_type())
             .set_token_uri(self.token_url.clone());
@@ -161,8 +172,8 @@ impl Credential {
             move |request: oauth2::HttpRequest| {
                 let mut request = request.map(Bytes::from);
                 proof.finish(&mut request, &this.client_id);
-                let (transport, hidden) = (transport.clone(), Arc::clone(&hidden));
-                async move { response::accept(transport.oneshot(request).await?, &hidden) }
+                let (transport, sent) = (transport.clone(), Arc::clone(&sent));
+                async move { response::accept(transport.oneshot(request).await?, &sent) }
             }
         };
         match exchange.request_async(&send).await {
@@ -178,14 +189,39 @@ impl Credential {
     }
 
     /// Looks at what a token is good for, which may be less than was asked for.
+    ///
+    /// # Errors
+    /// Where it is less, and may not be.
     fn granted(&self, token: Token) -> Result<Token, Error> {
         *self.lock_given() = Some(token.clone());
+        let missing = self.missing_from(&token);
+        if missing.is_empty() {
+            return Ok(token);
+        }
+        if self.all_scopes {
+            return Err(Error::narrowed(&missing));
+        }
+        telemetry::narrowed(&missing);
         Ok(token)
     }
 
+    /// The scopes that were asked for and that the server says it did not grant. A server that says nothing says that it
+    /// granted them all ([RFC 6749 §5.1]).
+    ///
+    /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+    fn missing_from(&self, token: &Token) -> Vec<&str> {
+        let Some(granted) = token.scopes() else {
+            return Vec::new();
+        };
+        let granted: HashSet<&str> = granted.collect();
+        let asked = self.scopes.iter().map(|scope| scope.as_str());
+        asked.filter(|scope| !granted.contains(scope)).collect()
+    }
+
     /// What no error may show, in every form in which a server could echo it: the proof, and the last token.
-    fn hidden(&self, proof: &Proof) -> Vec<String> {
+    fn hidden(&self, evidence: &Evidence, proof: &Proof) -> Vec<String> {
         let mut hidden = proof.hidden(&self.client_id);
+        hidden.extend(evidence.hidden(&self.client_id));
         hidden.extend(
             self.lock_given()
                 .as_ref()
@@ -232,4 +268,4 @@ fn without_query(url: &Url) -> String {
 }
 
 /// RFC 6749 §5.2: the secret is wrong, or the client unknown.
-const INVALID_CLIENT: &str = "invalid_client";
+pub(super) const INVALID_CLIENT: &str = "invalid_client";
