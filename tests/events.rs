@@ -108,6 +108,7 @@ async fn events_tell_what_happened_and_neither_secret_nor_token() {
         ClientAuth::post(&wrong),
         ClientAuth::basic(&wrong),
         ClientAuth::basic_raw(&wrong),
+        ClientAuth::secret_jwt(&wrong),
         ClientAuth::assertion(&wrong),
     ] {
         let source = ClientCredentials::builder(hydra.token_url(), &client_id, auth)

@@ -87,11 +87,12 @@ mod shown {
     }
 
     /// Every way to prove oneself by a text.
-    const AUTHS: [fn(String) -> ClientAuth; 5] = [
+    const AUTHS: [fn(String) -> ClientAuth; 6] = [
         ClientAuth::from,
         |secret| ClientAuth::post(secret),
         |secret| ClientAuth::basic(secret),
         |secret| ClientAuth::basic_raw(secret),
+        |secret| ClientAuth::secret_jwt(secret),
         |secret| ClientAuth::assertion(secret),
     ];
 
