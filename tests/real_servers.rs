@@ -305,6 +305,29 @@ mod oidc_provider {
         }
     }
 
+    /// This server is ten minutes behind. It says only that authentication failed; the error says why.
+    ///
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_clock_that_is_ten_minutes_off_is_told_by_the_error() {
+        let server = Server {
+            origin: origin("TOWER_BEARER_OIDC_PROVIDER_SLOW"),
+            ..server()
+        };
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, key_file("p256.pem"));
+        for (client_id, auth) in [
+            ("secret-jwt", ClientAuth::secret_jwt(SECRET)),
+            ("ES256", ClientAuth::private_key_jwt(key)),
+        ] {
+            let error = server.call(server.client(client_id, auth)).await;
+            let error = error.unwrap_err();
+            assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+            assert_says(&error, "s ahead of the server's");
+            assert_says(&error, "set the clock");
+        }
+    }
+
     /// Promise: E6
     #[tokio::test]
     #[ignore = "needs the servers that tests/servers/run starts"]

@@ -2,7 +2,7 @@
 // the system picks, and prints `READY <origin>` once it answers. Its token endpoint also answers over TLS, where it asks
 // for a client certificate: discovery tells where (`mtls_endpoint_aliases`, RFC 8705 section 5).
 //
-// KEYS is the folder tests/keys. For tests only: the secret and the keys are known to everyone.
+// KEYS is the folder tests/keys. CLOCK_OFF sets the server's clock so many seconds ahead, or behind. For tests only: the secret and the keys are known to everyone.
 
 import { createPublicKey, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
@@ -10,6 +10,20 @@ import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { Provider } from 'oidc-provider';
+
+const off = Number(process.env.CLOCK_OFF ?? 0) * 1000;
+if (off !== 0) {
+  const RealDate = Date;
+  globalThis.Date = class extends RealDate {
+    constructor(...args) {
+      super(...(args.length === 0 ? [RealDate.now() + off] : args));
+    }
+
+    static now() {
+      return RealDate.now() + off;
+    }
+  };
+}
 
 // Also in tests/real_servers.rs, with the names of the clients and the lifetime of short-lived's tokens.
 const SECRET = 'secret-with:special/+%&=chars~and-32-bytes-min';
@@ -132,6 +146,12 @@ provider.on('grant.success', ({ oidc }) => {
   issued.set(clientId, (issued.get(clientId) ?? 0) + 1);
 });
 provider.on('server_error', (ctx, error) => console.error(error));
+
+// Node.js tells the time of the machine.
+provider.use((ctx, next) => {
+  ctx.set('Date', new Date().toUTCString());
+  return next();
+});
 
 // How many tokens a client was given.
 provider.use(async (ctx, next) => {
