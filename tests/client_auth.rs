@@ -1024,6 +1024,28 @@ mod told {
         }
     }
 
+    /// Promise: E6, L12
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_that_is_a_word_of_the_code_does_not_hide_the_code() {
+        for secret in ["client", "invalid", "invalid_client", "i"] {
+            let error = refused_with(secret.into(), invalid_client()).await;
+            assert_eq!(error.oauth_code(), Some("invalid_client"));
+        }
+    }
+
+    /// Promise: S4
+    #[tokio::test(start_paused = true)]
+    async fn no_error_shows_the_query_of_the_token_url() {
+        for query in ["?key=4711", "?a=b?key=4711"] {
+            let source = client(ClientAuth::secret_jwt(SECRET))
+                .token_url(format!("{TOKEN_URL}{query}"))
+                .build_with(Endpoint::new([invalid_client()]));
+            let shown = all_of(&exchange(source.unwrap()).await.unwrap_err());
+            assert!(shown.contains("for the audience"), "{shown}");
+            assert!(!shown.contains("4711"), "{shown}");
+        }
+    }
+
     /// Promise: S4
     #[tokio::test(start_paused = true)]
     async fn no_error_shows_an_assertion_or_what_signed_it_that_a_server_quotes() {

@@ -4,6 +4,7 @@
 //! the name of their module.
 
 #![cfg(all(feature = "jwt", feature = "rustls"))]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     env,

@@ -1,6 +1,6 @@
-//! What a credential is made of, looked at once: a mistake is an error here, and not at the first request.
+//! What credentials are made of.
 
-use std::{fmt, net::IpAddr, sync::Mutex};
+use std::{fmt, sync::Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -8,11 +8,12 @@ use http_body::Body;
 use oauth2::{Scope, TokenUrl};
 use tower::BoxError;
 use tower_service::Service;
-use url::{Host, Url};
+use url::Url;
 
 #[cfg(feature = "rustls")]
 use super::{certificate::ClientCertificate, secret::Secret};
 use super::{
+    check,
     client_auth::ClientAuth,
     client_credentials::{ClientCredentials, Credential},
     transport::{self, Transport},
@@ -93,14 +94,14 @@ impl ClientCredentialsBuilder {
     /// Adds an `audience`: whom the token is for. No RFC has it for this grant, but Auth0, Hydra and others do. May be
     /// repeated.
     pub fn audience(self, audience: impl Into<String>) -> Self {
-        self.param(AUDIENCE, audience)
+        self.param(check::AUDIENCE, audience)
     }
 
     /// Adds a `resource`: what the token is for, an absolute URI without a fragment ([RFC 8707 §2]). May be repeated.
     ///
     /// [RFC 8707 §2]: https://www.rfc-editor.org/rfc/rfc8707#section-2
     pub fn resource(self, resource: impl Into<String>) -> Self {
-        self.param(RESOURCE, resource)
+        self.param(check::RESOURCE, resource)
     }
 
     /// Adds any other parameter to the request. May be repeated.
@@ -151,7 +152,7 @@ impl ClientCredentialsBuilder {
     /// loaded. What is kept in a file is read once, there and then, which blocks on the file system; a provider is not asked.
     #[cfg(feature = "rustls")]
     pub fn build(self) -> Result<ClientCredentials, Error> {
-        let token_url = self.checked_token_url()?;
+        let token_url = check::token_url(&self.token_url)?;
         let certificate = self.checked_certificate(&token_url)?;
         let transport = transport::platform(&token_url, certificate)?;
         self.build_over(token_url, transport)
@@ -196,7 +197,7 @@ impl ClientCredentialsBuilder {
         A::Data: Send,
         A::Error: Into<BoxError>,
     {
-        let token_url = self.checked_token_url()?;
+        let token_url = check::token_url(&self.token_url)?;
         #[cfg(feature = "rustls")]
         if self.certificate.is_some() {
             return Err(Error::configuration(
@@ -272,49 +273,15 @@ impl ClientCredentialsBuilder {
         Ok(ClientCredentials::new(credential, transport))
     }
 
-    fn checked_token_url(&self) -> Result<Url, Error> {
-        // The URL itself is not in the messages: somebody may have put a secret into it.
-        let url = Url::parse(&self.token_url).map_err(|error| {
-            Error::configuration(format!(
-                "the token URL does not parse ({error}); it must be absolute, as in https://auth.example.com/oauth2/token"
-            ))
-        })?;
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
-            return Err(Error::configuration(
-                "the token URL is not https, so the client secret would travel in the clear; only a loopback host may do without",
-            ));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(Error::configuration(
-                "the token URL has credentials in it; give them as client id and secret instead",
-            ));
-        }
-        if url.fragment().is_some() {
-            return Err(Error::configuration(
-                "the token URL has a fragment (#…), which RFC 6749 section 3.2 does not allow; leave it out",
-            ));
-        }
-        Ok(url)
-    }
-
     fn check(&self) -> Result<(), Error> {
-        if self.client_id.is_empty() {
-            return Err(Error::configuration(
-                "the client id is empty; is the variable that it comes from set?",
-            ));
-        }
+        check::client_id(&self.client_id)?;
         self.auth.check(&self.client_id)?;
         #[cfg(feature = "jwt")]
         self.check_assertion_audience()?;
-        if let Some(scope) = self.scopes.iter().find(|scope| !is_scope_token(scope)) {
-            return Err(Error::configuration(format!(
-                "the scope {scope:?} is empty or has a space, a quote, a backslash or a character that is not visible \
-                 ASCII (RFC 6749 section 3.3); give each scope on its own"
-            )));
-        }
+        self.scopes.iter().try_for_each(|it| check::scope(it))?;
         self.params
             .iter()
-            .try_for_each(|(name, value)| check_param(name, value))
+            .try_for_each(|(name, value)| check::param(name, value))
     }
 }
 
@@ -343,53 +310,3 @@ impl fmt::Debug for ClientCredentialsBuilder {
             .finish_non_exhaustive()
     }
 }
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(domain)) => domain == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
-}
-
-/// `scope-token` of RFC 6749 §3.3.
-fn is_scope_token(scope: &str) -> bool {
-    !scope.is_empty()
-        && scope
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
-}
-
-fn check_param(name: &str, value: &str) -> Result<(), Error> {
-    if name.is_empty() || OWN_PARAMS.contains(&name) {
-        return Err(Error::configuration(format!(
-            "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own calls for client \
-             id, secret and scopes"
-        )));
-    }
-    if name == AUDIENCE && value.is_empty() {
-        return Err(Error::configuration(
-            "an audience is empty; is the variable that it comes from set?",
-        ));
-    }
-    if name == RESOURCE && !Url::parse(value).is_ok_and(|resource| resource.fragment().is_none()) {
-        return Err(Error::configuration(format!(
-            "the resource {value:?} is not an absolute URI without a fragment (RFC 8707 section 2); give it as in \
-             https://api.example.com/orders"
-        )));
-    }
-    Ok(())
-}
-
-const AUDIENCE: &str = "audience";
-const RESOURCE: &str = "resource";
-
-const OWN_PARAMS: [&str; 6] = [
-    "grant_type",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "scope",
-];

@@ -112,7 +112,7 @@ impl ClientAuth {
     /// `iss` and `sub` are the client id. `aud` is the token URL, or what
     /// [`assertion_audience`](crate::ClientCredentialsBuilder::assertion_audience) says. `iat` and `nbf` are 10 seconds ago
     /// by the machine's clock, for servers whose clock is behind, and `exp` is 60 seconds after that: the longest that the
-    /// strictest servers take. So a clock may be off by 10 seconds, or be late by 50. `jti` is 128 random bits, fresh for each
+    /// strictest servers take. So the machine's clock may be 10 seconds ahead of the server's, or 50 behind. `jti` is 128 random bits, fresh for each
     /// request to the token endpoint, also within one exchange.
     ///
     /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2

@@ -148,9 +148,11 @@ impl Credential {
         let proof = evidence.proof(&self.client_id, &self.audience).await?;
         let sent = Arc::new(Sent {
             hidden: self.hidden(evidence, &proof),
-            signed: evidence
-                .signed_with()
-                .map(|with| format!("{with}, for the audience {:?}", self.audience)),
+            // A query may hold a key.
+            signed: evidence.signed_with().map(|with| {
+                let audience = self.audience.split('?').next().unwrap_or_default();
+                format!("{with}, for the audience {audience:?}")
+            }),
         });
         let mut client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
             .set_auth_type(proof.auth_type())

@@ -6,6 +6,7 @@
 mod builder;
 #[cfg(feature = "rustls")]
 mod certificate;
+mod check;
 mod client_auth;
 mod client_credentials;
 mod evidence;
