@@ -58,15 +58,14 @@ pub(crate) fn steady() -> Instant {
 #[cfg(all(test, shuttle))]
 pub(crate) use crate::model::steady;
 
+/// The wall clock.
 #[cfg(not(test))]
-fn wall() -> SystemTime {
+pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
 }
 
 #[cfg(test)]
-pub(crate) use set::set_wall;
-#[cfg(test)]
-use set::wall;
+pub(crate) use set::{set_wall, wall};
 
 /// A wall clock that a test can set, for its thread alone.
 #[cfg(test)]
@@ -85,7 +84,7 @@ mod set {
         AHEAD.set(ahead);
     }
 
-    pub(super) fn wall() -> SystemTime {
+    pub(crate) fn wall() -> SystemTime {
         let ahead = AHEAD.get();
         let by = Duration::from_secs(ahead.unsigned_abs());
         #[cfg(not(shuttle))]

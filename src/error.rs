@@ -50,7 +50,8 @@ pub enum ErrorKind {
     Timeout,
     /// The token endpoint's answer holds no usable bearer token.
     InvalidAnswer,
-    /// A [`TokenSource`](crate::TokenSource) failed with an error of its own; it is the [`source`](StdError::source).
+    /// A [`TokenSource`](crate::TokenSource), or what provides a secret or a signature for one, failed with an error of its
+    /// own; it is the [`source`](StdError::source).
     Source,
     /// The exchange was cut off: its task panicked, or its runtime was shut down.
     Interrupted,
@@ -112,15 +113,41 @@ impl Error {
         .into()
     }
 
-    pub(crate) fn secret_file(path: &Path, what: &str, source: Option<io::Error>) -> Self {
+    /// The file of a secret, or of whatever else proves who a client is, does not do.
+    pub(crate) fn secret_file(
+        what: &str,
+        path: &Path,
+        problem: &str,
+        source: Option<io::Error>,
+    ) -> Self {
         Inner {
             source: source.map(Into::into),
             // It may be in the middle of being replaced.
             ..Inner::new(
                 ErrorKind::Configuration,
                 true,
-                format!("the client secret's file {} {what}", path.display()),
+                format!("the {what}'s file {} {problem}", path.display()),
             )
+        }
+        .into()
+    }
+
+    /// What was read at an exchange does not do: it may be in the middle of being replaced.
+    #[cfg(any(feature = "jwt", feature = "rustls"))]
+    pub(crate) fn half_written(message: String) -> Self {
+        Inner::new(ErrorKind::Configuration, true, message).into()
+    }
+
+    #[cfg(feature = "jwt")]
+    pub(crate) fn unsigned(message: &'static str) -> Self {
+        Inner::new(ErrorKind::Source, true, message).into()
+    }
+
+    /// Code of the user's, that is to provide a secret or a signature, did not.
+    pub(crate) fn provided(message: String, source: Option<BoxError>) -> Self {
+        Inner {
+            source,
+            ..Inner::new(ErrorKind::Source, true, message)
         }
         .into()
     }
@@ -160,6 +187,15 @@ impl Error {
             )
         }
         .into()
+    }
+
+    /// The server granted less than it was asked for, and all of it is needed.
+    pub(crate) fn narrowed(missing: &[&str]) -> Self {
+        let message = format!(
+            "the token endpoint granted fewer scopes than were asked for, without {}",
+            missing.join(" ")
+        );
+        Inner::new(ErrorKind::Denied, false, message).into()
     }
 
     pub(crate) fn invalid_answer(message: impl Into<Cow<'static, str>>) -> Self {

@@ -16,8 +16,8 @@
 //! # Ok(())
 //! # }
 //! ```
-//! All of it can be replaced: token URL and authentication on what [`credentials`] gives, the origin by
-//! [`BearerAuthLayer::select`].
+//! The token URL can be replaced on what [`credentials`] gives, the origin by [`BearerAuthLayer::select`]. A client that
+//! proves itself in another way starts with [`ClientCredentials::builder`] and [`TOKEN_URL`].
 //!
 //! Facts: <https://apidocs.ipxo.com/guides/auth>.
 
@@ -68,9 +68,7 @@ where
     I: IntoIterator,
     I::Item: Into<String>,
 {
-    ClientCredentials::builder(TOKEN_URL, client_id, client_secret)
-        .auth(ClientAuth::Post)
-        .scopes(scopes)
+    ClientCredentials::builder(TOKEN_URL, client_id, ClientAuth::post(client_secret)).scopes(scopes)
 }
 
 /// A layer whose token goes to [`API`] and nowhere else.

@@ -44,6 +44,7 @@
 //! | What can one request ask for? | [`NoToken`], [`NoRetry`], [`Deadline`], [`MinValidity`] |
 //! | How does my token stand? | [`TokenCache::state`] |
 //! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
+//! | How does a client prove who it is? | [`ClientAuth`], [`Secret`] |
 //! | Which requests get a token, and whose? | [`select`] |
 //! | What counts as a refusal? | [`unauthorized`] |
 //! | How is a body said again? | [`replay`] |
@@ -56,6 +57,7 @@
 //! | feature | default | gives |
 //! | --- | --- | --- |
 //! | `rustls` | yes | the transport that works out of the box: hyper-util's client over rustls, with the platform's roots |
+//! | `jwt` | no | client authentication by assertions that are signed here, or by a key that somebody else holds |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
 //! | `reqwest` | no | reqwest's client as a tower service, and as the transport of the exchange |
 //! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; switches `reqwest` on |
@@ -109,6 +111,10 @@ pub use self::{
     token::Token,
     unauthorized::{BearerChallenge, GrpcUnauthenticated},
 };
+
+#[cfg(feature = "jwt")]
+#[doc(inline)]
+pub use self::source::{Signer, SigningAlgorithm, SigningKey};
 
 /// The README's code, compiled.
 #[cfg(all(doctest, feature = "rustls"))]

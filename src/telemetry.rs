@@ -25,6 +25,17 @@ pub(crate) fn exchange_over(outcome: Result<&Token, &Error>, took: Duration) {
     let _ = (outcome, took);
 }
 
+/// The server granted less than it was asked for.
+pub(crate) fn narrowed(missing: &[&str]) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        missing = missing.join(" "),
+        "the token endpoint granted fewer scopes than were asked for"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = missing;
+}
+
 /// The API refused a token.
 pub(crate) fn refused(will_retry: bool) {
     #[cfg(feature = "tracing")]

@@ -17,7 +17,7 @@ use http::Request;
 use http_body_util::Full;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::{ServiceBuilder, ServiceExt};
-use tower_bearer::{BearerAuthLayer, ClientAuth, TokenCache, ipxo};
+use tower_bearer::{BearerAuthLayer, ClientAuth, ClientCredentials, TokenCache, ipxo};
 use tower_http::trace::TraceLayer;
 use tracing_subscriber::fmt::MakeWriter;
 use url::form_urlencoded::byte_serialize;
@@ -104,8 +104,16 @@ async fn events_tell_what_happened_and_neither_secret_nor_token() {
     let second = cache.get().await.unwrap();
 
     let wrong = random("wr+/ong-");
-    for auth in [ClientAuth::Post, ClientAuth::Basic, ClientAuth::BasicRaw] {
-        let source = credentials(&wrong).auth(auth).build().unwrap();
+    for auth in [
+        ClientAuth::post(&wrong),
+        ClientAuth::basic(&wrong),
+        ClientAuth::basic_raw(&wrong),
+        ClientAuth::secret_jwt(&wrong),
+        ClientAuth::assertion(&wrong),
+    ] {
+        let source = ClientCredentials::builder(hydra.token_url(), &client_id, auth)
+            .build()
+            .unwrap();
         TokenCache::new(source).get().await.unwrap_err();
     }
 

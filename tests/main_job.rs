@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio_test::{assert_pending, task};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_bearer::{
-    BearerAuth, BearerAuthLayer, ClientAuth, ClientCredentialsBuilder, Error, ErrorKind, Origins,
-    TokenCache, ipxo,
+    BearerAuth, BearerAuthLayer, ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error,
+    ErrorKind, Origins, TokenCache, ipxo,
 };
 
 use self::embedded::{Call, Gateway, Hydra, Registration, TENANT};
@@ -192,14 +192,17 @@ async fn a_wrong_secret_is_one_denial_for_everyone_and_no_call_to_the_api() {
 #[tokio::test]
 async fn a_client_that_uses_basic_where_it_must_not_is_told_what_to_use() {
     let (hydra, gateway) = servers().await;
-    let api = api(credentials(&hydra).auth(ClientAuth::Basic), &gateway);
+    let client = hydra.registration();
+    let auth = ClientAuth::basic(&client.client_secret);
+    let credentials = ClientCredentials::builder(hydra.token_url(), &client.client_id, auth);
+    let api = api(credentials, &gateway);
 
     let error = ours(api.oneshot(cart(&gateway, 0)).await);
     assert_eq!(error.oauth_code(), Some("invalid_client"));
     assert_eq!(error.status(), Some(StatusCode::UNAUTHORIZED));
     let error = error.to_string();
     assert!(error.contains("'client_secret_post'"), "{error}");
-    assert!(error.contains("use `ClientAuth::Post`"), "{error}");
+    assert!(error.contains("use `ClientAuth::post`"), "{error}");
     assert_eq!(gateway.answered(), 0);
 }
 

@@ -3,17 +3,20 @@
 //! `tests/servers/run` starts the servers and runs these tests. Those of a server that it cannot have it leaves out, by
 //! the name of their module.
 
-#![cfg(feature = "rustls")]
+#![cfg(all(feature = "jwt", feature = "rustls"))]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     env,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -21,6 +24,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use ring::hmac;
+use serde_json::json;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -28,7 +33,7 @@ use tokio::{
 use tower::{BoxError, Layer, Service, ServiceExt, util::MapRequest};
 use tower_bearer::{
     BearerAuthLayer, ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind,
-    Token,
+    Secret, SigningAlgorithm, SigningKey, Token,
 };
 use url::form_urlencoded;
 
@@ -55,7 +60,9 @@ mod oidc_provider {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_secret_in_the_form_gives_a_token_that_the_api_accepts() {
         let server = server();
-        let credentials = server.credentials("post", "read").auth(ClientAuth::Post);
+        let credentials = server
+            .client("post", ClientAuth::post(SECRET))
+            .scopes(["read"]);
         let answer = server.call(credentials).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.body(), "post");
@@ -65,7 +72,9 @@ mod oidc_provider {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_secret_in_a_basic_header_gives_a_token_that_the_api_accepts() {
         let server = server();
-        let credentials = server.credentials("basic", "read").auth(ClientAuth::Basic);
+        let credentials = server
+            .client("basic", ClientAuth::basic(SECRET))
+            .scopes(["read"]);
         let answer = server.call(credentials).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.body(), "basic");
@@ -77,8 +86,8 @@ mod oidc_provider {
     async fn a_secret_in_a_raw_basic_header_is_denied_and_the_error_says_why() {
         let server = server();
         let credentials = server
-            .credentials("basic", "read")
-            .auth(ClientAuth::BasicRaw);
+            .client("basic", ClientAuth::basic_raw(SECRET))
+            .scopes(["read"]);
         let error = server.call(credentials).await.unwrap_err();
         assert_denied(&error, StatusCode::BAD_REQUEST, "invalid_request");
         assert_says(&error, "not properly encoded");
@@ -89,7 +98,7 @@ mod oidc_provider {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_wrong_secret_is_denied_as_an_invalid_client() {
         let server = server();
-        let credentials = ClientCredentials::builder(server.token_url(), "post", WRONG_SECRET);
+        let credentials = server.client("post", WRONG_SECRET);
         let error = server.call(credentials).await.unwrap_err();
         assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
     }
@@ -164,6 +173,245 @@ mod oidc_provider {
         assert_eq!(api_calls.so_far(), 4);
     }
 
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_secret_signs_an_assertion_that_gives_a_token() {
+        let server = server();
+        let credentials = server.client("secret-jwt", ClientAuth::secret_jwt(SECRET));
+        let answer = server.call(credentials.scopes(["read"])).await.unwrap();
+        assert_eq!(answer.body(), "secret-jwt");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_private_key_of_any_kind_signs_an_assertion_that_gives_a_token() {
+        let server = server();
+        for (algorithm, key) in [
+            (SigningAlgorithm::Rs256, "rsa.pem"),
+            (SigningAlgorithm::Ps256, "rsa.pkcs1.pem"),
+            (SigningAlgorithm::Es256, "p256.sec1.pem"),
+            (SigningAlgorithm::EdDsa, "ed25519.pem"),
+        ] {
+            let key = SigningKey::from_pem(algorithm, key_file(key));
+            for key in [key.clone(), key.with_key_id("k1")] {
+                let client = server.client(algorithm.name(), ClientAuth::private_key_jwt(key));
+                let answer = server.call(client.scopes(["read"])).await.unwrap();
+                assert_eq!(answer.body(), algorithm.name());
+            }
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_jwk_signs_an_assertion_for_the_issuer() {
+        let server = server();
+        for (client_id, jwk) in [
+            ("RS256", "rsa.jwk.json"),
+            ("ES256", "p256.jwk.json"),
+            ("EdDSA", "ed25519.jwk.json"),
+        ] {
+            let key = SigningKey::from_jwk(key_file(jwk)).with_key_id("k1");
+            let client = server
+                .client(client_id, ClientAuth::private_key_jwt(key))
+                .assertion_audience(&server.origin);
+            let answer = server.call(client.scopes(["read"])).await.unwrap();
+            assert_eq!(answer.body(), client_id);
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_certificate_of_the_connection_gives_a_token() {
+        let server = server();
+        for (client_id, name) in [("tls", "client"), ("self-signed", "self-signed")] {
+            let answer = server.call(with_certificate(&server, client_id, name).await);
+            assert_eq!(answer.await.unwrap().body(), client_id);
+        }
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn another_certificate_or_none_is_denied_as_an_invalid_client() {
+        let server = server();
+        for (client_id, name) in [
+            ("tls", "rotated"),
+            ("tls", "self-signed"),
+            ("self-signed", "client"),
+        ] {
+            let client = with_certificate(&server, client_id, name).await;
+            let error = server.call(client).await.unwrap_err();
+            assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+        }
+        let client = server.client("tls", ClientAuth::none());
+        let error = server.call(client).await.unwrap_err();
+        assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+    }
+
+    /// The server says only that authentication failed. The error says what to compare with what the server knows.
+    ///
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn an_assertion_by_the_wrong_key_or_algorithm_or_for_somebody_else_is_told_by_what_it_was()
+     {
+        let server = server();
+        let key = |algorithm, file| SigningKey::from_pem(algorithm, key_file(file));
+        let token_url = server.token_url();
+        for (key, audience, part) in [
+            (
+                key(SigningAlgorithm::Es256, "client.key").with_key_id("k1"),
+                &token_url,
+                "signed with ES256 and the key id \"k1\"",
+            ),
+            (
+                key(SigningAlgorithm::Rs256, "rsa.pem"),
+                &token_url,
+                "signed with RS256 and no key id",
+            ),
+            (
+                key(SigningAlgorithm::Es256, "p256.pem").with_key_id("k2"),
+                &token_url,
+                "the key id \"k2\"",
+            ),
+            (
+                key(SigningAlgorithm::Es256, "p256.pem"),
+                &"https://another.example".to_owned(),
+                "for the audience \"https://another.example\"",
+            ),
+        ] {
+            let client = server
+                .client("ES256", ClientAuth::private_key_jwt(key))
+                .assertion_audience(audience);
+            let error = server.call(client).await.unwrap_err();
+            assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+            assert_says(&error, part);
+        }
+        let client = server.client("secret-jwt", ClientAuth::secret_jwt(WRONG_SECRET));
+        let error = server.call(client).await.unwrap_err();
+        assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+        assert_says(&error, "signed with HS256 and this secret");
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn an_assertion_of_a_clock_that_is_ten_minutes_off_is_denied() {
+        let server = server();
+        for off in [-600, 600] {
+            let assertion = assertion(&server, off);
+            let client = server.client("secret-jwt", ClientAuth::assertion(assertion));
+            let error = server.call(client).await.unwrap_err();
+            assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+        }
+    }
+
+    /// This server is ten minutes behind. It says only that authentication failed; the error says why.
+    ///
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_clock_that_is_ten_minutes_off_is_told_by_the_error() {
+        let server = Server {
+            origin: origin("TOWER_BEARER_OIDC_PROVIDER_SLOW"),
+            ..server()
+        };
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, key_file("p256.pem"));
+        for (client_id, auth) in [
+            ("secret-jwt", ClientAuth::secret_jwt(SECRET)),
+            ("ES256", ClientAuth::private_key_jwt(key)),
+        ] {
+            let error = server.call(server.client(client_id, auth)).await;
+            let error = error.unwrap_err();
+            assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+            assert_says(&error, "s ahead of the server's");
+            assert_says(&error, "set the clock");
+        }
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn an_assertion_is_taken_once() {
+        let server = server();
+        let assertion = assertion(&server, 0);
+        let client = server.client("secret-jwt", ClientAuth::assertion(assertion));
+        let client = client.scopes(["read"]);
+        let answer = server.call(client.clone()).await.unwrap();
+        assert_eq!(answer.body(), "secret-jwt");
+        let error = server.call(client).await.unwrap_err();
+        assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_method_that_the_client_is_not_registered_with_is_denied_as_an_invalid_client() {
+        let server = server();
+        let key = || SigningKey::from_pem(SigningAlgorithm::Es256, key_file("p256.pem"));
+        for (client_id, auth) in [
+            ("post", ClientAuth::secret_jwt(SECRET)),
+            ("post", ClientAuth::private_key_jwt(key())),
+            ("post", ClientAuth::none()),
+            ("ES256", ClientAuth::post(SECRET)),
+            ("ES256", ClientAuth::secret_jwt(SECRET)),
+            ("ES256", ClientAuth::none()),
+            ("secret-jwt", ClientAuth::basic(SECRET)),
+            ("secret-jwt", ClientAuth::private_key_jwt(key())),
+        ] {
+            let error = server
+                .call(server.client(client_id, auth))
+                .await
+                .unwrap_err();
+            assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+        }
+    }
+
+    /// A client that is asked for its certificate, at the endpoint that discovery names for it.
+    async fn with_certificate(
+        server: &Server,
+        client_id: &str,
+        name: &str,
+    ) -> ClientCredentialsBuilder {
+        let uri = format!("{}/.well-known/openid-configuration", server.origin);
+        let answer = http_client().get(uri.parse().unwrap()).await.unwrap();
+        let answer = read(answer).await.unwrap().into_body();
+        let discovered: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        let token_url = &discovered["mtls_endpoint_aliases"]["token_endpoint"];
+        ClientCredentials::builder(token_url.as_str().unwrap(), client_id, ClientAuth::tls())
+            .client_certificate(
+                key_file(&format!("{name}.crt")),
+                key_file(&format!("{name}.key")),
+            )
+            .scopes(["read"])
+    }
+
+    fn key_file(name: &str) -> Secret {
+        let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
+        Secret::file(keys.join(name))
+    }
+
+    /// An assertion of the client `secret-jwt` by a clock that is so many seconds off.
+    fn assertion(server: &Server, off: i64) -> String {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = i64::try_from(now.unwrap().as_secs()).unwrap() + off;
+        let claims = json!({
+            "iss": "secret-jwt",
+            "sub": "secret-jwt",
+            "aud": server.token_url(),
+            "jti": format!("{now}-{off}-{}", std::process::id()),
+            "iat": now - 10,
+            "nbf": now - 10,
+            "exp": now + 50,
+        });
+        let encode = |part: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(part);
+        let header = encode(json!({"alg": "HS256"}).to_string().as_bytes());
+        let input = format!("{header}.{}", encode(claims.to_string().as_bytes()));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        let signature = encode(hmac::sign(&key, input.as_bytes()).as_ref());
+        format!("{input}.{signature}")
+    }
+
     /// This server counts in whole seconds and rounds down, so its tokens end up to one second before their time. A
     /// call in that second is refused and sent again.
     ///
@@ -190,7 +438,9 @@ mod django {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_secret_in_the_form_gives_a_token_that_the_api_accepts() {
         let server = server();
-        let credentials = server.credentials("client", "read").auth(ClientAuth::Post);
+        let credentials = server
+            .client("client", ClientAuth::post(SECRET))
+            .scopes(["read"]);
         let answer = server.call(credentials).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
@@ -199,7 +449,9 @@ mod django {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_secret_in_a_basic_header_gives_a_token_that_the_api_accepts() {
         let server = server();
-        let credentials = server.credentials("client", "read").auth(ClientAuth::Basic);
+        let credentials = server
+            .client("client", ClientAuth::basic(SECRET))
+            .scopes(["read"]);
         let answer = server.call(credentials).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
@@ -212,8 +464,8 @@ mod django {
     async fn a_secret_in_a_raw_basic_header_is_denied_as_an_invalid_client() {
         let server = server();
         let credentials = server
-            .credentials("client", "read")
-            .auth(ClientAuth::BasicRaw);
+            .client("client", ClientAuth::basic_raw(SECRET))
+            .scopes(["read"]);
         let error = server.call(credentials).await.unwrap_err();
         assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
     }
@@ -223,7 +475,7 @@ mod django {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_wrong_secret_is_denied_as_an_invalid_client() {
         let server = server();
-        let credentials = ClientCredentials::builder(server.token_url(), "client", WRONG_SECRET);
+        let credentials = server.client("client", WRONG_SECRET);
         let error = server.call(credentials).await.unwrap_err();
         assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
     }
@@ -319,7 +571,11 @@ impl Server {
     }
 
     fn credentials(&self, client_id: &str, scope: &str) -> ClientCredentialsBuilder {
-        ClientCredentials::builder(self.token_url(), client_id, SECRET).scopes([scope])
+        self.client(client_id, SECRET).scopes([scope])
+    }
+
+    fn client(&self, client_id: &str, auth: impl Into<ClientAuth>) -> ClientCredentialsBuilder {
+        ClientCredentials::builder(self.token_url(), client_id, auth)
     }
 
     /// Calls the API once, with a token that these credentials get.

@@ -83,8 +83,18 @@ mod shown {
         id: String,
         secret: String,
         token: String,
-        auth: ClientAuth,
+        auth: fn(String) -> ClientAuth,
     }
+
+    /// Every way to prove oneself by a text.
+    const AUTHS: [fn(String) -> ClientAuth; 6] = [
+        ClientAuth::from,
+        |secret| ClientAuth::post(secret),
+        |secret| ClientAuth::basic(secret),
+        |secret| ClientAuth::basic_raw(secret),
+        |secret| ClientAuth::secret_jwt(secret),
+        |secret| ClientAuth::assertion(secret),
+    ];
 
     prop_compose! {
         fn hidden()(
@@ -92,7 +102,7 @@ mod shown {
             // Printable ASCII; blanks only inside, since servers and people trim.
             secret in "[!-~][ -~]{6,38}[!-~]",
             token in "[!-~]{8,60}",
-            auth in prop::sample::select(vec![ClientAuth::Post, ClientAuth::Basic, ClientAuth::BasicRaw]),
+            auth in prop::sample::select(AUTHS.to_vec()),
         ) -> Hidden {
             Hidden { id, secret, token, auth }
         }
@@ -104,8 +114,7 @@ mod shown {
 
     impl Hidden {
         fn builder(&self) -> ClientCredentialsBuilder {
-            ClientCredentials::builder(TOKEN_URL, &self.id, &self.secret)
-                .auth(self.auth)
+            ClientCredentials::builder(TOKEN_URL, &self.id, (self.auth)(self.secret.clone()))
                 .scopes(["billing"])
         }
 
@@ -355,7 +364,7 @@ mod shown {
         let api = api([401, 200]);
         let mut shown = String::new();
 
-        let builder = hidden.builder().param("client_assertion", &hidden.secret);
+        let builder = hidden.builder().param("key", &hidden.secret);
         shown += &debug(&builder);
         let credentials = builder.build_with(endpoint.clone()).unwrap();
         shown += &debug(&credentials);
@@ -892,10 +901,12 @@ mod configured {
         let variable = "is the variable that it comes from set?";
         let apart = "give each scope on its own";
         let own = "use the builder's own calls for client id, secret and scopes";
-        let colon = "use `ClientAuth::Basic` or `ClientAuth::Post`";
+        let colon = "use `ClientAuth::basic` or `ClientAuth::post`";
         let control = "has a control character (a trailing newline?)";
         let client = |id: &str, secret: &str| ClientCredentials::builder(TOKEN_URL, id, secret);
-        let raw = |id: &str, secret: &str| client(id, secret).auth(ClientAuth::BasicRaw);
+        let raw = |id: &str, secret: &str| {
+            ClientCredentials::builder(TOKEN_URL, id, ClientAuth::basic_raw(secret))
+        };
         let newline = format!("{SECRET}\n");
         let cases = [
             ("no id", client("", SECRET), variable),
@@ -926,8 +937,8 @@ mod configured {
         }
 
         // What only a raw Basic header cannot carry is no error elsewhere.
-        for auth in [ClientAuth::Post, ClientAuth::Basic] {
-            let odd = client("c:1", "s3cret\n").auth(auth);
+        for auth in [ClientAuth::post("s3cret\n"), ClientAuth::basic("s3cret\n")] {
+            let odd = ClientCredentials::builder(TOKEN_URL, "c:1", auth.clone());
             assert!(odd.build_with(api([200])).is_ok(), "{auth:?}");
         }
         assert!(raw("c1", SECRET).build_with(api([200])).is_ok());

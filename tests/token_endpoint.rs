@@ -727,10 +727,16 @@ async fn no_separator_or_direction_mark_of_unicode_breaks_a_descriptions_line() 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_names_the_right_authentication_method_is_understood() {
     for (method, advice) in [
-        ("client_secret_post", Some("[use `ClientAuth::Post`]")),
-        ("client_secret_basic", Some("[use `ClientAuth::Basic`]")),
-        ("private_key_jwt", None),
-        ("none", None),
+        ("client_secret_post", Some("[use `ClientAuth::post`]")),
+        ("client_secret_basic", Some("[use `ClientAuth::basic`]")),
+        ("client_secret_jwt", Some("[use `ClientAuth::secret_jwt`]")),
+        (
+            "private_key_jwt",
+            Some("[use `ClientAuth::private_key_jwt`]"),
+        ),
+        ("tls_client_auth", Some("[use `ClientAuth::tls`]")),
+        ("none", Some("[use `ClientAuth::none`]")),
+        ("another", None),
         ("", None),
     ] {
         let description = format!(
@@ -805,9 +811,12 @@ async fn a_request_in_the_body_is_a_post_of_exactly_what_was_asked_for() {
     let endpoint = Endpoint::new([granted_but("scope", json!("a b"))]);
     let source = builder("https://auth.example.com/oauth2/token?tenant=7")
         .scopes(["a", "b"])
-        .param("audience", "https://api.example.com/?x=1&y=ä")
-        .param("resource", "https://one.example")
-        .param("resource", "https://two.example")
+        .audience("https://api.example.com/?x=1&y=ä")
+        .audience("another")
+        .resource("https://one.example")
+        .resource("urn:example:two")
+        .param("tenant", "7")
+        .param("tenant", "8")
         .build_with(endpoint.clone())
         .unwrap();
     let token = exchange(source).await.unwrap();
@@ -833,13 +842,16 @@ async fn a_request_in_the_body_is_a_post_of_exactly_what_was_asked_for() {
     assert_eq!(
         form(request.body()),
         [
+            ("audience", "another"),
             ("audience", "https://api.example.com/?x=1&y=ä"),
             ("client_id", ID),
             ("client_secret", SECRET),
             ("grant_type", "client_credentials"),
             ("resource", "https://one.example"),
-            ("resource", "https://two.example"),
+            ("resource", "urn:example:two"),
             ("scope", "a b"),
+            ("tenant", "7"),
+            ("tenant", "8"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
@@ -849,12 +861,12 @@ async fn a_request_in_the_body_is_a_post_of_exactly_what_was_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn basic_is_form_encoded_and_basic_raw_is_not() {
     for (auth, pair) in [
-        (ClientAuth::Basic, "c1:s3cret%3A%2F%2B%25%26%3D%7Ex"),
-        (ClientAuth::BasicRaw, "c1:s3cret:/+%&=~x"),
+        (ClientAuth::basic(SECRET), "c1:s3cret%3A%2F%2B%25%26%3D%7Ex"),
+        (ClientAuth::basic_raw(SECRET), "c1:s3cret:/+%&=~x"),
     ] {
         let endpoint = Endpoint::new([granted_but("x", Value::Null)]);
-        let source = builder("https://auth.example.com/oauth2/token")
-            .auth(auth)
+        let token_url = "https://auth.example.com/oauth2/token";
+        let source = ClientCredentials::builder(token_url, ID, auth.clone())
             .build_with(endpoint.clone())
             .unwrap();
         exchange(source).await.unwrap();
@@ -1002,8 +1014,8 @@ mod recorded {
     #[tokio::test(start_paused = true)]
     async fn hydra_tells_a_client_with_the_wrong_method_which_one_to_use() {
         for (name, advice) in [
-            ("basic used by a post client", "[use `ClientAuth::Post`]"),
-            ("post used by a basic client", "[use `ClientAuth::Basic`]"),
+            ("basic used by a post client", "[use `ClientAuth::post`]"),
+            ("post used by a basic client", "[use `ClientAuth::basic`]"),
         ] {
             let made = made_of_case(&format!("hydra-engine: {name}")).await;
             let part = "answered 401 invalid_client: Client authentication failed";

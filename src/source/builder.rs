@@ -1,6 +1,6 @@
-//! What a credential is made of, looked at once: a mistake is an error here, and not at the first request.
+//! What credentials are made of.
 
-use std::{fmt, net::IpAddr, sync::Mutex};
+use std::{fmt, sync::Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -8,12 +8,14 @@ use http_body::Body;
 use oauth2::{Scope, TokenUrl};
 use tower::BoxError;
 use tower_service::Service;
-use url::{Host, Url};
+use url::Url;
 
+#[cfg(feature = "rustls")]
+use super::{certificate::ClientCertificate, secret::Secret};
 use super::{
+    check,
     client_auth::ClientAuth,
     client_credentials::{ClientCredentials, Credential},
-    secret::Secret,
     transport::{self, Transport},
 };
 #[cfg(feature = "reqwest")]
@@ -29,33 +31,33 @@ use crate::error::Error;
 pub struct ClientCredentialsBuilder {
     token_url: String,
     client_id: String,
-    secret: Secret,
     auth: ClientAuth,
+    audience: Option<String>,
     scopes: Vec<String>,
+    all_scopes: bool,
     params: Vec<(String, String)>,
+    #[cfg(feature = "rustls")]
+    certificate: Option<ClientCertificate>,
 }
 
 impl ClientCredentialsBuilder {
-    pub(super) fn new(token_url: String, client_id: String, secret: Secret) -> Self {
+    pub(super) fn new(token_url: String, client_id: String, auth: ClientAuth) -> Self {
         Self {
             token_url,
             client_id,
-            secret,
-            auth: ClientAuth::default(),
+            auth,
+            audience: None,
             scopes: Vec::new(),
+            all_scopes: false,
             params: Vec::new(),
+            #[cfg(feature = "rustls")]
+            certificate: None,
         }
     }
 
     /// Another token endpoint: an absolute URL, https unless its host is loopback.
     pub fn token_url(mut self, token_url: impl Into<String>) -> Self {
         self.token_url = token_url.into();
-        self
-    }
-
-    /// How id and secret are sent. [`ClientAuth::Post`] by default.
-    pub fn auth(mut self, auth: ClientAuth) -> Self {
-        self.auth = auth;
         self
     }
 
@@ -69,11 +71,73 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// Adds a parameter to the request, such as `audience` or `resource` ([RFC 8707]). May be repeated.
+    /// Makes it an error when the server says that it granted fewer scopes than were asked for. By default such a token is
+    /// used, its [`scopes`](crate::Token::scopes) tell, and a warning is logged (feature `tracing`).
     ///
-    /// [RFC 8707]: https://www.rfc-editor.org/rfc/rfc8707
+    /// # Deployment caveat
+    /// A server that does not say what it granted says that it granted all ([RFC 6749 §5.1]), but some servers, as
+    /// oidc-provider, leave out scopes and say nothing. That cannot be told here; the API's answer is 403.
+    ///
+    /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+    pub fn require_all_scopes(mut self) -> Self {
+        self.all_scopes = true;
+        self
+    }
+
+    /// Whom an assertion that is signed here is for, its `aud`: the token URL by default ([RFC 7523 §3]). Some servers want
+    /// their issuer's identifier there, which the FAPI 2.0 profile asks for, or a name of their own.
+    ///
+    /// [RFC 7523 §3]: https://www.rfc-editor.org/rfc/rfc7523#section-3
+    #[cfg(feature = "jwt")]
+    pub fn assertion_audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// Adds an `audience`: whom the token is for. No RFC has it for this grant, but Auth0, Hydra and others do. May be
+    /// repeated.
+    pub fn audience(self, audience: impl Into<String>) -> Self {
+        self.param(check::AUDIENCE, audience)
+    }
+
+    /// Adds a `resource`: what the token is for, an absolute URI without a fragment ([RFC 8707 §2]). May be repeated.
+    ///
+    /// [RFC 8707 §2]: https://www.rfc-editor.org/rfc/rfc8707#section-2
+    pub fn resource(self, resource: impl Into<String>) -> Self {
+        self.param(check::RESOURCE, resource)
+    }
+
+    /// Adds any other parameter to the request. May be repeated.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// The client certificate of the default transport, in PEM with the chain that belongs to it, and its private key, in PEM
+    /// as PKCS#8, PKCS#1 or SEC1. For [`ClientAuth::tls`], and beside any other method.
+    ///
+    /// Both are kept as a [`Secret`] is, and are read for each connection, which is one for each request to the token
+    /// endpoint: a certificate that is rotated in its file is picked up.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::{ClientAuth, ClientCredentials, Secret};
+    ///
+    /// let credentials = ClientCredentials::builder(
+    ///     "https://mtls.auth.example.com/oauth2/token",
+    ///     "my-client",
+    ///     ClientAuth::tls(),
+    /// )
+    /// .client_certificate(Secret::file("/run/tls/tls.crt"), Secret::file("/run/tls/tls.key"));
+    /// # let _ = credentials;
+    /// ```
+    #[cfg(feature = "rustls")]
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<Secret>,
+        key: impl Into<Secret>,
+    ) -> Self {
+        self.certificate = Some(ClientCertificate::new(certificate.into(), key.into()));
         self
     }
 
@@ -86,18 +150,21 @@ impl ClientCredentialsBuilder {
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change: when the
     /// token URL does not parse, is not https (loopback apart), or has a fragment or credentials in it; when id, secret
-    /// or a scope is empty or has a character that it must not have; when a parameter is one that this crate sets; when
-    /// the platform's TLS roots cannot be loaded. A secret that is kept in a file is read once, there and then, which
-    /// blocks on the file system.
+    /// or a scope is empty or has a character that it must not have; when a key does not do for its algorithm; when a
+    /// parameter is one that this crate sets, or a resource is no absolute URI; when the platform's TLS roots cannot be
+    /// loaded. What is kept in a file is read once, there and then, which blocks on the file system; a provider is not asked.
     #[cfg(feature = "rustls")]
     pub fn build(self) -> Result<ClientCredentials, Error> {
-        let token_url = self.checked_token_url()?;
-        let transport = transport::platform(&token_url)?;
+        let token_url = check::token_url(&self.token_url)?;
+        let certificate = self.checked_certificate(&token_url)?;
+        let transport = transport::platform(&token_url, certificate)?;
         self.build_over(token_url, transport)
     }
 
     /// Builds over an HTTP client of your own: any tower service whose request body can be made from [`Bytes`]. It must
     /// not follow redirects. Answers are read up to 64 KiB.
+    ///
+    /// Nor should it send a request again where the client proves itself by an assertion: a server takes each only once.
     ///
     /// # Deployment caveat
     /// The client must not go through the layer that gets its tokens by it: an exchange would wait for itself, until its
@@ -133,7 +200,13 @@ impl ClientCredentialsBuilder {
         A::Data: Send,
         A::Error: Into<BoxError>,
     {
-        let token_url = self.checked_token_url()?;
+        let token_url = check::token_url(&self.token_url)?;
+        #[cfg(feature = "rustls")]
+        if self.certificate.is_some() {
+            return Err(Error::configuration(
+                "a client certificate goes with the default transport only; give it to your own transport instead",
+            ));
+        }
         self.build_over(token_url, transport::erase(transport))
     }
 
@@ -176,69 +249,66 @@ impl ClientCredentialsBuilder {
         self.build_with(service)
     }
 
+    #[cfg(feature = "rustls")]
+    fn checked_certificate(&self, token_url: &Url) -> Result<Option<ClientCertificate>, Error> {
+        match &self.certificate {
+            Some(_) if token_url.scheme() != "https" => Err(Error::configuration(
+                "there is a client certificate, but the token URL is not https",
+            )),
+            Some(certificate) => {
+                certificate.check()?;
+                Ok(Some(certificate.clone()))
+            }
+            None if self.auth.is_by_certificate() => Err(Error::configuration(
+                "`ClientAuth::tls` proves nothing without a certificate; give one to `client_certificate`, or bring a \
+                 transport that has one to `build_with`",
+            )),
+            None => Ok(None),
+        }
+    }
+
     fn build_over(self, token_url: Url, transport: Transport) -> Result<ClientCredentials, Error> {
         self.check()?;
         let credential = Credential {
+            audience: self
+                .audience
+                .unwrap_or_else(|| self.token_url.trim().to_owned()),
             token_url: TokenUrl::from_url(token_url),
             client_id: self.client_id,
-            secret: self.secret,
             auth: self.auth,
             scopes: self.scopes.into_iter().map(Scope::new).collect(),
+            all_scopes: self.all_scopes,
             params: self.params,
             given: Mutex::new(None),
         };
         Ok(ClientCredentials::new(credential, transport))
     }
 
-    fn checked_token_url(&self) -> Result<Url, Error> {
-        // The URL itself is not in the messages: somebody may have put a secret into it.
-        let url = Url::parse(&self.token_url).map_err(|error| {
-            Error::configuration(format!(
-                "the token URL does not parse ({error}); it must be absolute, as in https://auth.example.com/oauth2/token"
-            ))
-        })?;
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
-            return Err(Error::configuration(
-                "the token URL is not https, so the client secret would travel in the clear; only a loopback host may do without",
-            ));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(Error::configuration(
-                "the token URL has credentials in it; give them as client id and secret instead",
-            ));
-        }
-        if url.fragment().is_some() {
-            return Err(Error::configuration(
-                "the token URL has a fragment (#…), which RFC 6749 section 3.2 does not allow; leave it out",
-            ));
-        }
-        Ok(url)
-    }
-
     fn check(&self) -> Result<(), Error> {
-        if self.client_id.is_empty() {
-            return Err(Error::configuration(
-                "the client id is empty; is the variable that it comes from set?",
-            ));
-        }
-        self.auth.check(&self.client_id, &self.secret.read()?)?;
-        if let Some(scope) = self.scopes.iter().find(|scope| !is_scope_token(scope)) {
-            return Err(Error::configuration(format!(
-                "the scope {scope:?} is empty or has a space, a quote, a backslash or a character that is not visible \
-                 ASCII (RFC 6749 section 3.3); give each scope on its own"
-            )));
-        }
-        if let Some((name, _)) = self
-            .params
+        check::client_id(&self.client_id)?;
+        self.auth.check(&self.client_id)?;
+        #[cfg(feature = "jwt")]
+        self.check_assertion_audience()?;
+        self.scopes.iter().try_for_each(|it| check::scope(it))?;
+        self.params
             .iter()
-            .find(|(name, _)| name.is_empty() || OWN_PARAMS.contains(&name.as_str()))
-        {
-            return Err(Error::configuration(format!(
-                "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own calls for \
-                 client id, secret and scopes"
-            )));
+            .try_for_each(|(name, value)| check::param(name, value))
+    }
+}
+
+#[cfg(feature = "jwt")]
+impl ClientCredentialsBuilder {
+    fn check_assertion_audience(&self) -> Result<(), Error> {
+        match &self.audience {
+            Some(audience) if audience.is_empty() => Err(Error::configuration(
+                "the assertion's audience is empty; leave it out for the token URL",
+            )),
+            Some(_) if !self.auth.signs() => Err(Error::configuration(
+                "there is an audience for an assertion, but none is signed here; use `ClientAuth::private_key_jwt` or \
+                 `ClientAuth::secret_jwt`, or leave the audience out",
+            )),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -251,22 +321,3 @@ impl fmt::Debug for ClientCredentialsBuilder {
             .finish_non_exhaustive()
     }
 }
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(domain)) => domain == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
-}
-
-/// `scope-token` of RFC 6749 §3.3.
-fn is_scope_token(scope: &str) -> bool {
-    !scope.is_empty()
-        && scope
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
-}
-
-const OWN_PARAMS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];

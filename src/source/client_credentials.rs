@@ -3,35 +3,35 @@
 //! [RFC 6749 §4.4]: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 
 use std::{
+    collections::HashSet,
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use oauth2::{
     ClientId, ClientSecret, EndpointNotSet, EndpointSet, RequestTokenError, Scope,
     StandardRevocableToken, TokenUrl,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
-use tokio::task::spawn_blocking;
 use tower::ServiceExt;
 use tower_service::Service;
-use url::{Url, form_urlencoded::byte_serialize};
+use url::Url;
 
 use super::{
     TokenRequest,
     builder::ClientCredentialsBuilder,
     client_auth::ClientAuth,
-    response::{self, Answer},
-    secret::Secret,
+    evidence::Evidence,
+    proof::Proof,
+    response::{self, Answer, Sent},
     transport::Transport,
 };
-use crate::{error::Error, token::Token};
+use crate::{error::Error, telemetry, token::Token};
 
-/// A [`TokenSource`](crate::TokenSource) that exchanges a client id and secret for a token, at each call.
+/// A [`TokenSource`](crate::TokenSource) that exchanges a client's own credentials for a token, at each call.
 ///
 /// # When to use
 /// For calls from server to server, with no user: the client credentials grant, [RFC 6749 §4.4].
@@ -42,10 +42,10 @@ use crate::{error::Error, token::Token};
 ///
 /// # fn main() -> Result<(), tower_bearer::Error> {
 /// # #[cfg(feature = "rustls")] {
-/// let source = ClientCredentials::builder("https://auth.example.com/oauth2/token", "my-client", "my-secret")
+/// let auth = ClientAuth::basic("my-secret");
+/// let source = ClientCredentials::builder("https://auth.example.com/oauth2/token", "my-client", auth)
 ///     .scopes(["billing", "ecommerce"])
-///     .param("audience", "https://api.example.com")
-///     .auth(ClientAuth::Basic)
+///     .audience("https://api.example.com")
 ///     .build()?;
 /// let layer = BearerAuthLayer::new(source);
 /// # let _ = layer;
@@ -61,6 +61,11 @@ use crate::{error::Error, token::Token};
 ///
 /// Redirects are never followed: they would take the secret to another host.
 ///
+/// # How it proves who it is
+/// See [`ClientAuth`]. What is kept elsewhere, in a file or behind a [`Secret::provider`](crate::Secret::provider), is read
+/// at each exchange. When the server says `invalid_client` it is read once more; if it has changed, the exchange is tried
+/// again at once.
+///
 /// [RFC 6749 §4.4]: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 #[derive(Clone)]
 pub struct ClientCredentials {
@@ -71,9 +76,12 @@ pub struct ClientCredentials {
 pub(super) struct Credential {
     pub(super) token_url: TokenUrl,
     pub(super) client_id: String,
-    pub(super) secret: Secret,
     pub(super) auth: ClientAuth,
+    /// Whom an assertion that is signed here is for.
+    pub(super) audience: String,
     pub(super) scopes: Vec<Scope>,
+    /// Whether each of them has to be granted.
+    pub(super) all_scopes: bool,
     pub(super) params: Vec<(String, String)>,
     /// The last token that was given, so that no error shows it.
     pub(super) given: Mutex<Option<Token>>,
@@ -94,15 +102,16 @@ type Client = oauth2::Client<
 >;
 
 impl ClientCredentials {
-    /// Starts with where the token endpoint is and who the client is.
+    /// Starts with where the token endpoint is, who the client is, and how it proves that: a secret, or any other
+    /// [`ClientAuth`].
     ///
     /// Nothing is checked before [`build`](ClientCredentialsBuilder::build_with).
     pub fn builder(
         token_url: impl Into<String>,
         client_id: impl Into<String>,
-        client_secret: impl Into<Secret>,
+        auth: impl Into<ClientAuth>,
     ) -> ClientCredentialsBuilder {
-        ClientCredentialsBuilder::new(token_url.into(), client_id.into(), client_secret.into())
+        ClientCredentialsBuilder::new(token_url.into(), client_id.into(), auth.into())
     }
 
     pub(super) fn new(credential: Credential, transport: Transport) -> Self {
@@ -115,63 +124,62 @@ impl ClientCredentials {
 
 impl Credential {
     async fn exchange(self: Arc<Self>, transport: Transport) -> Result<Token, Error> {
-        let secret = self.read_secret().await?;
-        let error = match Arc::clone(&self).attempt(&secret, &transport).await {
-            Err(error)
-                if self.secret.may_change() && error.oauth_code() == Some(INVALID_CLIENT) =>
-            {
+        let evidence = self.auth.read().await?;
+        let error = match self.attempt(&evidence, &transport).await {
+            Err(error) if self.auth.may_change() && error.oauth_code() == Some(INVALID_CLIENT) => {
                 error
             }
             outcome => return outcome,
         };
-        // It may have been rotated between the reading and the sending, or the server is ahead of the file by a little.
-        let reread = self.read_secret().await?;
-        if reread == secret {
+        // It may have been rotated between the reading and the sending, or the server is ahead of us by a little.
+        let reread = self.auth.read().await?;
+        if reread.is_same(&evidence) {
             return Err(error);
         }
         self.attempt(&reread, &transport).await
     }
 
-    async fn read_secret(&self) -> Result<String, Error> {
-        if !self.secret.may_change() {
-            return self.secret.read();
-        }
-        let secret = self.secret.clone();
-        spawn_blocking(move || secret.read())
-            .await
-            .unwrap_or_else(|_| Err(Error::shut_down()))
-    }
-
     /// One POST to the token endpoint.
-    async fn attempt(self: Arc<Self>, secret: &str, transport: &Transport) -> Result<Token, Error> {
-        let hidden: Arc<[String]> = self.hidden(secret).into();
-        let client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
-            .set_client_secret(ClientSecret::new(secret.to_owned()))
-            .set_auth_type(self.auth.auth_type())
+    async fn attempt(
+        self: &Arc<Self>,
+        evidence: &Evidence,
+        transport: &Transport,
+    ) -> Result<Token, Error> {
+        let proof = evidence.proof(&self.client_id, &self.audience).await?;
+        let sent = Arc::new(Sent {
+            hidden: self.hidden(evidence, &proof),
+            // A query may hold a key.
+            signed: evidence.signed_with().map(|with| {
+                let audience = self.audience.split('?').next().unwrap_or_default();
+                format!("{with}, for the audience {audience:?}")
+            }),
+        });
+        let mut client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
+            .set_auth_type(proof.auth_type())
             .set_token_uri(self.token_url.clone());
-        let send = {
-            let (this, secret) = (Arc::clone(&self), secret.to_owned());
-            let transport = transport.clone();
-            move |request: oauth2::HttpRequest| {
-                let mut request = request.map(Bytes::from);
-                this.auth.finish(&mut request, &this.client_id, &secret);
-                let (transport, hidden) = (transport.clone(), Arc::clone(&hidden));
-                async move { response::accept(transport.oneshot(request).await?, &hidden) }
-            }
-        };
+        if let Some(secret) = proof.secret() {
+            client = client.set_client_secret(ClientSecret::new(secret.to_owned()));
+        }
         let mut exchange = client.exchange_client_credentials();
         for scope in &self.scopes {
             exchange = exchange.add_scope(scope.clone());
         }
-        for (name, value) in &self.params {
+        let params = self.params.iter().map(|(name, value)| (&**name, &**value));
+        for (name, value) in params.chain(proof.params()) {
             exchange = exchange.add_extra_param(name, value);
         }
-        match exchange.request_async(&send).await {
-            Ok(answer) => {
-                let token = answer.into_token()?;
-                *self.lock_given() = Some(token.clone());
-                Ok(token)
+        let send = {
+            let (this, proof) = (Arc::clone(self), proof.clone());
+            let transport = transport.clone();
+            move |request: oauth2::HttpRequest| {
+                let mut request = request.map(Bytes::from);
+                proof.finish(&mut request, &this.client_id);
+                let (transport, sent) = (transport.clone(), Arc::clone(&sent));
+                async move { response::accept(transport.oneshot(request).await?, &sent) }
             }
+        };
+        match exchange.request_async(&send).await {
+            Ok(answer) => self.granted(answer.into_token()?),
             Err(RequestTokenError::Request(error)) => Err(error),
             // It holds the body, token and all. It ends here.
             Err(RequestTokenError::Parse(_, body)) => Err(response::unreadable(&body)),
@@ -181,19 +189,41 @@ impl Credential {
             }
         }
     }
-}
 
-impl Credential {
-    /// What no error may show, in every form in which a server could echo it: the secret, and the last token.
-    fn hidden(&self, secret: &str) -> Vec<String> {
-        let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-        let (id, encoded_secret) = (encode(&self.client_id), encode(secret));
-        let mut hidden = vec![
-            BASE64_STANDARD.encode(format!("{}:{secret}", self.client_id)),
-            BASE64_STANDARD.encode(format!("{id}:{encoded_secret}")),
-            encoded_secret,
-            secret.to_owned(),
-        ];
+    /// Looks at what a token is good for, which may be less than was asked for.
+    ///
+    /// # Errors
+    /// Where it is less, and may not be.
+    fn granted(&self, token: Token) -> Result<Token, Error> {
+        *self.lock_given() = Some(token.clone());
+        let missing = self.missing_from(&token);
+        if missing.is_empty() {
+            return Ok(token);
+        }
+        if self.all_scopes {
+            return Err(Error::narrowed(&missing));
+        }
+        telemetry::narrowed(&missing);
+        Ok(token)
+    }
+
+    /// The scopes that were asked for and that the server says it did not grant. A server that says nothing says that it
+    /// granted them all ([RFC 6749 §5.1]).
+    ///
+    /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+    fn missing_from(&self, token: &Token) -> Vec<&str> {
+        let Some(granted) = token.scopes() else {
+            return Vec::new();
+        };
+        let granted: HashSet<&str> = granted.collect();
+        let asked = self.scopes.iter().map(|scope| scope.as_str());
+        asked.filter(|scope| !granted.contains(scope)).collect()
+    }
+
+    /// What no error may show, in every form in which a server could echo it: the proof, and the last token.
+    fn hidden(&self, evidence: &Evidence, proof: &Proof) -> Vec<String> {
+        let mut hidden = proof.hidden(&self.client_id);
+        hidden.extend(evidence.hidden(&self.client_id));
         hidden.extend(
             self.lock_given()
                 .as_ref()
@@ -240,4 +270,4 @@ fn without_query(url: &Url) -> String {
 }
 
 /// RFC 6749 §5.2: the secret is wrong, or the client unknown.
-const INVALID_CLIENT: &str = "invalid_client";
+pub(super) const INVALID_CLIENT: &str = "invalid_client";

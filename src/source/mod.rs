@@ -4,9 +4,16 @@
 //! needed, one request at a time.
 
 mod builder;
+#[cfg(feature = "rustls")]
+mod certificate;
+mod check;
 mod client_auth;
 mod client_credentials;
+mod evidence;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod lookup;
+mod proof;
 mod response;
 mod secret;
 mod transport;
@@ -20,6 +27,8 @@ use std::{
 use tower::BoxError;
 use tower_service::Service;
 
+#[cfg(feature = "jwt")]
+pub use self::jwt::{Signer, SigningAlgorithm, SigningKey};
 pub use self::{
     builder::ClientCredentialsBuilder, client_auth::ClientAuth,
     client_credentials::ClientCredentials, lookup::Lookup, secret::Secret,

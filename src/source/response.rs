@@ -8,15 +8,15 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{
     HeaderMap, Response, StatusCode,
-    header::{LOCATION, RETRY_AFTER},
+    header::{DATE, LOCATION, RETRY_AFTER},
 };
 use oauth2::{AccessToken, RefreshToken, Scope, TokenResponse, basic::BasicTokenType};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use url::Url;
 
-use super::client_auth::ClientAuth;
-use crate::{error::Error, token::Token};
+use super::{client_auth::ClientAuth, client_credentials::INVALID_CLIENT};
+use crate::{clock, error::Error, token::Token};
 
 /// A description is cut here, in characters.
 const LONGEST_DESCRIPTION: usize = 300;
@@ -26,6 +26,12 @@ const LONGEST_CODE: usize = 100;
 
 /// A `Retry-After` is read as no longer than this, so that whoever adds it to a clock stays in its range.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An assertion is dated back by less. The answer was on its way for a while, and a date has no fractions of a second.
+const TOO_FAR_AHEAD: Duration = Duration::from_secs(15);
+
+/// An assertion is over soon after.
+const TOO_FAR_BEHIND: Duration = Duration::from_secs(45);
 
 /// An answer of the token endpoint ([RFC 6749 §5.1] and [§5.2]), read leniently: any JSON object is one, and
 /// [`into_token`](Self::into_token) says what it lacks.
@@ -98,25 +104,29 @@ impl Answer {
     }
 }
 
+/// What there is to know about a request when its answer is read.
+pub(super) struct Sent {
+    /// What no error may show.
+    pub(super) hidden: Vec<String>,
+    /// What the assertion was signed with, if one was signed for it.
+    pub(super) signed: Option<String>,
+}
+
 /// Makes an answer that the `oauth2` crate reads: it insists on status 200 and on a content type that not every server
-/// has. `hidden` is what no error may show.
+/// has.
 ///
 /// # Errors
 /// For an answer that is no success, or that is an error in spite of its status, with what the crate would lose: the
 /// status and `Retry-After`.
-pub(super) fn accept(
-    answer: Response<Bytes>,
-    hidden: &[String],
-) -> Result<oauth2::HttpResponse, Error> {
+pub(super) fn accept(answer: Response<Bytes>, sent: &Sent) -> Result<oauth2::HttpResponse, Error> {
     let (head, body) = answer.into_parts();
     if head.status.is_redirection() {
-        return Err(redirected(head.status, &head.headers, hidden));
+        return Err(redirected(head.status, &head.headers, &sent.hidden));
     }
     let answer = Answer::read(&body);
     let is_error = answer.as_ref().is_some_and(|answer| answer.error.is_some());
     if is_error || !head.status.is_success() {
-        let retry_after = retry_after(&head.headers, SystemTime::now());
-        return Err(denied(head.status, answer, retry_after, hidden));
+        return Err(denied(head.status, &head.headers, answer, sent));
     }
     match json_object(&body) {
         Some(json) => Ok(Response::new(json.to_vec())),
@@ -138,33 +148,63 @@ pub(super) fn unreadable(body: &[u8]) -> Error {
 }
 
 /// An error answer, or whatever else stands in its place.
-fn denied(
-    status: StatusCode,
-    answer: Option<Answer>,
-    retry_after: Option<Duration>,
-    hidden: &[String],
-) -> Error {
+fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent: &Sent) -> Error {
+    let now = clock::wall();
+    let retry_after = retry_after(headers, now);
     let mut message = format!("the token endpoint answered {}", status.as_u16());
     let Some(answer) = answer else {
         return Error::answered(status, message, None, retry_after);
     };
     let token = answer.access_token.into_secret();
-    let clean = |text: &str, longest| clean(text, longest, hidden.iter().chain([&token]));
-    let code = answer.error.map(|code| clean(&code, LONGEST_CODE));
+    let clean = |text: &str, longest| clean(text, longest, sent.hidden.iter().chain([&token]));
+    let code = answer.error.map(|code| match code.as_str() {
+        // Some things hang on it, so it is whole even where the secret is one of its words.
+        INVALID_CLIENT => code,
+        _ => clean(&code, LONGEST_CODE),
+    });
     if let Some(code) = &code {
         message.push(' ');
         message.push_str(code);
     }
+    let mut advice = None;
     if let Some(description) = &answer.error_description {
         message.push_str(": ");
         message.push_str(&clean(description, LONGEST_DESCRIPTION));
-        if let Some(advice) = ClientAuth::advised_by(description) {
-            message.push_str(" [");
-            message.push_str(advice);
-            message.push(']');
-        }
+        advice = ClientAuth::advised_by(description).map(Into::into);
+    }
+    if let Some(signed) = &sent.signed
+        && code.as_deref() == Some(INVALID_CLIENT)
+    {
+        advice = advice.or_else(|| clock_off(headers, now)).or_else(|| {
+            Some(format!(
+                "the assertion was signed with {signed}: does the server expect that?"
+            ))
+        });
+    }
+    if let Some(advice) = advice {
+        message.push_str(" [");
+        message.push_str(&advice);
+        message.push(']');
     }
     Error::answered(status, message, code.as_deref(), retry_after)
+}
+
+/// Whether the machine's clock is so far from the server's that no assertion would do. Most servers tell their time
+/// ([RFC 9110 §6.6.1]), and none that an assertion is refused for that reason.
+///
+/// [RFC 9110 §6.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1
+fn clock_off(headers: &HeaderMap, now: SystemTime) -> Option<String> {
+    let server = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let (off, which, too_far) = match now.duration_since(server) {
+        Ok(ahead) => (ahead, "ahead of", TOO_FAR_AHEAD),
+        Err(behind) => (behind.duration(), "behind", TOO_FAR_BEHIND),
+    };
+    (off > too_far).then(|| {
+        format!(
+            "this machine's clock is {} s {which} the server's, and an assertion is good for a minute: set the clock",
+            off.as_secs()
+        )
+    })
 }
 
 fn redirected(status: StatusCode, headers: &HeaderMap, hidden: &[String]) -> Error {

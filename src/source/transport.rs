@@ -7,6 +7,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 use tower_service::Service;
 
+#[cfg(feature = "rustls")]
+use super::certificate::ClientCertificate;
 use crate::error::Error;
 
 /// Any HTTP client, without its type: it is called once per expiry, where a box costs nothing that counts.
@@ -58,15 +60,25 @@ where
 /// # Errors
 /// When the platform's roots cannot be loaded.
 #[cfg(feature = "rustls")]
-pub(super) fn platform(token_url: &url::Url) -> Result<Transport, Error> {
+pub(super) fn platform(
+    token_url: &url::Url,
+    certificate: Option<ClientCertificate>,
+) -> Result<Transport, Error> {
     use std::{sync::Arc, time::Duration};
 
     use http_body_util::Full;
-    use hyper_rustls::HttpsConnectorBuilder;
+    use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
     use hyper_util::{
         client::legacy::{Client, connect::HttpConnector},
         rt::TokioExecutor,
     };
+    use rustls::{
+        ClientConfig,
+        client::{ResolvesClientCert, Resumption},
+        crypto::ring,
+    };
+
+    use super::certificate::Presented;
 
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -82,17 +94,40 @@ pub(super) fn platform(token_url: &url::Url) -> Result<Transport, Error> {
         return Ok(erase(client.build::<_, Full<Bytes>>(tcp)));
     }
     tcp.enforce_http(false);
-    let https = HttpsConnectorBuilder::new()
-        // Named, so that no other crate's choice of a process-wide provider, or lack of one, can fail the handshake.
-        .with_provider_and_platform_verifier(Arc::new(rustls::crypto::ring::default_provider()))
+    // Named, so that no other crate's choice of a process-wide provider, or lack of one, can fail the handshake.
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(ConfigBuilderExt::try_with_platform_verifier)
         .map_err(|error| {
             Error::configuration(format!(
                 "the platform's TLS roots cannot be loaded ({error}); install its CA certificates, or bring a \
                  transport with roots of your own to `build_with`"
             ))
-        })?
-        .https_only()
-        .enable_all_versions()
-        .wrap_connector(tcp);
-    Ok(erase(client.build::<_, Full<Bytes>>(https)))
+        })?;
+    let over = |tls| {
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_only()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        erase(client.build::<_, Full<Bytes>>(https))
+    };
+    let Some(certificate) = certificate else {
+        return Ok(over(tls.with_no_client_auth()));
+    };
+    let presented = Arc::new(Presented::new(certificate));
+    let resolver: Arc<dyn ResolvesClientCert> = Arc::clone(&presented) as _;
+    let mut tls = tls.with_client_cert_resolver(resolver);
+    // A session that is resumed keeps the certificate that it began with.
+    tls.resumption = Resumption::disabled();
+    let transport = over(tls);
+    Ok(BoxCloneSyncService::new(tower::service_fn(
+        move |request| {
+            let (presented, transport) = (Arc::clone(&presented), transport.clone());
+            async move {
+                presented.renew().await?;
+                transport.oneshot(request).await
+            }
+        },
+    )))
 }

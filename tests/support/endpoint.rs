@@ -1,5 +1,10 @@
 //! A server in process, a token endpoint or an API: what it answers is given beforehand, and every request is kept.
 
+#![allow(
+    dead_code,
+    reason = "every test file is a crate of its own and uses a part of this"
+)]
+
 use std::{
     collections::VecDeque,
     convert::Infallible,

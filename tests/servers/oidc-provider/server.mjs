@@ -1,10 +1,29 @@
-// oidc-provider, a certified authorization server, and an API that takes its tokens. It binds loopback, on a port that
-// the system picks, and prints `READY <origin>` once it answers.
+// oidc-provider, a certified authorization server, and an API that takes its tokens. It binds loopback, on ports that
+// the system picks, and prints `READY <origin>` once it answers. Its token endpoint also answers over TLS, where it asks
+// for a client certificate: discovery tells where (`mtls_endpoint_aliases`, RFC 8705 section 5).
 //
-// For tests only: the secret and the signing keys are known to everyone.
+// KEYS is the folder tests/keys. CLOCK_OFF sets the server's clock so many seconds ahead, or behind. For tests only: the secret and the keys are known to everyone.
 
+import { createPublicKey, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import fs from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import { Provider } from 'oidc-provider';
+
+const off = Number(process.env.CLOCK_OFF ?? 0) * 1000;
+if (off !== 0) {
+  const RealDate = Date;
+  globalThis.Date = class extends RealDate {
+    constructor(...args) {
+      super(...(args.length === 0 ? [RealDate.now() + off] : args));
+    }
+
+    static now() {
+      return RealDate.now() + off;
+    }
+  };
+}
 
 // Also in tests/real_servers.rs, with the names of the clients and the lifetime of short-lived's tokens.
 const SECRET = 'secret-with:special/+%&=chars~and-32-bytes-min';
@@ -27,55 +46,136 @@ const clients = [
   client('without-grant', { grant_types: [] }),
   client('counted'),
   client('short-lived'),
+  client('secret-jwt', { token_endpoint_auth_method: 'client_secret_jwt' }),
+  ...[
+    ['RS256', 'rsa'],
+    ['PS256', 'rsa'],
+    ['ES256', 'p256'],
+    ['EdDSA', 'ed25519'],
+  ].map(([alg, name]) => client(alg, {
+    client_secret: undefined,
+    token_endpoint_auth_method: 'private_key_jwt',
+    token_endpoint_auth_signing_alg: alg,
+    jwks: { keys: [{ ...publicJwk(`${name}.pem`), kid: 'k1', use: 'sig', alg }] },
+  })),
+  client('tls', {
+    client_secret: undefined,
+    token_endpoint_auth_method: 'tls_client_auth',
+    tls_client_auth_subject_dn: 'CN=mtls-client',
+  }),
+  client('self-signed', {
+    client_secret: undefined,
+    token_endpoint_auth_method: 'self_signed_tls_client_auth',
+    jwks: {
+      keys: [{
+        ...publicJwk('self-signed.crt'),
+        kid: 'k1',
+        use: 'sig',
+        x5c: [new X509Certificate(key('self-signed.crt')).raw.toString('base64')],
+      }],
+    },
+  }),
 ];
 
-// The issuer has the port in its name, so the socket comes first.
+function key(file) {
+  return fs.readFileSync(`${process.env.KEYS}/${file}`);
+}
+
+function publicJwk(file) {
+  return createPublicKey(key(file)).export({ format: 'jwk' });
+}
+
+// The issuer has the port in its name, so the sockets come first.
 const server = http.createServer();
-server.listen(0, '127.0.0.1', () => {
-  const origin = `http://127.0.0.1:${server.address().port}`;
-  const provider = new Provider(origin, {
-    clients,
-    scopes: ['read', 'write'],
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
-    routes: { token: '/oauth2/token', revocation: '/oauth2/revoke' },
-    ttl: { ClientCredentials: (ctx, token, { clientId }) => (clientId === 'short-lived' ? 2 : 86_400) },
-    features: {
-      clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
-      revocation: { enabled: true },
-    },
-  });
-
-  const issued = new Map();
-  provider.on('grant.success', ({ oidc }) => {
-    const { clientId } = oidc.client;
-    issued.set(clientId, (issued.get(clientId) ?? 0) + 1);
-  });
-  provider.on('server_error', (ctx, error) => console.error(error));
-
-  // How many tokens a client was given.
-  provider.use(async (ctx, next) => {
-    const [, clientId] = ctx.path.match(/^\/issued\/(.+)$/) ?? [];
-    if (!clientId) return next();
-    ctx.body = String(issued.get(clientId) ?? 0);
-  });
-
-  // The API. Its challenges are those of RFC 6750.
-  provider.use(async (ctx, next) => {
-    if (ctx.path !== '/api/me') return next();
-    const refuse = (status, error) => {
-      ctx.status = status;
-      ctx.set('WWW-Authenticate', `Bearer realm="api"${error}`);
-      ctx.body = '';
-    };
-    const [, value] = ctx.get('authorization').match(/^Bearer (\S+)$/i) ?? [];
-    if (!value) return refuse(401, '');
-    const token = await provider.ClientCredentials.find(value);
-    if (!token?.isValid) return refuse(401, ', error="invalid_token"');
-    if (!token.scopes.has('read')) return refuse(403, ', error="insufficient_scope", scope="read"');
-    ctx.body = token.clientId;
-  });
-
-  server.on('request', provider.callback());
-  console.log(`READY ${origin}`);
+const tls = https.createServer({
+  key: key('server.key'),
+  cert: key('server.crt'),
+  ca: key('ca.crt'),
+  requestCert: true,
+  // Whether a certificate will do is the provider's to say: some are self-signed.
+  rejectUnauthorized: false,
 });
+for (const each of [server, tls]) {
+  each.listen(0, '127.0.0.1');
+  await once(each, 'listening');
+}
+
+const origin = `http://127.0.0.1:${server.address().port}`;
+const tlsOrigin = `https://127.0.0.1:${tls.address().port}`;
+const signing = ['HS256', 'RS256', 'PS256', 'ES256', 'EdDSA'];
+const provider = new Provider(origin, {
+  clients,
+  scopes: ['read', 'write'],
+  clientAuthMethods: [
+    'client_secret_basic',
+    'client_secret_post',
+    'client_secret_jwt',
+    'private_key_jwt',
+    'tls_client_auth',
+    'self_signed_tls_client_auth',
+  ],
+  enabledJWA: { clientAuthSigningAlgValues: signing },
+  discovery: { mtls_endpoint_aliases: { token_endpoint: `${tlsOrigin}/oauth2/token` } },
+  routes: { token: '/oauth2/token', revocation: '/oauth2/revoke' },
+  ttl: { ClientCredentials: (ctx, token, { clientId }) => (clientId === 'short-lived' ? 2 : 86_400) },
+  features: {
+    clientCredentials: { enabled: true },
+    devInteractions: { enabled: false },
+    mTLS: {
+      enabled: true,
+      tlsClientAuth: true,
+      selfSignedTlsClientAuth: true,
+      getCertificate: (ctx) => certificateOf(ctx),
+      certificateAuthorized: (ctx) => ctx.socket.authorized,
+      certificateSubjectMatches: (ctx, property, expected) => (
+        property === 'tls_client_auth_subject_dn' && certificateOf(ctx).subject === expected
+      ),
+    },
+    revocation: { enabled: true },
+  },
+});
+
+function certificateOf(ctx) {
+  const certificate = ctx.socket.getPeerCertificate?.();
+  return certificate?.raw && new X509Certificate(certificate.raw);
+}
+
+const issued = new Map();
+provider.on('grant.success', ({ oidc }) => {
+  const { clientId } = oidc.client;
+  issued.set(clientId, (issued.get(clientId) ?? 0) + 1);
+});
+provider.on('server_error', (ctx, error) => console.error(error));
+
+// Node.js tells the time of the machine.
+provider.use((ctx, next) => {
+  ctx.set('Date', new Date().toUTCString());
+  return next();
+});
+
+// How many tokens a client was given.
+provider.use(async (ctx, next) => {
+  const [, clientId] = ctx.path.match(/^\/issued\/(.+)$/) ?? [];
+  if (!clientId) return next();
+  ctx.body = String(issued.get(clientId) ?? 0);
+});
+
+// The API. Its challenges are those of RFC 6750.
+provider.use(async (ctx, next) => {
+  if (ctx.path !== '/api/me') return next();
+  const refuse = (status, error) => {
+    ctx.status = status;
+    ctx.set('WWW-Authenticate', `Bearer realm="api"${error}`);
+    ctx.body = '';
+  };
+  const [, value] = ctx.get('authorization').match(/^Bearer (\S+)$/i) ?? [];
+  if (!value) return refuse(401, '');
+  const token = await provider.ClientCredentials.find(value);
+  if (!token?.isValid) return refuse(401, ', error="invalid_token"');
+  if (!token.scopes.has('read')) return refuse(403, ', error="insufficient_scope", scope="read"');
+  ctx.body = token.clientId;
+});
+
+server.on('request', provider.callback());
+tls.on('request', provider.callback());
+console.log(`READY ${origin}`);

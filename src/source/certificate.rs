@@ -1,0 +1,101 @@
+//! The client certificate of the connection to the token endpoint ([RFC 8705]).
+//!
+//! [RFC 8705]: https://www.rfc-editor.org/rfc/rfc8705
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::{
+    SignatureScheme,
+    client::ResolvesClientCert,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::CertifiedKey,
+};
+
+use super::secret::Secret;
+use crate::error::Error;
+
+/// A certificate with its chain, and its key, wherever each is kept.
+#[derive(Clone, Debug)]
+pub(super) struct ClientCertificate {
+    chain: Secret,
+    key: Secret,
+}
+
+impl ClientCertificate {
+    pub(super) fn new(chain: Secret, key: Secret) -> Self {
+        Self { chain, key }
+    }
+
+    /// Looks at it once, when a credential is built, as far as can be done without waiting for others.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match (self.chain.peek(CERTIFICATE)?, self.key.peek(KEY)?) {
+            (Some(chain), Some(key)) => certified(&chain, &key)
+                .map(drop)
+                .map_err(Error::configuration),
+            _ => Ok(()),
+        }
+    }
+
+    async fn read(&self) -> Result<CertifiedKey, Error> {
+        let chain = self.chain.read(CERTIFICATE).await?;
+        let key = self.key.read(KEY).await?;
+        certified(&chain, &key).map_err(Error::half_written)
+    }
+}
+
+/// # Errors
+/// What to change. Nothing of the key is in it.
+fn certified(chain: &str, key: &str) -> Result<CertifiedKey, String> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
+        .collect::<Result<_, _>>()
+        .unwrap_or_default();
+    if chain.is_empty() {
+        return Err("the client certificate is no PEM that begins with BEGIN CERTIFICATE".into());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| {
+        "the client certificate's key is no PEM that begins with BEGIN PRIVATE KEY, or it is encrypted"
+    })?;
+    let provider: CryptoProvider = ring::default_provider();
+    CertifiedKey::from_der(chain, key, &provider)
+        .map_err(|error| format!("the client certificate and its key do not do ({error})"))
+}
+
+/// What connections present, read anew before each.
+#[derive(Debug)]
+pub(super) struct Presented {
+    certificate: ClientCertificate,
+    read: Mutex<Option<Arc<CertifiedKey>>>,
+}
+
+impl Presented {
+    pub(super) fn new(certificate: ClientCertificate) -> Self {
+        Self {
+            certificate,
+            read: Mutex::new(None),
+        }
+    }
+
+    /// Reads the certificate for the connections to come.
+    pub(super) async fn renew(&self) -> Result<(), Error> {
+        let read = Arc::new(self.certificate.read().await?);
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+        Ok(())
+    }
+}
+
+impl ResolvesClientCert for Presented {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+const CERTIFICATE: &str = "client certificate";
+const KEY: &str = "client certificate's key";

@@ -1,0 +1,101 @@
+//! What a credential is made of, looked at once: a mistake is an error here, and not at the first request.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use crate::error::Error;
+
+pub(super) fn token_url(text: &str) -> Result<Url, Error> {
+    // The URL itself is not in the messages: somebody may have put a secret into it.
+    let url = Url::parse(text).map_err(|error| {
+        Error::configuration(format!(
+            "the token URL does not parse ({error}); it must be absolute, as in https://auth.example.com/oauth2/token"
+        ))
+    })?;
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+        return Err(Error::configuration(
+            "the token URL is not https, so the client secret would travel in the clear; only a loopback host may do without",
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::configuration(
+            "the token URL has credentials in it; give them as client id and secret instead",
+        ));
+    }
+    if url.fragment().is_some() {
+        return Err(Error::configuration(
+            "the token URL has a fragment (#…), which RFC 6749 section 3.2 does not allow; leave it out",
+        ));
+    }
+    Ok(url)
+}
+
+pub(super) fn client_id(client_id: &str) -> Result<(), Error> {
+    if client_id.is_empty() {
+        return Err(Error::configuration(
+            "the client id is empty; is the variable that it comes from set?",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn scope(scope: &str) -> Result<(), Error> {
+    if !is_scope_token(scope) {
+        return Err(Error::configuration(format!(
+            "the scope {scope:?} is empty or has a space, a quote, a backslash or a character that is not visible \
+             ASCII (RFC 6749 section 3.3); give each scope on its own"
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn param(name: &str, value: &str) -> Result<(), Error> {
+    if name.is_empty() || OWN_PARAMS.contains(&name) {
+        return Err(Error::configuration(format!(
+            "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own calls for client \
+             id, secret and scopes"
+        )));
+    }
+    if name == AUDIENCE && value.is_empty() {
+        return Err(Error::configuration(
+            "an audience is empty; is the variable that it comes from set?",
+        ));
+    }
+    if name == RESOURCE && !Url::parse(value).is_ok_and(|resource| resource.fragment().is_none()) {
+        return Err(Error::configuration(format!(
+            "the resource {value:?} is not an absolute URI without a fragment (RFC 8707 section 2); give it as in \
+             https://api.example.com/orders"
+        )));
+    }
+    Ok(())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(domain)) => domain == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// `scope-token` of RFC 6749 §3.3.
+fn is_scope_token(scope: &str) -> bool {
+    !scope.is_empty()
+        && scope
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
+pub(super) const AUDIENCE: &str = "audience";
+pub(super) const RESOURCE: &str = "resource";
+
+const OWN_PARAMS: [&str; 6] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+];

@@ -1,0 +1,1223 @@
+//! How a client proves who it is, as the token endpoint sees it.
+
+#![cfg(feature = "jwt")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "support/endpoint.rs"]
+mod endpoint;
+
+use std::{
+    collections::HashSet,
+    error::Error as StdError,
+    fs,
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
+use bytes::Bytes;
+use endpoint::{Endpoint, answer, exchange};
+use http::{Response, header::AUTHORIZATION};
+use ring::{
+    digest, hmac,
+    rand::SystemRandom,
+    signature::{
+        self, ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
+        Ed25519KeyPair, KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaKeyPair,
+        UnparsedPublicKey,
+    },
+};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
+use serde_json::{Value, json};
+use tower::BoxError;
+use tower_bearer::{
+    ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind, Secret, Signer,
+    SigningAlgorithm, SigningKey, TokenCache,
+};
+
+const TOKEN_URL: &str = "https://auth.example.com/oauth2/token";
+const ID: &str = "c:1";
+const SECRET: &str = "s3cret:/+%&=~x, longer than 256 bits";
+
+const RSA: &str = include_str!("keys/rsa.pem");
+const RSA_PKCS1: &str = include_str!("keys/rsa.pkcs1.pem");
+const RSA_JWK: &str = include_str!("keys/rsa.jwk.json");
+const P256: &str = include_str!("keys/p256.pem");
+const P256_SEC1: &str = include_str!("keys/p256.sec1.pem");
+const P256_JWK: &str = include_str!("keys/p256.jwk.json");
+const ED25519_PEM: &str = include_str!("keys/ed25519.pem");
+const ED25519_JWK: &str = include_str!("keys/ed25519.jwk.json");
+const CERTIFICATE: &str = include_str!("keys/client.crt");
+
+const ALGORITHMS: [(SigningAlgorithm, &str); 4] = [
+    (SigningAlgorithm::Rs256, RSA),
+    (SigningAlgorithm::Ps256, RSA),
+    (SigningAlgorithm::Es256, P256),
+    (SigningAlgorithm::EdDsa, ED25519_PEM),
+];
+
+fn client(auth: impl Into<ClientAuth>) -> ClientCredentialsBuilder {
+    ClientCredentials::builder(TOKEN_URL, ID, auth)
+}
+
+fn granted() -> Response<Bytes> {
+    granted_with(&json!({}))
+}
+
+/// A token answer with these members too.
+fn granted_with(members: &Value) -> Response<Bytes> {
+    let mut body = json!({"access_token": "2YotnFZFEjr1zCsicMWpAA", "token_type": "bearer", "expires_in": 3600});
+    let members = members.as_object().unwrap().clone();
+    body.as_object_mut().unwrap().extend(members);
+    answer(200, &[], body.to_string())
+}
+
+fn invalid_client() -> Response<Bytes> {
+    answer(401, &[], r#"{"error":"invalid_client"}"#)
+}
+
+/// What a server sees of each request that an exchange makes.
+async fn seen(credentials: ClientCredentialsBuilder) -> Vec<(String, String)> {
+    let endpoint = Endpoint::new([granted()]);
+    exchange(credentials.build_with(endpoint.clone()).unwrap())
+        .await
+        .unwrap();
+    let [form] = &forms(&endpoint)[..] else {
+        panic!("one request");
+    };
+    form.clone()
+}
+
+fn forms(endpoint: &Endpoint) -> Vec<Vec<(String, String)>> {
+    let form = |request: &http::Request<Bytes>| {
+        let mut form: Vec<(String, String)> = url::form_urlencoded::parse(request.body())
+            .into_owned()
+            .collect();
+        form.sort();
+        form
+    };
+    endpoint.requests().iter().map(form).collect()
+}
+
+/// The values that a field has in each request.
+fn fields(endpoint: &Endpoint, name: &str) -> Vec<String> {
+    let forms = forms(endpoint);
+    let fields = forms.into_iter().flatten();
+    fields
+        .filter(|(field, _)| field == name)
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// The assertion of a form that has nothing else to prove who the client is.
+#[track_caller]
+fn assertion_in(form: &[(String, String)]) -> Assertion {
+    let names: Vec<&str> = form.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(
+        names,
+        [
+            "client_assertion",
+            "client_assertion_type",
+            "client_id",
+            "grant_type"
+        ]
+    );
+    assert_eq!(
+        form[1].1,
+        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    );
+    assert_eq!(form[2].1, ID);
+    Assertion::read(&form[0].1)
+}
+
+struct Assertion {
+    header: Value,
+    claims: Value,
+    input: String,
+    signature: Vec<u8>,
+}
+
+impl Assertion {
+    fn read(text: &str) -> Self {
+        let decode = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
+        let (input, signature) = text.rsplit_once('.').unwrap();
+        let (header, claims) = input.split_once('.').unwrap();
+        Self {
+            header: serde_json::from_slice(&decode(header)).unwrap(),
+            claims: serde_json::from_slice(&decode(claims)).unwrap(),
+            input: input.to_owned(),
+            signature: decode(signature),
+        }
+    }
+
+    /// Whether the key of the test's file for this algorithm has signed it.
+    fn verify(&self, algorithm: SigningAlgorithm) {
+        let (public, verification): (_, &dyn signature::VerificationAlgorithm) = match algorithm {
+            SigningAlgorithm::Rs256 => (public_key(RSA), &RSA_PKCS1_2048_8192_SHA256),
+            SigningAlgorithm::Ps256 => (public_key(RSA), &RSA_PSS_2048_8192_SHA256),
+            SigningAlgorithm::Es256 => (public_key(P256), &ECDSA_P256_SHA256_FIXED),
+            SigningAlgorithm::EdDsa => (public_key(ED25519_PEM), &ED25519),
+            other => panic!("{other}"),
+        };
+        UnparsedPublicKey::new(verification, public)
+            .verify(self.input.as_bytes(), &self.signature)
+            .unwrap();
+    }
+}
+
+fn pkcs8(pem: &str) -> Vec<u8> {
+    let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).unwrap();
+    der.secret_pkcs8_der().to_vec()
+}
+
+fn public_key(pem: &str) -> Vec<u8> {
+    let der = pkcs8(pem);
+    if let Ok(key) = RsaKeyPair::from_pkcs8(&der) {
+        return key.public_key().as_ref().to_vec();
+    }
+    if let Ok(key) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der) {
+        return key.public_key().as_ref().to_vec();
+    }
+    p256(pem).public_key().as_ref().to_vec()
+}
+
+fn p256(pem: &str) -> EcdsaKeyPair {
+    let signing = &ECDSA_P256_SHA256_FIXED_SIGNING;
+    EcdsaKeyPair::from_pkcs8(signing, &pkcs8(pem), &SystemRandom::new()).unwrap()
+}
+
+#[track_caller]
+fn refusal(builder: ClientCredentialsBuilder) -> String {
+    let error = builder.build_with(Endpoint::new([granted()])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    error.to_string()
+}
+
+fn all_of(error: &Error) -> String {
+    let mut shown = String::new();
+    let mut level: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(current) = level {
+        shown += &format!("{current}\n{current:?}\n");
+        level = current.source();
+    }
+    shown
+}
+
+/// Lets any backoff pass.
+async fn let_it_calm_down() {
+    tokio::time::sleep(Duration::from_secs(600)).await;
+}
+
+/// A file of its own for each test, gone with it.
+struct File(PathBuf);
+
+impl File {
+    fn holding(name: &str, text: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("client-auth-{name}"));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(&self.0, text).unwrap();
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+mod sent {
+    //! What each method sends.
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_goes_into_the_form_or_into_a_basic_header_and_nowhere_else() {
+        let id = "c1";
+        for (auth, basic) in [
+            (ClientAuth::from(SECRET), None),
+            (ClientAuth::post(SECRET), None),
+            (
+                ClientAuth::basic(SECRET),
+                Some("c1:s3cret%3A%2F%2B%25%26%3D%7Ex%2C+longer+than+256+bits"),
+            ),
+            (
+                ClientAuth::basic_raw(SECRET),
+                Some("c1:s3cret:/+%&=~x, longer than 256 bits"),
+            ),
+        ] {
+            let endpoint = Endpoint::new([granted()]);
+            let source = ClientCredentials::builder(TOKEN_URL, id, auth.clone())
+                .build_with(endpoint.clone())
+                .unwrap();
+            exchange(source).await.unwrap();
+            let request = &endpoint.requests()[0];
+            match basic {
+                None => {
+                    assert!(!request.headers().contains_key(AUTHORIZATION), "{auth:?}");
+                    assert_eq!(fields(&endpoint, "client_id"), [id]);
+                    assert_eq!(fields(&endpoint, "client_secret"), [SECRET]);
+                }
+                Some(pair) => {
+                    let authorization = &request.headers()[AUTHORIZATION];
+                    assert!(authorization.is_sensitive());
+                    let wanted = format!("Basic {}", BASE64_STANDARD.encode(pair));
+                    assert_eq!(authorization, &wanted, "{auth:?}");
+                    assert_eq!(request.body(), "grant_type=client_credentials");
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_proof_the_client_id_goes_alone() {
+        for auth in [ClientAuth::tls(), ClientAuth::none()] {
+            let form = seen(client(auth)).await;
+            let form: Vec<_> = form
+                .iter()
+                .map(|(name, value)| (&**name, &**value))
+                .collect();
+            assert_eq!(
+                form,
+                [("client_id", ID), ("grant_type", "client_credentials")]
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_foreign_assertion_is_sent_as_it_is() {
+        let file = File::holding("as-it-is", "aGVhZGVy.Y2xhaW1z.c2lnbmF0dXJl\n");
+        for auth in [
+            ClientAuth::assertion("aGVhZGVy.Y2xhaW1z.c2lnbmF0dXJl"),
+            ClientAuth::assertion_file(&file.0),
+        ] {
+            let form = seen(client(auth)).await;
+            assert_eq!(form[0].1, "aGVhZGVy.Y2xhaW1z.c2lnbmF0dXJl");
+            assert_eq!(
+                form[1].1,
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_signs_an_assertion_and_stays_at_home() {
+        let form = seen(client(ClientAuth::secret_jwt(SECRET))).await;
+        let assertion = assertion_in(&form);
+        assert_eq!(assertion.header, json!({"alg": "HS256", "typ": "JWT"}));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        hmac::verify(&key, assertion.input.as_bytes(), &assertion.signature).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_in_pem_signs_by_each_algorithm() {
+        for (algorithm, pem) in ALGORITHMS {
+            let key = SigningKey::from_pem(algorithm, pem);
+            let assertion = assertion_in(&seen(client(ClientAuth::private_key_jwt(key))).await);
+            assert_eq!(
+                assertion.header,
+                json!({"alg": algorithm.name(), "typ": "JWT"})
+            );
+            assertion.verify(algorithm);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_in_the_older_forms_of_pem_signs() {
+        for (algorithm, pem) in [
+            (SigningAlgorithm::Rs256, RSA_PKCS1),
+            (SigningAlgorithm::Ps256, RSA_PKCS1),
+            (SigningAlgorithm::Es256, P256_SEC1),
+        ] {
+            let key = SigningKey::from_pem(algorithm, pem);
+            let assertion = assertion_in(&seen(client(ClientAuth::private_key_jwt(key))).await);
+            assertion.verify(algorithm);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_in_a_jwk_signs_as_the_jwk_says_and_is_named_as_it_is() {
+        let with = |jwk: &str, member: &str, value: &str| {
+            let mut jwk: Value = serde_json::from_str(jwk).unwrap();
+            jwk[member] = json!(value);
+            jwk.to_string()
+        };
+        for (jwk, algorithm, kid) in [
+            (RSA_JWK.to_owned(), SigningAlgorithm::Rs256, "rsa-from-jwk"),
+            (
+                with(RSA_JWK, "alg", "RS256"),
+                SigningAlgorithm::Rs256,
+                "rsa-from-jwk",
+            ),
+            (
+                with(RSA_JWK, "alg", "PS256"),
+                SigningAlgorithm::Ps256,
+                "rsa-from-jwk",
+            ),
+            (
+                P256_JWK.to_owned(),
+                SigningAlgorithm::Es256,
+                "p256-from-jwk",
+            ),
+            (
+                ED25519_JWK.to_owned(),
+                SigningAlgorithm::EdDsa,
+                "ed25519-from-jwk",
+            ),
+        ] {
+            let key = SigningKey::from_jwk(jwk);
+            let assertion =
+                assertion_in(&seen(client(ClientAuth::private_key_jwt(key.clone()))).await);
+            assert_eq!(assertion.header["alg"], algorithm.name());
+            assert_eq!(assertion.header["kid"], kid);
+            assertion.verify(algorithm);
+
+            let key = key.with_key_id("another");
+            let assertion = assertion_in(&seen(client(ClientAuth::private_key_jwt(key))).await);
+            assert_eq!(assertion.header["kid"], "another");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_named_by_its_id_and_by_the_hash_of_its_certificate() {
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, P256)
+            .with_key_id("2026-11")
+            .with_certificate(CERTIFICATE);
+        let assertion = assertion_in(&seen(client(ClientAuth::private_key_jwt(key))).await);
+        let der = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
+        let hash = BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &der));
+        assert_eq!(
+            assertion.header,
+            json!({"alg": "ES256", "typ": "JWT", "kid": "2026-11", "x5t#S256": hash})
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_assertion_says_who_the_client_is_for_whom_it_is_and_that_it_is_good_for_a_minute() {
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, P256);
+        for auth in [
+            ClientAuth::secret_jwt(SECRET),
+            ClientAuth::private_key_jwt(key),
+        ] {
+            for (audience, wanted) in [
+                (None, TOKEN_URL),
+                (Some("https://auth.example.com"), "https://auth.example.com"),
+            ] {
+                let mut builder = client(auth.clone());
+                if let Some(audience) = audience {
+                    builder = builder.assertion_audience(audience);
+                }
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                let now = now.unwrap().as_secs();
+                let claims = assertion_in(&seen(builder).await).claims;
+                assert_eq!((&claims["iss"], &claims["sub"]), (&json!(ID), &json!(ID)));
+                assert_eq!(claims["aud"], wanted);
+                let issued = claims["iat"].as_u64().unwrap();
+                assert!((now - 10..now).contains(&issued), "{issued} at {now}");
+                assert_eq!(claims["nbf"], issued);
+                assert_eq!(claims["exp"], issued + 60);
+                let random = claims["jti"].as_str().unwrap();
+                let random = BASE64_URL_SAFE_NO_PAD.decode(random).unwrap();
+                assert_eq!(random.len(), 16);
+                assert_eq!(claims.as_object().unwrap().len(), 7);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn audiences_resources_and_other_parameters_are_sent_as_often_as_they_are_given() {
+        let builder = client("secret")
+            .audience("https://one.example")
+            .audience("two")
+            .resource("https://api.example.com/orders?tenant=7")
+            .resource("urn:example:invoices")
+            .param("tenant", "7")
+            .param("tenant", "");
+        let form = seen(builder).await;
+        let form: Vec<_> = form
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        assert_eq!(
+            form,
+            [
+                ("audience", "https://one.example"),
+                ("audience", "two"),
+                ("client_id", ID),
+                ("client_secret", "secret"),
+                ("grant_type", "client_credentials"),
+                ("resource", "https://api.example.com/orders?tenant=7"),
+                ("resource", "urn:example:invoices"),
+                ("tenant", ""),
+                ("tenant", "7"),
+            ]
+        );
+    }
+}
+
+mod again {
+    //! What is read, asked and signed once more.
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn every_request_has_an_assertion_of_its_own() {
+        let file = File::holding("of-its-own", P256);
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::file(&file.0));
+        let endpoint = Endpoint::new([answer(503, &[], ""), invalid_client(), granted()]);
+        let source = client(ClientAuth::private_key_jwt(key))
+            .build_with(endpoint.clone())
+            .unwrap();
+        let cache = TokenCache::new(source);
+
+        cache.get().await.unwrap_err();
+        let_it_calm_down().await;
+        // Refused, and not sent again: the key has not changed.
+        cache.refresh().await.unwrap_err();
+        for _ in 0..20 {
+            cache.refresh().await.unwrap();
+        }
+
+        let assertions = fields(&endpoint, "client_assertion");
+        assert_eq!(assertions.len(), 22);
+        let ids: HashSet<String> = assertions
+            .iter()
+            .map(|assertion| Assertion::read(assertion).claims["jti"].to_string())
+            .collect();
+        assert_eq!(ids.len(), 22);
+    }
+
+    /// Promise: L12
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_elsewhere_is_read_at_each_exchange_and_once_more_when_it_is_refused() {
+        type Make = fn(Secret) -> ClientAuth;
+        let kinds: [(&str, Make, &str, &str); 5] = [
+            ("post", |it| ClientAuth::post(it), "one", "two"),
+            ("secret-jwt", |it| ClientAuth::secret_jwt(it), "one", "two"),
+            (
+                "assertion",
+                |it| ClientAuth::assertion(it),
+                "one.one.one",
+                "two.two.two",
+            ),
+            (
+                "jwk",
+                |it| ClientAuth::private_key_jwt(SigningKey::from_jwk(it)),
+                P256_JWK,
+                RSA_JWK,
+            ),
+            (
+                "pem",
+                |it| ClientAuth::private_key_jwt(SigningKey::from_pem(SigningAlgorithm::Rs256, it)),
+                RSA,
+                RSA_PKCS1,
+            ),
+        ];
+        for (name, make, one, two) in kinds {
+            let file = File::holding(&format!("refused-{name}"), one);
+            let provided = Arc::new(Mutex::new(one.to_owned()));
+            let asked = Arc::new(AtomicUsize::new(0));
+            let provider = {
+                let (provided, asked) = (Arc::clone(&provided), Arc::clone(&asked));
+                Secret::provider(move || {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    let provided = provided.lock().unwrap().clone();
+                    async { Ok::<_, BoxError>(provided) }
+                })
+            };
+            for secret in [Secret::file(&file.0), provider] {
+                file.write(one);
+                *provided.lock().unwrap() = one.to_owned();
+                let endpoint = Endpoint::new([granted(), invalid_client(), granted()]);
+                let source = make(secret.clone());
+                let source = client(source).build_with(endpoint.clone()).unwrap();
+                let cache = TokenCache::new(source);
+                cache.refresh().await.unwrap();
+
+                // Nothing changed: refused, and that is that.
+                let error = cache.refresh().await.unwrap_err();
+                assert_eq!(error.oauth_code(), Some("invalid_client"), "{name}");
+                assert_eq!(endpoint.posts(), 2, "{name}");
+
+                file.write(two);
+                *provided.lock().unwrap() = two.to_owned();
+                cache.refresh().await.unwrap();
+                assert_eq!(endpoint.posts(), 3, "{name}");
+            }
+            // Once for each exchange and once for the refusal.
+            assert_eq!(asked.load(Ordering::Relaxed), 4, "{name}");
+        }
+    }
+
+    /// Promise: L12
+    #[tokio::test(start_paused = true)]
+    async fn what_changed_meanwhile_is_tried_at_once() {
+        type Make = fn(Secret) -> ClientAuth;
+        let kinds: [(Make, [&str; 2]); 4] = [
+            (|it| ClientAuth::basic(it), ["one", "two"]),
+            (|it| ClientAuth::secret_jwt(it), ["one", "two"]),
+            (|it| ClientAuth::assertion(it), ["one", "two"]),
+            (
+                |it| ClientAuth::private_key_jwt(SigningKey::from_jwk(it)),
+                [P256_JWK, ED25519_JWK],
+            ),
+        ];
+        for (make, values) in kinds {
+            let asked = AtomicUsize::new(0);
+            let secret = Secret::provider(move || {
+                let value = values[asked.fetch_add(1, Ordering::Relaxed)];
+                async move { Ok::<_, BoxError>(value) }
+            });
+            let endpoint = Endpoint::new([invalid_client(), granted()]);
+            let source = ClientCredentials::builder(TOKEN_URL, "c1", make(secret))
+                .build_with(endpoint.clone())
+                .unwrap();
+            exchange(source).await.unwrap();
+            assert_eq!(endpoint.posts(), 2);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_whose_certificate_is_renewed_is_tried_at_once() {
+        let file = File::holding("renewed-certificate", CERTIFICATE);
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, P256)
+            .with_certificate(Secret::file(&file.0));
+        let endpoint = Endpoint::new([granted(), granted()]);
+        let source = client(ClientAuth::private_key_jwt(key))
+            .build_with(endpoint.clone())
+            .unwrap();
+        let cache = TokenCache::new(source);
+        cache.refresh().await.unwrap();
+        file.write(include_str!("keys/rotated.crt"));
+        cache.refresh().await.unwrap();
+        let [one, other] = &fields(&endpoint, "client_assertion")[..] else {
+            panic!("two assertions");
+        };
+        let hash = |assertion| Assertion::read(assertion).header["x5t#S256"].clone();
+        assert_ne!(hash(one), hash(other));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_file_that_is_half_written_is_a_transient_error_and_no_request() {
+        let file = File::holding("half-written", P256);
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::file(&file.0));
+        let endpoint = Endpoint::new([granted()]);
+        let source = client(ClientAuth::private_key_jwt(key))
+            .build_with(endpoint.clone())
+            .unwrap();
+        let cache = TokenCache::new(source);
+        file.write(&P256[..P256.len() / 2]);
+        let error = cache.get().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.is_transient());
+        assert_eq!(endpoint.posts(), 0);
+        file.write(P256);
+        let_it_calm_down().await;
+        cache.refresh().await.unwrap();
+    }
+}
+
+mod provided {
+    //! Providers and signers: code of somebody else's within the exchange.
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_fails_backs_off_and_is_the_cause() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let secret = {
+            let asked = Arc::clone(&asked);
+            Secret::provider(move || {
+                asked.fetch_add(1, Ordering::Relaxed);
+                async { Err::<String, _>("the vault is sealed") }
+            })
+        };
+        let endpoint = Endpoint::new([granted()]);
+        let source = client(ClientAuth::post(secret)).build_with(endpoint.clone());
+        let cache = TokenCache::new(source.unwrap());
+        let error = cache.get().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Source);
+        assert!(error.is_transient());
+        assert_eq!(
+            error.to_string(),
+            "the provider of the client secret failed"
+        );
+        assert_eq!(error.source().unwrap().to_string(), "the vault is sealed");
+
+        let error = cache.get().await.unwrap_err();
+        assert!(error.retry_in().is_some());
+        assert!(all_of(&error).contains("the vault is sealed"));
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert_eq!(endpoint.posts(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_gives_nothing_is_an_error() {
+        let secret = Secret::provider(|| async { Ok::<_, BoxError>("") });
+        let source = client(secret).build_with(Endpoint::new([granted()]));
+        let error = exchange(source.unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Source);
+        assert!(error.to_string().contains("gave an empty one"), "{error}");
+    }
+
+    /// Promise: S4
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_fails_later_shows_no_secret_that_it_gave() {
+        let asked = AtomicUsize::new(0);
+        let secret = Secret::provider(move || {
+            let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+            async move { if first { Ok(SECRET) } else { Err("sealed") } }
+        });
+        let endpoint = Endpoint::new([invalid_client()]);
+        let source = client(secret).build_with(endpoint.clone()).unwrap();
+        let shown = format!("{source:?}") + &all_of(&exchange(source).await.unwrap_err());
+        assert!(shown.contains("sealed"), "{shown}");
+        assert!(!shown.contains(SECRET), "{shown}");
+        assert_eq!(endpoint.posts(), 1);
+    }
+
+    /// Promise: F7
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_or_a_signer_that_hangs_is_cut_by_the_exchanges_deadline() {
+        let hangs = Secret::provider(std::future::pending::<Result<String, BoxError>>);
+        for auth in [
+            ClientAuth::post(hangs.clone()),
+            ClientAuth::private_key_jwt(SigningKey::from_jwk(hangs)),
+            ClientAuth::private_key_jwt(Hangs),
+        ] {
+            let source = client(auth).build_with(Endpoint::new([granted()])).unwrap();
+            let started = tokio::time::Instant::now();
+            let error = TokenCache::new(source).get().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            assert_eq!(started.elapsed().as_secs(), 10);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_panics_ends_its_exchange_and_not_the_next() {
+        let asked = AtomicUsize::new(0);
+        let secret = Secret::provider(move || {
+            assert!(asked.fetch_add(1, Ordering::Relaxed) > 0, "the first time");
+            async { Ok::<_, BoxError>(SECRET) }
+        });
+        let source = client(secret).build_with(Endpoint::new([granted()]));
+        let cache = TokenCache::new(source.unwrap());
+        let error = cache.get().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+        cache.refresh().await.unwrap();
+    }
+
+    type Signature<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send + 'a>>;
+
+    struct Hangs;
+
+    impl Signer for Hangs {
+        fn algorithm(&self) -> SigningAlgorithm {
+            SigningAlgorithm::Rs256
+        }
+
+        fn sign(&self, _: Bytes) -> Signature<'_> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    /// A key that is far away.
+    struct Kms {
+        key: EcdsaKeyPair,
+        asked: AtomicUsize,
+    }
+
+    impl Signer for Kms {
+        fn algorithm(&self) -> SigningAlgorithm {
+            SigningAlgorithm::Es256
+        }
+
+        fn sign(&self, input: Bytes) -> Signature<'_> {
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if self.asked.fetch_add(1, Ordering::Relaxed) == 0 {
+                    return Err("throttled".into());
+                }
+                let signature = self.key.sign(&SystemRandom::new(), &input);
+                Ok(signature.map_err(|_| "broken")?.as_ref().to_vec())
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn somebody_else_signs_and_a_failure_of_theirs_is_the_cause() {
+        let kms = Arc::new(Kms {
+            key: p256(P256),
+            asked: AtomicUsize::new(0),
+        });
+        let key = SigningKey::held_by(Arc::clone(&kms)).with_key_id("far-away");
+        let endpoint = Endpoint::new([granted()]);
+        let source = client(ClientAuth::private_key_jwt(key)).build_with(endpoint.clone());
+        let cache = TokenCache::new(source.unwrap());
+
+        let error = cache.get().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Source);
+        assert!(error.is_transient());
+        assert_eq!(error.source().unwrap().to_string(), "throttled");
+        assert_eq!(endpoint.posts(), 0);
+
+        let_it_calm_down().await;
+        cache.refresh().await.unwrap();
+        let assertion = assertion_in(&forms(&endpoint)[0]);
+        assert_eq!(assertion.header["kid"], "far-away");
+        assertion.verify(SigningAlgorithm::Es256);
+    }
+
+    struct Gives(SigningAlgorithm, usize);
+
+    impl Signer for Gives {
+        fn algorithm(&self) -> SigningAlgorithm {
+            self.0
+        }
+
+        fn sign(&self, _: Bytes) -> Signature<'_> {
+            Box::pin(async { Ok(vec![1; self.1]) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_be_no_signature_is_not_sent() {
+        for (algorithm, length) in [
+            (SigningAlgorithm::Es256, 71),
+            (SigningAlgorithm::Es256, 0),
+            (SigningAlgorithm::EdDsa, 65),
+            (SigningAlgorithm::Rs256, 64),
+            (SigningAlgorithm::Ps256, 255),
+        ] {
+            let endpoint = Endpoint::new([granted()]);
+            let source = client(ClientAuth::private_key_jwt(Gives(algorithm, length)))
+                .build_with(endpoint.clone());
+            let error = exchange(source.unwrap()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Source);
+            assert!(error.to_string().contains("and not DER"), "{error}");
+            assert_eq!(endpoint.posts(), 0);
+        }
+    }
+}
+
+mod refused {
+    //! What will not do is told with what to change.
+
+    use super::*;
+
+    #[test]
+    fn a_variable_that_is_not_set_or_empty_is_told_by_its_name() {
+        for name in ["TOWER_BEARER_NOT_SET", "", "A=B", "A\0B"] {
+            let message = refusal(client(Secret::env(name)));
+            assert!(message.contains(name), "{message}");
+            assert!(message.contains("client secret"), "{message}");
+            assert!(message.contains("is not set"), "{message}");
+        }
+        let message = refusal(client(ClientAuth::assertion(Secret::env(
+            "TOWER_BEARER_NOT_SET",
+        ))));
+        assert!(message.contains("client assertion"), "{message}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_variable_is_read() {
+        // Cargo sets it for every test.
+        let form = seen(client(Secret::env("CARGO_PKG_NAME"))).await;
+        assert!(form.contains(&("client_secret".to_owned(), "tower-bearer".to_owned())));
+    }
+
+    #[test]
+    fn a_key_that_does_not_do_is_told_with_what_does() {
+        use SigningAlgorithm::{EdDsa, Es256, Ps256, Rs256};
+        let small = include_str!("keys/rsa1024.pem");
+        let p384 = include_str!("keys/p384.pem");
+        let encrypted = include_str!("keys/p256.encrypted.pem");
+        let half = &P256[..P256.len() / 2];
+        let rsa = "an RSA key of 2048 to 4096 bits";
+        let ec = "an EC key on P-256";
+        let ed = "an Ed25519 key";
+        let pem = "is no PEM";
+        let cases = [
+            ("no PEM", Es256, "hunter2-hunter2", pem),
+            ("half of one", Es256, half, pem),
+            ("a certificate", Es256, CERTIFICATE, pem),
+            ("a JWK", Es256, P256_JWK, pem),
+            ("encrypted", Es256, encrypted, "decrypt it first"),
+            ("EC for RSA", Rs256, P256, rsa),
+            ("SEC1 for RSA", Ps256, P256_SEC1, rsa),
+            ("Ed25519 for RSA", Ps256, ED25519_PEM, rsa),
+            ("a small RSA key", Rs256, small, rsa),
+            ("RSA for EC", Es256, RSA, ec),
+            ("PKCS#1 for EC", Es256, RSA_PKCS1, ec),
+            ("another curve", Es256, p384, ec),
+            ("EC for Ed25519", EdDsa, P256, ed),
+            ("SEC1 for Ed25519", EdDsa, P256_SEC1, ed),
+        ];
+        for (case, algorithm, pem, part) in cases {
+            let auth = ClientAuth::private_key_jwt(SigningKey::from_pem(algorithm, pem));
+            let message = refusal(client(auth));
+            assert!(message.contains(part), "{case}: {message}");
+            assert!(!message.contains("hunter2"), "{case}: {message}");
+        }
+        let key = SigningKey::from_pem(Es256, P256).with_certificate(P256);
+        let message = refusal(client(ClientAuth::private_key_jwt(key)));
+        assert!(message.contains("certificate"), "{message}");
+    }
+
+    #[test]
+    fn a_jwk_that_does_not_do_is_told_with_what_is_wrong_and_shows_nothing_of_itself() {
+        let but = |jwk: &str, member: &str, value: Value| {
+            let mut jwk: Value = serde_json::from_str(jwk).unwrap();
+            jwk[member] = value;
+            jwk.to_string()
+        };
+        let private = |jwk: &str| serde_json::from_str::<Value>(jwk).unwrap()["d"].clone();
+        let types = "`kty`, `crv` and `alg`";
+        let lacks = "is it the private one, and whole?";
+        let cases = [
+            ("no JSON", "hunter2".to_owned(), "is no JWK"),
+            ("no object", "[]".to_owned(), "is no JWK"),
+            ("a set", format!(r#"{{"keys":[{P256_JWK}]}}"#), "is no JWK"),
+            ("a number", but(P256_JWK, "d", json!(4711)), "is no JWK"),
+            ("public", but(P256_JWK, "d", Value::Null), lacks),
+            ("no base64url", but(P256_JWK, "d", json!("hunter2+")), lacks),
+            ("no primes", but(RSA_JWK, "p", Value::Null), lacks),
+            ("public RSA", but(RSA_JWK, "d", Value::Null), lacks),
+            ("a symmetric key", but(P256_JWK, "kty", json!("oct")), types),
+            ("another curve", but(P256_JWK, "crv", json!("P-384")), types),
+            ("X25519", but(ED25519_JWK, "crv", json!("X25519")), types),
+            ("for another", but(RSA_JWK, "alg", json!("RSA-OAEP")), types),
+            ("ES256 by RSA", but(RSA_JWK, "alg", json!("ES256")), types),
+            (
+                "another point",
+                but(P256_JWK, "x", private(P256_JWK)),
+                "does not do for ES256",
+            ),
+            (
+                "another public key",
+                but(ED25519_JWK, "x", private(ED25519_JWK)),
+                "does not do for EdDSA",
+            ),
+            (
+                "another modulus",
+                but(RSA_JWK, "n", private(RSA_JWK)),
+                "does not do for RS256",
+            ),
+        ];
+        for (case, jwk, part) in cases {
+            let auth = ClientAuth::private_key_jwt(SigningKey::from_jwk(jwk));
+            let message = refusal(client(auth));
+            assert!(message.contains(part), "{case}: {message}");
+            for shown in ["hunter2", "4711", private(P256_JWK).as_str().unwrap()] {
+                assert!(!message.contains(shown), "{case}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_that_would_not_do_are_told_with_what_to_change() {
+        let absolute = "is not an absolute URI without a fragment";
+        let own = "use the builder's own calls";
+        for (builder, part) in [
+            (client(SECRET).resource("orders"), absolute),
+            (client(SECRET).resource("/orders"), absolute),
+            (client(SECRET).resource(""), absolute),
+            (client(SECRET).resource("https://a.example/#b"), absolute),
+            (client(SECRET).param("resource", "orders"), absolute),
+            (client(SECRET).audience(""), "an audience is empty"),
+            (client(SECRET).param("client_assertion", "x"), own),
+            (client(SECRET).param("client_assertion_type", "x"), own),
+            (
+                client(SECRET).assertion_audience("a"),
+                "but none is signed here",
+            ),
+            (
+                client(ClientAuth::assertion("a")).assertion_audience("a"),
+                "but none is signed here",
+            ),
+            (
+                client(ClientAuth::secret_jwt(SECRET)).assertion_audience(""),
+                "the assertion's audience is empty",
+            ),
+        ] {
+            let message = refusal(builder);
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
+
+mod told {
+    //! What a refusal tells, and what it never shows.
+
+    use super::*;
+
+    async fn refused_with(auth: ClientAuth, answer: Response<Bytes>) -> Error {
+        let source = client(auth).build_with(Endpoint::new([answer])).unwrap();
+        exchange(source).await.unwrap_err()
+    }
+
+    /// Promise: E6
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_assertion_is_told_by_what_it_was_signed_with() {
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, P256);
+        for (auth, part) in [
+            (
+                ClientAuth::private_key_jwt(key.clone().with_key_id("k1")),
+                "signed with ES256 and the key id \"k1\", for the audience \"https://auth.example.com/oauth2/token\"",
+            ),
+            (
+                ClientAuth::private_key_jwt(key),
+                "signed with ES256 and no key id, for",
+            ),
+            (
+                ClientAuth::secret_jwt(SECRET),
+                "signed with HS256 and this secret, for",
+            ),
+        ] {
+            let message = refused_with(auth, invalid_client()).await.to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        let message = refused_with(SECRET.into(), invalid_client()).await;
+        assert!(!message.to_string().contains("signed"), "{message}");
+    }
+
+    /// Promise: E6
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_assertion_is_told_where_the_clocks_differ() {
+        for (server_is_ahead, part) in [
+            (600, Some("clock is 600 s behind the server's")),
+            (-600, Some("clock is 600 s ahead of the server's")),
+            (0, None),
+            (5, None),
+            (-5, None),
+        ] {
+            let by = Duration::from_secs(i64::unsigned_abs(server_is_ahead));
+            let date = match server_is_ahead < 0 {
+                true => SystemTime::now() - by,
+                false => SystemTime::now() + by,
+            };
+            let date = httpdate::fmt_http_date(date);
+            let refusal = answer(401, &[("date", &date)], r#"{"error":"invalid_client"}"#);
+            for (auth, signs) in [
+                (ClientAuth::secret_jwt(SECRET), true),
+                (ClientAuth::post(SECRET), false),
+            ] {
+                let message = refused_with(auth, refusal.clone()).await.to_string();
+                // The date has no fractions, so it may be a second off.
+                let message = message.replace("599 s", "600 s").replace("601 s", "600 s");
+                match part.filter(|_| signs) {
+                    Some(part) => assert!(message.contains(part), "{message}"),
+                    None => assert!(!message.contains("clock"), "{message}"),
+                }
+            }
+        }
+    }
+
+    /// Promise: E6, L12
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_that_is_a_word_of_the_code_does_not_hide_the_code() {
+        for secret in ["client", "invalid", "invalid_client", "i"] {
+            let error = refused_with(secret.into(), invalid_client()).await;
+            assert_eq!(error.oauth_code(), Some("invalid_client"));
+        }
+    }
+
+    /// Promise: S4
+    #[tokio::test(start_paused = true)]
+    async fn no_error_shows_the_query_of_the_token_url() {
+        for query in ["?key=4711", "?a=b?key=4711"] {
+            let source = client(ClientAuth::secret_jwt(SECRET))
+                .token_url(format!("{TOKEN_URL}{query}"))
+                .build_with(Endpoint::new([invalid_client()]));
+            let shown = all_of(&exchange(source.unwrap()).await.unwrap_err());
+            assert!(shown.contains("for the audience"), "{shown}");
+            assert!(!shown.contains("4711"), "{shown}");
+        }
+    }
+
+    /// Promise: S4
+    #[tokio::test(start_paused = true)]
+    async fn no_error_shows_an_assertion_or_what_signed_it_that_a_server_quotes() {
+        let foreign = "aGVhZGVyIG9mIGl0.Y2xhaW1zIG9mIGl0.c2lnbmF0dXJlIG9mIGl0IGFzIHdlbGw";
+        let key = SigningKey::from_pem(SigningAlgorithm::EdDsa, ED25519_PEM);
+        for auth in [
+            ClientAuth::assertion(foreign),
+            ClientAuth::secret_jwt(SECRET),
+            ClientAuth::private_key_jwt(key),
+        ] {
+            let quoted = Arc::new(Mutex::new(String::new()));
+            let transport = {
+                let quoted = Arc::clone(&quoted);
+                tower::service_fn(move |request: http::Request<Bytes>| {
+                    let form: Vec<(String, String)> = url::form_urlencoded::parse(request.body())
+                        .into_owned()
+                        .collect();
+                    let assertion = form.iter().find(|(name, _)| name == "client_assertion");
+                    let assertion = assertion.unwrap().1.clone();
+                    let (_, signature) = assertion.rsplit_once('.').unwrap();
+                    let description = format!("{assertion} and {signature} and {SECRET}");
+                    let body = json!({"error": "invalid_client", "error_description": description});
+                    *quoted.lock().unwrap() = signature.to_owned();
+                    let answer = answer(401, &[], body.to_string());
+                    async { Ok::<_, BoxError>(answer.map(http_body_util::Full::new)) }
+                })
+            };
+            let by_secret = format!("{auth:?}").contains("client_secret_jwt");
+            let source = client(auth).build_with(transport).unwrap();
+            let shown = format!("{source:?}");
+            let shown = shown + &all_of(&exchange(source).await.unwrap_err());
+            let signature = quoted.lock().unwrap().clone();
+            assert!(shown.contains("[redacted]"), "{shown}");
+            assert!(!shown.contains(&signature), "{shown}");
+            assert!(!by_secret || !shown.contains(SECRET), "{shown}");
+        }
+    }
+
+    /// Promise: S4
+    #[test]
+    fn no_debug_shows_what_proves_who_the_client_is() {
+        let key = |key: SigningKey| ClientAuth::private_key_jwt(key.with_key_id("k1"));
+        let provider = Secret::provider(|| async { Ok::<_, BoxError>(SECRET) });
+        for (auth, methods) in [
+            (ClientAuth::from(SECRET), "client_secret_post"),
+            (ClientAuth::post(SECRET), "client_secret_post"),
+            (ClientAuth::basic(SECRET), "client_secret_basic"),
+            (ClientAuth::basic_raw(provider), "client_secret_basic"),
+            (ClientAuth::secret_jwt(SECRET), "client_secret_jwt"),
+            (ClientAuth::assertion(SECRET), "private_key_jwt"),
+            (
+                key(SigningKey::from_pem(SigningAlgorithm::Es256, P256)),
+                "private_key_jwt",
+            ),
+            (key(SigningKey::from_jwk(P256_JWK)), "private_key_jwt"),
+            (ClientAuth::tls(), "self_signed_tls_client_auth"),
+            (ClientAuth::none(), "none"),
+        ] {
+            let shown = format!("{auth:?} {auth:#?} {:?}", client(auth.clone()));
+            assert!(shown.contains(methods), "{shown}");
+            let jwk: Value = serde_json::from_str(P256_JWK).unwrap();
+            let (_, base64) = P256.split_once('\n').unwrap();
+            for hidden in [SECRET, jwk["d"].as_str().unwrap(), &base64[..20]] {
+                assert!(!shown.contains(hidden), "{shown}");
+            }
+        }
+        let shown = format!("{:?}", Secret::env("CARGO_PKG_NAME"));
+        assert_eq!(shown, "Secret::env(\"CARGO_PKG_NAME\")");
+    }
+}
+
+mod granted_scope {
+    //! E7: what was granted, against what was asked for.
+
+    use super::*;
+
+    fn asking(all: bool) -> ClientCredentialsBuilder {
+        let builder = client(SECRET).scopes(["read", "write"]);
+        match all {
+            true => builder.require_all_scopes(),
+            false => builder,
+        }
+    }
+
+    /// Promise: E7
+    #[tokio::test(start_paused = true)]
+    async fn a_narrower_scope_is_kept_and_visible_or_an_error_on_demand() {
+        for (scope, missing) in [
+            (json!("read"), "without write"),
+            (json!("read admin"), "without write"),
+            (json!("READ write"), "without read"),
+            (json!(["write"]), "without read"),
+            (json!(""), "without read write"),
+        ] {
+            let answer = granted_with(&json!({ "scope": scope }));
+            let source = asking(false).build_with(Endpoint::new([answer.clone()]));
+            let token = exchange(source.unwrap()).await.unwrap();
+            let granted: Vec<&str> = token.scopes().unwrap().collect();
+            assert!(!granted.contains(&"read") || !granted.contains(&"write"));
+
+            let source = asking(true).build_with(Endpoint::new([answer]));
+            let error = exchange(source.unwrap()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Denied);
+            assert!(!error.is_transient());
+            assert!(error.to_string().ends_with(missing), "{error}");
+        }
+    }
+
+    /// Promise: E7
+    #[tokio::test(start_paused = true)]
+    async fn all_that_was_asked_for_in_any_order_or_more_or_no_word_of_it_is_no_error() {
+        for members in [
+            json!({"scope": "write read"}),
+            json!({"scope": "read  write admin"}),
+            json!({"scope": ["write", "read"]}),
+            // RFC 6749 §5.1: then it is what was asked for.
+            json!({}),
+            json!({"scope": null}),
+        ] {
+            let source = asking(true).build_with(Endpoint::new([granted_with(&members)]));
+            exchange(source.unwrap()).await.unwrap();
+        }
+        // Whatever the server grants where nothing was asked for.
+        let answer = granted_with(&json!({"scope": ""}));
+        let source = client(SECRET).require_all_scopes();
+        let source = source.build_with(Endpoint::new([answer]));
+        exchange(source.unwrap()).await.unwrap();
+    }
+
+    /// Promise: E7
+    #[cfg(feature = "tracing")]
+    #[tokio::test(start_paused = true)]
+    async fn a_narrower_scope_is_warned_about_once_for_each_landing() {
+        #[derive(Clone, Default)]
+        struct Told(Arc<Mutex<Vec<u8>>>);
+
+        impl std::io::Write for Told {
+            fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend(text);
+                Ok(text.len())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let told = Told::default();
+        let writer = told.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+
+        let answer = granted_with(&json!({"scope": "read"}));
+        let source = asking(false).build_with(Endpoint::new([answer]));
+        let cache = TokenCache::new(source.unwrap());
+        for _ in 0..10 {
+            cache.get().await.unwrap();
+        }
+        cache.refresh().await.unwrap();
+
+        let told = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
+        let warnings: Vec<&str> = told
+            .lines()
+            .filter(|line| line.contains("granted fewer scopes than were asked for"))
+            .collect();
+        assert_eq!(warnings.len(), 2, "{told}");
+        for warning in warnings {
+            assert!(warning.contains("WARN"), "{warning}");
+            assert!(warning.contains("missing=\"write\""), "{warning}");
+        }
+    }
+}
