@@ -33,8 +33,9 @@ pub struct NoRetry;
 /// an exchange.
 ///
 /// For a long upload or another body that cannot be said again, where a server that looks at the token once more at the
-/// end would cost the whole request. It is a wish, and never makes a request fail: a token that is in the first half of its
-/// life is as good as can be had, and where the exchange fails, the current token is used while it is good.
+/// end would cost the whole request. It is a wish, and makes no request fail: a token that is in the first half of its life is
+/// as good as can be had, and where the exchange fails, or takes longer than half of the time that the current token has left,
+/// or that a [`Deadline`] leaves, the current token is used.
 ///
 /// # Example
 /// ```
@@ -62,10 +63,12 @@ impl MinValidity {
 ///
 /// - A wait for the first token ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); the exchange goes on.
 /// - A wait for another token, after a refusal, ends with that refusal.
-/// - A second try that has less time left than the first one took is not begun: the caller gets the refusal.
+/// - A second try that has less time left than the first one took, when the other token is there, is not begun: the caller
+///   gets the refusal.
 /// - A second try that is under way ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
 ///
-/// The first try is not cut: that is the work of a timeout around the layer, which this spares the wasted retry.
+/// The first try is not cut: that is the work of a timeout around the layer, which this spares the wasted retry. (The
+/// layer for gRPC is one.)
 ///
 /// # Example
 /// ```

@@ -151,10 +151,15 @@ where
         let cache = rules.cache.clone();
         let deadline = deadline_of(request.extensions());
         let least = request.extensions().get().map(|MinValidity(least)| *least);
+        // The wish for a token that lasts may cost half of the time, and not the request.
+        let half = deadline.map(|at| {
+            let now = Instant::now();
+            now + at.saturating_duration_since(now) / 2
+        });
         let wait = async move {
             match least {
                 None => cache.wait_for_usable().await,
-                Some(least) => cache.wait_for_lasting(least).await,
+                Some(least) => cache.wait_for_lasting(least, half).await,
             }
         };
         Self {

@@ -104,10 +104,9 @@ where
         };
         let rules = self.layer.rules(key);
         let read = |token: &Token| (token.authorization().clone(), token.generation());
-        let warm = match request.extensions().get::<MinValidity>() {
+        let warm = match request.extensions().get() {
             None => rules.cache.read(read),
-            // It may have to wait.
-            Some(_) => None,
+            Some(MinValidity(least)) => rules.cache.read_lasting(*least, read),
         };
         let Some((authorization, sent)) = warm else {
             // The instance that was made ready goes with the request, and waits for the token with it. Its clone stays,

@@ -22,7 +22,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_bearer::{BearerAuthLayer, Token, TokenRequest};
 
@@ -93,12 +93,35 @@ async fn a_small_refusal_that_comes_in_parts_gives_its_connection_to_the_second_
 /// Promise: R12
 #[tokio::test]
 async fn over_http_2_the_stream_of_an_endless_refusal_is_reset_and_the_connection_stays() {
-    let client = Client::builder(TokioExecutor::new())
+    let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new())
         .http2_only(true)
         .build_http();
-    let (body, connections) = call_by(client, || Body::new(Endless { goes_on: true })).await;
+    static DROPPED: Notify = Notify::const_new();
+    struct Told(Endless);
+    impl http_body::Body for Told {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Pin::new(&mut self.0).poll_frame(context)
+        }
+    }
+    impl Drop for Told {
+        fn drop(&mut self) {
+            DROPPED.notify_one();
+        }
+    }
+    let refusal = || Body::new(Told(Endless { goes_on: true }));
+    let (body, connections) = call_by(client.clone(), refusal).await;
     assert_eq!(body, "accepted");
     assert_eq!(connections, 1);
+    // The client is there still, so it is the stream that ended, and not the connection.
+    timeout(Duration::from_secs(10), DROPPED.notified())
+        .await
+        .unwrap();
+    drop(client);
 }
 
 /// Promise: R12

@@ -21,12 +21,13 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use proptest::{collection::vec, prelude::any, prop_assert_eq, proptest};
-use tokio::sync::mpsc;
-use tokio_stream::{iter, wrappers::ReceiverStream};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_stream::{StreamExt, iter, wrappers::ReceiverStream};
 use tokio_test::{assert_pending, task::spawn};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, Buffered, EmptyOnly, ErrorKind, MinValidity, NoRetry, Token,
+    BearerAuthLayer, Buffered, Deadline, EmptyOnly, ErrorKind, MinValidity, NoRetry, Token,
+    TokenCache,
     replay::{Replay, ReplayBody},
 };
 
@@ -202,7 +203,7 @@ async fn each_part_goes_out_when_it_comes() {
     );
 }
 
-/// A body is asked for a part when the client wants one, so that a slow server slows the producer; but for the two that are
+/// A body is asked for a part when the client wants one, so that a slow server slows the producer; but for the few that are
 /// taken ahead.
 ///
 /// Promise: B2
@@ -233,6 +234,7 @@ async fn a_short_body_that_is_at_hand_is_said_again_however_early_the_refusal_co
         vec![],
         vec![data("short")],
         vec![Frame::trailers(trailers.clone())],
+        vec![data("short"), Frame::trailers(trailers.clone())],
     ] {
         let expected = told(frames(parts.iter().map(clone_of).collect())).await;
         let (wire, tape) = Buffered::up_to(LIMIT).record(frames(parts));
@@ -258,20 +260,65 @@ async fn the_second_try_knows_the_length_if_and_only_if_the_first_one_did() {
     }
 }
 
-/// A client that was told the length need not ask for the end.
+/// A client that was told the length need not ask for the end. A server that refuses then has seen it all.
 ///
 /// Promise: B1
 #[tokio::test]
 async fn a_body_that_is_dropped_when_its_length_was_sent_is_said_again() {
     let (mut wire, tape) = Buffered::up_to(LIMIT).record(Sized {
-        left: vec!["five ", "more"],
+        left: vec!["five ", "more ", "than ", "four"],
     });
-    for _ in 0..2 {
+    for _ in 0..4 {
         wire.frame().await.unwrap().unwrap();
     }
     drop(wire);
     let again = Replay::<Sized>::rewind(&Buffered::up_to(LIMIT), tape.unwrap()).unwrap();
-    assert_eq!(again.collect().await.unwrap().to_bytes(), "five more");
+    assert_eq!(
+        again.collect().await.unwrap().to_bytes(),
+        "five more than four"
+    );
+}
+
+/// Promise: B2
+#[tokio::test]
+async fn a_body_that_is_dropped_before_its_trailers_is_not_said_again_without_them() {
+    let trailers =
+        HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("1"))]);
+    let (producer, parts) = mpsc::channel(1);
+    let body = Full::from("data").map_err(|never: Infallible| match never {});
+    // Its length is known, and its trailers come later.
+    let body = UnsyncBoxBody::new(
+        body.with_trailers(async move { ReceiverStream::new(parts).next().await }),
+    );
+    let (mut wire, tape) = Buffered::up_to(LIMIT).record(body);
+    wire.frame().await.unwrap().unwrap();
+    drop(wire);
+    assert!(rewound(tape.unwrap()).is_none());
+    producer.send(Ok(trailers)).await.unwrap_err();
+}
+
+/// A length is what a stranger says.
+///
+/// Promise: B2
+#[test]
+fn a_declared_length_reserves_nothing() {
+    struct Boastful;
+    impl Body for Boastful {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(u64::MAX)
+        }
+    }
+    let (wire, tape) = Buffered::up_to(usize::MAX).record(Boastful);
+    assert!(tape.is_some());
+    assert_eq!(wire.size_hint().exact(), Some(u64::MAX));
 }
 
 /// Promise: B3
@@ -373,6 +420,62 @@ async fn where_no_token_that_lasts_can_be_had_the_current_one_has_to_do() {
     let error = call().await.unwrap_err();
     let error = error.downcast::<tower_bearer::Error>().unwrap();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+/// Promise: B4
+#[tokio::test(start_paused = true)]
+async fn an_exchange_that_hangs_costs_a_request_that_wants_a_lasting_token_no_more_than_it_can_spare()
+ {
+    // How long the token has left when the request comes, how long the request has, and how long it waits.
+    for (left, deadline, waits) in [(30, None, 10), (8, None, 4), (30, Some(4), 2)] {
+        let endpoint = TokenEndpoint::new(|post| async move {
+            if post > 1 {
+                std::future::pending::<()>().await;
+            }
+            token("t1", 100)
+        });
+        let api = Api::accepting(["t1"]);
+        let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+        let mut call = async |request| {
+            service.ready().await.unwrap().call(request).await.unwrap();
+        };
+        call(Request::default()).await;
+        // It lasts 90 s: the rest of its 100 s is the margin.
+        tokio::time::sleep((90 - left) * SECOND).await;
+        let mut request = Request::default();
+        let extensions = request.extensions_mut();
+        extensions.insert(MinValidity::of(60 * SECOND));
+        if let Some(deadline) = deadline {
+            extensions.insert(Deadline::after(deadline * SECOND));
+        }
+        let started = Instant::now();
+        call(request).await;
+        assert_eq!(started.elapsed().as_secs(), waits);
+        assert_eq!(api.tokens(), ["t1", "t1"]);
+        assert_eq!(endpoint.exchanges(), 2);
+    }
+}
+
+/// Promise: B4
+#[test]
+fn a_token_that_lasts_needs_no_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let endpoint = TokenEndpoint::new(|_| async { token("t1", 100) });
+    let api = Api::accepting(["t1"]);
+    let cache = TokenCache::new(endpoint.credentials());
+    runtime.block_on(cache.warm()).unwrap();
+    let mut request = Request::default();
+    request
+        .extensions_mut()
+        .insert(MinValidity::of(80 * SECOND));
+    let call = BearerAuthLayer::from_cache(cache)
+        .layer(api.service())
+        .oneshot(request);
+    let response = spawn(call).poll();
+    assert!(matches!(response, Poll::Ready(Ok(_))), "{response:?}");
 }
 
 type Boxed = UnsyncBoxBody<Bytes, io::Error>;
@@ -478,8 +581,8 @@ impl Body for Sized {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        assert!(!self.left.is_empty(), "asked for more than it is long");
-        Poll::Ready(Some(Ok(data(self.left.remove(0)))))
+        let next = (!self.left.is_empty()).then(|| Ok(data(self.left.remove(0))));
+        Poll::Ready(next)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -309,13 +309,13 @@ fn buffering(
 
 /// Promise: R12
 #[tokio::test]
-async fn a_refusal_and_its_retry_go_by_one_connection() {
+async fn a_refusal_and_its_retry_can_go_by_one_connection() {
     for client in [Client::new, http2] {
         // Nothing, and more than comes with its head.
         for refusal in ["", SIXTY_THOUSAND] {
             let mut connections = connections(client(), refusal).await;
             for _ in 0..4 {
-                // On a machine that is busy elsewhere a refusal may come later than is waited for.
+                // On a machine that is busy elsewhere a refusal may come later than is waited for: 50 ms of real time.
                 if connections > 1 {
                     connections = self::connections(client(), refusal).await;
                 }

@@ -892,7 +892,19 @@ async fn a_call_that_waited_for_its_token_is_over_at_its_timeout_all_the_same() 
     // Three for the token are within four, and three for the call alone are too.
     let answer = echo(client, within(SECOND * 4)).await;
     assert_eq!(started.elapsed(), SECOND * 4);
-    answer.unwrap_err();
+    assert_eq!(answer.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+/// The channel has a timer for it as well, and says that the call was cancelled.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_over_at_its_timeout_says_so_whichever_timer_was_first() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let layer = GrpcAuthLayer::new(endpoint.credentials());
+    for _ in 0..100 {
+        let client = Grpc::new(layer.layer(pipe(Slow(SECOND * 60))));
+        let status = echo(client, within(SECOND)).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
 }
 
 // The service, as it would be generated, and calls of it.

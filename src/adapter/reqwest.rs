@@ -25,6 +25,10 @@
 //! The adapter crate `tower-reqwest` does the same and more; it is not used because it needs a newer Rust than this crate
 //! (1.92 for reqwest 0.13), and its types would be in this crate's interface.
 //!
+//! # Deployment caveat
+//! A client that is used for several servers needs [`Origins`](crate::Origins): the layer's default gives its token to every
+//! request.
+//!
 //! # Redirects
 //! reqwest follows them below the layer, and takes `Authorization` away when one leads to another scheme, host or port. If that
 //! other server answers 401, the layer takes its own token for refused: it makes an exchange and sends the request again.
@@ -42,7 +46,7 @@ use std::{
 
 use http::{Method, Request, Response};
 use pin_project_lite::pin_project;
-use reqwest::{Body, Client, Url};
+use reqwest::{Body, Client, ResponseBuilderExt, Url};
 use tower_service::Service;
 
 use crate::replay::Replay;
@@ -83,6 +87,7 @@ impl Service<Request<Body>> for ReqwestService {
 
 pin_project! {
     /// The future of [`ReqwestService`].
+    #[must_use = "futures do nothing unless polled"]
     pub struct ReqwestFuture {
         #[pin]
         state: State,
@@ -106,13 +111,25 @@ impl Future for ReqwestFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Sent { response } => response.poll(cx).map_ok(Response::from),
+            StateProj::Sent { response } => response.poll(cx).map_ok(to_http),
             StateProj::Refused { error } => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
             },
         }
     }
+}
+
+/// The response with its URL, which the other way, [`reqwest::Response::from`], finds in the extensions.
+pub(super) fn to_http(response: reqwest::Response) -> Response<Body> {
+    let url = response.url().clone();
+    let mut response = Response::from(response);
+    // Nothing that was given to the builder can be wrong.
+    if let Ok(carrier) = Response::builder().url(url).body(()) {
+        let extensions = carrier.into_parts().0.extensions;
+        response.extensions_mut().extend(extensions);
+    }
+    response
 }
 
 impl fmt::Debug for ReqwestFuture {

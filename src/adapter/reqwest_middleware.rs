@@ -20,10 +20,14 @@
 //! layer's, and may be shared with tower services; the rules are those of [`BearerAuth`].
 //!
 //! - Bodies of bytes or text are sent again, streams are not (see [`ReusableBody`]).
-//! - [`NoToken`](crate::NoToken), [`NoRetry`](crate::NoRetry) and [`Deadline`](crate::Deadline) are given by
-//!   `RequestBuilder::with_extension`; the layer's [`Select`] sees what is given there.
-//!
+//! - [`NoToken`](crate::NoToken), [`NoRetry`](crate::NoRetry), [`Deadline`](crate::Deadline) and
+//!   [`MinValidity`](crate::MinValidity) are given by `RequestBuilder::with_extension`; the layer's [`Select`] sees what is
+//!   given there.
 //! - reqwest's timeouts bound each try, and not the wait for a token; a `Deadline` bounds the whole.
+//!
+//! # Deployment caveat
+//! A client that is used for several servers needs [`Origins`](crate::Origins): the layer's default gives its token to every
+//! request.
 //!
 //! # Errors
 //! When no token can be had: `reqwest_middleware::Error::Middleware` with an [`Error`] to downcast. All others are as the
@@ -51,7 +55,7 @@ use std::{
 
 use async_trait::async_trait;
 use http::{Extensions, Request, Response};
-use reqwest::{Body, ResponseBuilderExt, Url};
+use reqwest::Body;
 use reqwest_middleware::{Error as MiddlewareError, Middleware, Next};
 use tower::BoxError;
 use tower_layer::Layer;
@@ -60,15 +64,21 @@ use tower_service::Service;
 #[cfg(doc)]
 use crate::BearerAuth;
 use crate::{
-    adapter::reqwest::ReusableBody, cache::Caches, error::Error, layer::BearerAuthLayer,
-    replay::CloneBody, select::Select, unauthorized::Unauthorized,
+    adapter::reqwest::{ReusableBody, to_http},
+    cache::Caches,
+    error::Error,
+    layer::BearerAuthLayer,
+    replay::{CloneBody, NoReplay, Replay},
+    select::Select,
+    unauthorized::Unauthorized,
 };
 
 #[async_trait]
-impl<Sel, U, C> Middleware for BearerAuthLayer<Sel, U, CloneBody, C>
+impl<Sel, U, Rp, C> Middleware for BearerAuthLayer<Sel, U, Rp, C>
 where
     Sel: Select<Body, Key = C::Key> + Clone + Send + Sync + 'static,
     U: Unauthorized + Clone + Send + Sync + 'static,
+    Rp: Resend + Clone + Send + Sync + 'static,
     C: Caches + Clone + Send + Sync + 'static,
 {
     async fn handle(
@@ -87,11 +97,52 @@ where
             extensions: shared.clone(),
         };
         // One that nobody else calls: the rest of the middlewares are always ready.
-        let answer = self.clone().replay(ReusableBody).layer(rest).call(request);
-        let answer = answer.await;
+        let layer = self.clone().replay(self.replay.resend());
+        let answer = layer.layer(rest).call(request).await;
         *extensions = shared.get();
-        answer.map(from_http).map_err(told)
+        answer.map(reqwest::Response::from).map_err(told)
     }
+}
+
+/// How a middleware's request is sent again: what can be cloned, by [`CloneBody`], which is the layer's default, or
+/// [`ReusableBody`]; or nothing, by [`NoReplay`].
+pub trait Resend: sealed::Sealed {
+    #[doc(hidden)]
+    type Replay: Replay<Body, Body = Body, Tape: Send> + Clone + Send + Sync;
+
+    #[doc(hidden)]
+    fn resend(&self) -> Self::Replay;
+}
+
+impl Resend for CloneBody {
+    type Replay = ReusableBody;
+
+    fn resend(&self) -> ReusableBody {
+        ReusableBody
+    }
+}
+
+impl Resend for ReusableBody {
+    type Replay = Self;
+
+    fn resend(&self) -> Self {
+        *self
+    }
+}
+
+impl Resend for NoReplay {
+    type Replay = Self;
+
+    fn resend(&self) -> Self {
+        *self
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for crate::CloneBody {}
+    impl Sealed for super::ReusableBody {}
+    impl Sealed for crate::NoReplay {}
 }
 
 /// The middlewares after this one, and the client, as a tower service.
@@ -139,32 +190,6 @@ impl Shared {
     fn put(&self, extensions: Extensions) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = extensions;
     }
-}
-
-/// Where a response came from, which a [`Response`] has no place for.
-#[derive(Clone)]
-struct Origin(Url);
-
-fn to_http(response: reqwest::Response) -> Response<Body> {
-    let url = response.url().clone();
-    let mut response = Response::from(response);
-    response.extensions_mut().insert(Origin(url));
-    response
-}
-
-fn from_http(response: Response<Body>) -> reqwest::Response {
-    let (mut head, body) = response.into_parts();
-    let mut builder = Response::builder();
-    if let Some(Origin(url)) = head.extensions.remove() {
-        builder = builder.url(url);
-    }
-    // Nothing that was given to the builder can be wrong.
-    let mut response = builder.body(body).unwrap_or_default();
-    *response.status_mut() = head.status;
-    *response.version_mut() = head.version;
-    *response.headers_mut() = head.headers;
-    response.extensions_mut().extend(head.extensions);
-    response.into()
 }
 
 /// The error as the middlewares below gave it, or as this one has it.

@@ -23,7 +23,8 @@
 //! - **Second tries.** A call is sent again if all its messages had been sent or were at hand when the server refused it, and
 //!   were small enough to be kept: unary calls, as a rule, and the ones whose answer is a stream. A stream of requests that is
 //!   still under way is not sent again; the token is replaced, and calls that begin after that exchange have the new one.
-//! - **Deadlines.** `grpc-timeout` ([`tonic::Request::set_timeout`]) bounds the whole call: the wait for a token and both tries.
+//! - **Deadlines.** `grpc-timeout` ([`tonic::Request::set_timeout`]) bounds a call until the head of its answer: the wait for a token and
+//!   both tries, of which the second sends the header as it was.
 //!   So does a [`Deadline`] that is given by hand, which goes before it. `Endpoint::timeout` is the channel's own, and bounds each try.
 //! - **Errors.** Where no token can be had, callers get a [`Status`] with this crate's [`Error`] as its source:
 //!   `DEADLINE_EXCEEDED` at the call's deadline, `UNAVAILABLE` where the same call may well succeed a little later
@@ -35,9 +36,10 @@
 //! [`Origins`](crate::Origins) would select none of them. Make it by `with_origin`, or select all, as is the default.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -47,7 +49,7 @@ use base64::{
 };
 use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 use tower::BoxError;
 use tower_layer::Layer;
@@ -183,7 +185,6 @@ where
 pin_project! {
     /// The future of [`GrpcAuth`].
     #[must_use = "futures do nothing unless polled"]
-    #[derive(Debug)]
     pub struct GrpcFuture<S, R>
     where
         S: Service<Request<Body>>,
@@ -206,35 +207,56 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let outcome = this.response.poll(cx);
+        // By the clock, and not by a timer: of several for one moment, any may be the first.
         let is_late = this
             .deadline
-            .as_mut()
-            .is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
+            .as_ref()
+            .is_some_and(|deadline| deadline.deadline() <= Instant::now());
         match outcome {
-            Poll::Pending if is_late => Poll::Ready(Err(status(Error::deadline(), true).into())),
-            Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(response)) => Poll::Ready(match refusal(&response) {
                 Some(status) => Err(status.into()),
                 None => Ok(response),
             }),
             Poll::Ready(Err(error)) => Poll::Ready(Err(match error.downcast::<Error>() {
                 Ok(error) => status(*error, is_late).into(),
+                // The channel's timer, as a rule, which says CANCELLED.
+                Err(theirs) if is_late => late(theirs).into(),
                 Err(theirs) => theirs,
             })),
+            Poll::Pending => {
+                let Some(deadline) = this.deadline else {
+                    return Poll::Pending;
+                };
+                ready!(deadline.as_mut().poll(cx));
+                Poll::Ready(Err(late(Error::deadline().into()).into()))
+            }
         }
+    }
+}
+
+impl<S: Service<Request<Body>>, R> fmt::Debug for GrpcFuture<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcFuture").finish_non_exhaustive()
     }
 }
 
 /// The status of a call for which no token could be had.
 fn status(error: Error, is_late: bool) -> Status {
     let code = match error.kind() {
-        ErrorKind::Timeout if is_late => Code::DeadlineExceeded,
+        ErrorKind::Timeout if is_late => return late(error.into()),
         ErrorKind::NoRuntime => Code::Internal,
         _ if error.is_transient() => Code::Unavailable,
         _ => Code::Unauthenticated,
     };
     let mut status = Status::new(code, error.to_string());
     status.set_source(Arc::new(error));
+    status
+}
+
+/// The status of a call whose deadline has come.
+fn late(error: BoxError) -> Status {
+    let mut status = Status::deadline_exceeded(error.to_string());
+    status.set_source(error.into());
     status
 }
 

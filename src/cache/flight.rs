@@ -126,6 +126,20 @@ impl SingleFlight {
         Some(read(&held.token))
     }
 
+    /// The token to send now, if there is one.
+    pub(super) fn usable(&self) -> Option<Arc<Held>> {
+        self.current.load_full().filter(|held| held.is_usable())
+    }
+
+    /// Whether the current token may be sent for so long, or is as new as one can reasonably be had. Takes no lock.
+    pub(super) fn lasts(&self, least: Duration) -> bool {
+        let current = self.current.load();
+        let need = Need::Lasting(least);
+        current
+            .as_ref()
+            .is_some_and(|held| held.meets(need, Moment::now()))
+    }
+
     /// Waits with the flight under way, or starts one, unless a token that meets the need is there already.
     pub(super) fn join(self: &Arc<Self>, need: Need) -> Joined {
         let Some(spawner) = Spawner::current() else {

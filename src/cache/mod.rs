@@ -21,6 +21,8 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "keyed")]
 pub use self::keyed::Keyed;
+use tokio::time::{Instant, timeout_at};
+
 pub use self::{
     builder::TokenCacheBuilder,
     caches::Caches,
@@ -33,7 +35,7 @@ use self::{
     schedule::Schedule,
 };
 pub(crate) use self::{held::Held, pilot::Outcome, refusal::Route};
-use crate::{error::Error, source::TokenSource, token::Token};
+use crate::{clock::Moment, error::Error, source::TokenSource, token::Token};
 
 /// One credential's current token, and the one place where it is exchanged.
 ///
@@ -176,12 +178,35 @@ impl TokenCache {
         }
     }
 
-    /// Waits for a token that may be sent for so long. Where none can be had, the current one has to do as long as it is
-    /// good.
-    pub(crate) async fn wait_for_lasting(&self, least: Duration) -> Outcome {
-        let lasting = self.join(Need::Lasting(least)).await;
-        if lasting.as_ref().is_ok_and(|held| held.is_usable()) {
-            return lasting;
+    /// The same for a token that may be sent for so long, or is as new as one can reasonably be had.
+    pub(crate) fn read_lasting<T>(
+        &self,
+        least: Duration,
+        read: impl FnOnce(&Token) -> T,
+    ) -> Option<T> {
+        let lasts = self.flight.lasts(least);
+        lasts.then(|| self.read(read)).flatten()
+    }
+
+    /// Waits for such a token for half of what the current one has left, and until `latest` at the most; then that has to do.
+    pub(crate) async fn wait_for_lasting(
+        &self,
+        least: Duration,
+        latest: Option<Instant>,
+    ) -> Outcome {
+        if let Some(current) = self.flight.usable() {
+            let now = Moment::now();
+            let half = now.steady() + current.unusable_at.left(now) / 2;
+            let latest = latest.map_or(half, |latest| latest.min(half));
+            let lasting = timeout_at(latest, self.join(Need::Lasting(least))).await;
+            if let Ok(Ok(held)) = lasting
+                && held.is_usable()
+            {
+                return Ok(held);
+            }
+            if let Some(current) = self.flight.usable() {
+                return Ok(current);
+            }
         }
         self.wait_for_usable().await
     }

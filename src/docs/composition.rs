@@ -19,7 +19,8 @@
 //! | `MapRequestBody` | the body that it makes is said again | the caller's body is said again, and mapped once more | below, if the client's body type is not `Clone` |
 //! | what sets `Authorization` (`AddAuthorization`, `SetRequestHeader`) | the request passes untouched, with neither token nor second try | takes the token's place, or stands beside it; and a refusal of it is taken for one of the token | on no request that this layer is to serve |
 //!
-//! What could hurt is proven in `tests/composition.rs`.
+//! What is said of `Timeout`, `LoadShed`, `ConcurrencyLimit`, `Buffer`, `Retry` and `FollowRedirect` is proven in
+//! `tests/composition.rs`.
 //!
 //! # Permits and the exchange
 //! A request that waits for its first token has the service below ready, and with it the permit or the place that this

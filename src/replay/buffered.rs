@@ -16,9 +16,10 @@ use super::Replay;
 /// Keeps a copy of a body while it is sent, up to so many bytes.
 ///
 /// For bodies that are not `Clone`: `axum::body::Body`, `hyper::body::Incoming`, boxed bodies, streams. The body flows as it
-/// comes: its frames and trailers, its size hint and its pace are untouched, and nothing waits for it to be complete. It is
-/// asked for one part, and whether there is another, before it is sent: so a short body that is at hand is known whole
-/// however early a server refuses the request, as one does that looks at the head only.
+/// comes: its frames and trailers and its size hint are untouched, nothing waits for it to be complete, and a slow server
+/// slows it down. Only its start, if it is at hand, is taken before the request is sent: up to two parts, trailers, and
+/// whether that was all. So a short body is known whole however early a server refuses the request, as one does that looks
+/// at the head only.
 ///
 /// | body | second try |
 /// | --- | --- |
@@ -29,9 +30,10 @@ use super::Replay;
 /// The token is replaced in any case, for the next request.
 ///
 /// # Cost
-/// A copy of the body, so that memory is bounded by the limit however large the buffers are that its frames are cut from. A
-/// body that passes the limit frees what was kept of it at once, as does a response that is no refusal, and a request that
-/// is dropped. So a layer keeps `bytes` times the requests in flight at the most.
+/// A copy of the body, so that memory is bounded by the limit however large the buffers are that its frames are cut from;
+/// and the parts that were taken ahead. A body that passes the limit frees what was kept of it at once. One whose request is
+/// over, with an answer that is no refusal, frees it with the next part that is sent, and one that is dropped, then. So a
+/// layer keeps `bytes` and two parts times the requests in flight at the most.
 ///
 /// A body that is not `Unpin`, such as an `async` block's stream, has to be boxed.
 ///
@@ -170,8 +172,9 @@ enum Saying<B: Body> {
 struct Live<B: Body> {
     body: B,
     recorder: Option<Recorder>,
-    /// What it answered before it was sent.
-    ahead: [Option<Frames<B>>; 2],
+    /// What it answered before it was asked by whoever sends it: at the most two parts, or one, trailers and
+    /// that this is the end.
+    ahead: [Option<Frames<B>>; 3],
 }
 
 /// What a body answers when it is asked for a frame.
@@ -191,21 +194,23 @@ impl<B: Body> ReplayBody<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> ReplayBody<B> {
-    /// Takes what is at hand of a body: a part, and whether there is another.
+    /// Takes what is at hand of a body's start.
     fn look_ahead(&mut self) {
         let Saying::Live(live) = &mut self.0 else {
             return;
         };
+        let mut parts = 0;
         for slot in 0..live.ahead.len() {
-            if live.recorder.is_none() || live.body.is_end_stream() {
+            if live.recorder.is_none() || live.body.is_end_stream() || parts == 2 {
                 break;
             }
             // Whoever sends the body asks again, with a waker of its own.
             let mut nobody = Context::from_waker(Waker::noop());
-            match live.poll_body(&mut nobody) {
-                Poll::Ready(answer) => live.ahead[slot] = Some(answer),
-                Poll::Pending => break,
-            }
+            let Poll::Ready(answer) = live.poll_body(&mut nobody) else {
+                break;
+            };
+            parts += usize::from(matches!(&answer, Some(Ok(frame)) if frame.is_data()));
+            live.ahead[slot] = Some(answer);
         }
         live.finish_at_end();
     }
@@ -245,18 +250,6 @@ impl<B: Body> Live<B> {
     }
 }
 
-impl<B: Body> Drop for Live<B> {
-    fn drop(&mut self) {
-        // A client that was told the length stops asking when it has sent so much, without waiting for an end.
-        if self.body.size_hint().exact() == Some(0)
-            && self.bytes_ahead() == 0
-            && let Some(recorder) = self.recorder.take()
-        {
-            recorder.finish();
-        }
-    }
-}
-
 impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
     type Data = Bytes;
     type Error = B::Error;
@@ -267,10 +260,19 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
                 if live.recorder.as_ref().is_some_and(Recorder::is_for_nobody) {
                     live.recorder = None;
                 }
-                match live.ahead.iter_mut().find_map(Option::take) {
-                    Some(answer) => Poll::Ready(answer),
-                    None => live.poll_body(cx),
+                if let Some(answer) = live.ahead.iter_mut().find_map(Option::take) {
+                    return Poll::Ready(answer);
                 }
+                let answer = ready!(live.poll_body(cx));
+                // A client that was told the length stops asking when it has sent so much, and would never learn whether
+                // that was the end, or whether trailers follow.
+                if live.recorder.is_some()
+                    && live.body.size_hint().exact() == Some(0)
+                    && let Poll::Ready(next) = live.poll_body(cx)
+                {
+                    live.ahead[0] = Some(next);
+                }
+                Poll::Ready(answer)
             }
             Saying::Again(whole) => {
                 let frame = if whole.data.is_empty() {
@@ -335,7 +337,8 @@ impl Recorder {
     fn new(limit: usize, size: &SizeHint, whole: &Arc<OnceLock<Whole>>) -> Self {
         let exact = size.exact().and_then(|exact| usize::try_from(exact).ok());
         Self {
-            data: Vec::with_capacity(exact.unwrap_or(0).min(limit)),
+            // No more than that for what a length says: it may be a stranger's.
+            data: Vec::with_capacity(exact.unwrap_or(0).min(limit).min(FIRST)),
             trailers: None,
             sized: exact.is_some(),
             left: limit,
@@ -381,6 +384,9 @@ impl Recorder {
         }
     }
 }
+
+/// In bytes.
+const FIRST: usize = 16 * 1024;
 
 fn size_of_headers(headers: &HeaderMap) -> usize {
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
