@@ -17,8 +17,8 @@ use super::Replay;
 ///
 /// For bodies that are not `Clone`: `axum::body::Body`, `hyper::body::Incoming`, boxed bodies, streams. The body flows as it
 /// comes: its frames and trailers and its size hint are untouched, nothing waits for it to be complete, and a slow server
-/// slows it down. Only its start, if it is at hand, is taken before the request is sent: up to two parts, trailers, and
-/// whether that was all. So a short body is known whole however early a server refuses the request, as one does that looks
+/// slows it down. Only its start, if it is at hand, is taken before the request is sent: up to two parts, or one and
+/// what comes after it. So a short body is known whole however early a server refuses the request, as one does that looks
 /// at the head only.
 ///
 /// | body | second try |
@@ -162,6 +162,10 @@ impl fmt::Debug for Whole {
 /// A body under way that may have to be said again, or one that is said again. Made by [`Buffered`] and [`EmptyOnly`].
 pub struct ReplayBody<B: Body>(Saying<B>);
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are live, and a box would be an allocation for each"
+)]
 enum Saying<B: Body> {
     Live(Live<B>),
     /// What is left of the copy.
@@ -172,9 +176,9 @@ enum Saying<B: Body> {
 struct Live<B: Body> {
     body: B,
     recorder: Option<Recorder>,
-    /// What it answered before it was asked by whoever sends it: at the most two parts, or one, trailers and
-    /// that this is the end.
-    ahead: [Option<Frames<B>>; 3],
+    /// What it answered before it was asked by whoever sends it: at the most two parts, or one and what
+    /// comes after it.
+    ahead: [Option<Frames<B>>; 2],
 }
 
 /// What a body answers when it is asked for a frame.
@@ -199,18 +203,16 @@ impl<B: Body<Data = Bytes> + Unpin> ReplayBody<B> {
         let Saying::Live(live) = &mut self.0 else {
             return;
         };
-        let mut parts = 0;
         for slot in 0..live.ahead.len() {
-            if live.recorder.is_none() || live.body.is_end_stream() || parts == 2 {
+            if live.recorder.is_none() || live.body.is_end_stream() {
                 break;
             }
             // Whoever sends the body asks again, with a waker of its own.
             let mut nobody = Context::from_waker(Waker::noop());
-            let Poll::Ready(answer) = live.poll_body(&mut nobody) else {
-                break;
-            };
-            parts += usize::from(matches!(&answer, Some(Ok(frame)) if frame.is_data()));
-            live.ahead[slot] = Some(answer);
+            match live.poll_body(&mut nobody) {
+                Poll::Ready(answer) => live.ahead[slot] = Some(answer),
+                Poll::Pending => break,
+            }
         }
         live.finish_at_end();
     }
@@ -222,6 +224,10 @@ impl<B: Body<Data = Bytes> + Unpin> Live<B> {
         let answer = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(recorder) = self.recorder.take() {
             match &answer {
+                // Nothing comes after trailers, and clients do not ask.
+                Some(Ok(frame)) if frame.is_trailers() => {
+                    recorder.keep(frame).into_iter().for_each(Recorder::finish);
+                }
                 Some(Ok(frame)) => self.recorder = recorder.keep(frame),
                 Some(Err(_)) => {}
                 None => recorder.finish(),

@@ -1,0 +1,122 @@
+//! A reverse proxy that adds access tokens: a sidecar for programs that know nothing of OAuth.
+//!
+//! ```sh
+//! # A demonstration, against servers that run in this process:
+//! cargo run --example axum_proxy
+//!
+//! # The proxy, until SIGINT or SIGTERM:
+//! export UPSTREAM=http://127.0.0.1:9000 TOKEN_URL=https://auth.example.com/oauth2/token
+//! export CLIENT_ID=… CLIENT_SECRET=… SCOPES='billing credits'
+//! cargo run --example axum_proxy
+//! curl http://127.0.0.1:8080/invoices
+//! ```
+//! `--help` lists the variables. It takes HTTP/1.1 and HTTP/2, both without TLS, and speaks HTTP/1.1 to the upstream.
+//! What it does to a request is in [`proxy`](proxy::proxy).
+//!
+//! # Deployment caveat
+//! Whoever reaches the proxy calls with its token: have it listen where only the programs it is for can come, which by
+//! default is this machine. Between it and an upstream elsewhere the token travels in the clear.
+
+#[path = "axum_proxy/configuration.rs"]
+mod configuration;
+#[path = "axum_proxy/demonstration.rs"]
+mod demonstration;
+mod embedded;
+#[path = "axum_proxy/proxy.rs"]
+mod proxy;
+
+use std::{env, io, process::ExitCode, time::Duration};
+
+use axum::{ServiceExt, serve::ListenerExt};
+use tokio::{net::TcpListener, signal, sync::oneshot, time::sleep};
+use tower::BoxError;
+use tower_bearer::TokenCache;
+
+use self::configuration::{Configuration, USAGE, start_log};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match env::args_os().nth(1) {
+        Some(argument) if argument == "-h" || argument == "--help" => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Some(_) => {
+            eprintln!("error: it takes no arguments\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+        None => {}
+    }
+    let configuration = start_log().and_then(|()| Configuration::from_environment());
+    let outcome = match configuration {
+        Ok(None) => demonstration::run().await,
+        Ok(Some(configuration)) => serve(configuration).await,
+        Err(mistake) => {
+            eprintln!("error: {mistake}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Serves until it is told to stop, and then until the requests under way are answered, for a few seconds at the most.
+async fn serve(configuration: Configuration) -> Result<ExitCode, BoxError> {
+    let stop = stop()?;
+    let tokens = TokenCache::new(configuration.credentials);
+    if !configuration.upstream.is_loopback() {
+        tracing::warn!("UPSTREAM is another machine, and the token travels there in the clear");
+    }
+    let proxy = proxy::proxy(configuration.upstream, tokens, PATIENCE);
+    let listener = TcpListener::bind(&configuration.listen)
+        .await
+        .map_err(|error| format!("LISTEN: cannot listen on {}: {error}", configuration.listen))?;
+    println!("listening on http://{}", listener.local_addr()?);
+
+    let listener = listener.tap_io(|connection| {
+        // Only latency is lost without it.
+        let _ = connection.set_nodelay(true);
+    });
+    let (stopping, stopped) = oneshot::channel();
+    let serving = axum::serve(listener, proxy.into_make_service()).with_graceful_shutdown(async {
+        stop.await;
+        let _ = stopping.send(());
+    });
+    tokio::select! {
+        served = serving.into_future() => served?,
+        () = async { let _ = stopped.await; sleep(GRACE).await; } => {
+            tracing::warn!("requests that were under way for another {GRACE:?} are cut off");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ready at SIGINT or SIGTERM, from this call on and not only once it is awaited.
+#[cfg(unix)]
+fn stop() -> io::Result<impl Future<Output = ()>> {
+    use signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Ready at Ctrl-C.
+#[cfg(not(unix))]
+fn stop() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = signal::ctrl_c().await;
+    })
+}
+
+/// How long an upstream may be silent when it is its turn to speak.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const GRACE: Duration = Duration::from_secs(5);

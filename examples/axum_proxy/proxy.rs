@@ -1,0 +1,208 @@
+//! The proxy itself, a service for `axum::serve`: what is done to a request, to its answer, and when there is none.
+
+mod headers;
+pub(crate) mod patience;
+
+use std::{
+    convert::Infallible, error::Error as StdError, io, net::IpAddr, str::FromStr, time::Duration,
+};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use http::{Method, StatusCode, Uri, Version, uri::Authority, uri::Scheme};
+use hyper_util::{
+    client::legacy::{self, Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_bearer::{
+    BearerAuth, BearerAuthLayer, Buffered, Error, ErrorKind, Origins, TokenCache,
+    replay::ReplayBody, unauthorized::BearerChallenge,
+};
+
+use self::patience::Watched;
+
+/// A service that hands every request on to the upstream, with a token of `tokens`.
+///
+/// Bodies stream both ways. Method, path, query, headers and trailers stay as they are, but for what concerns one hop and
+/// the caller's `Authorization`: see [`headers::for_upstream`]. The caller gets what the upstream answers, a 401 that no
+/// fresh token cures included; 502 or 504 with a plain reason where there is no token, or no answer within `patience`.
+///
+/// WebSockets and other tunnels do not go through.
+pub(crate) fn proxy(
+    upstream: Upstream,
+    tokens: TokenCache,
+    patience: Duration,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send {
+    let api = BearerAuthLayer::from_cache(tokens)
+        // The token goes to this origin and nowhere else.
+        .select(upstream.origin)
+        .replay(Buffered::up_to(KEPT))
+        .layer(client());
+    service_fn(move |request| {
+        let answer = forward(api.clone(), upstream.authority.clone(), patience, request);
+        async move { Ok(answer.await.unwrap_or_else(Failure::into_response)) }
+    })
+}
+
+/// Where requests go: an http origin.
+pub(crate) struct Upstream {
+    authority: Authority,
+    origin: Origins,
+}
+
+impl FromStr for Upstream {
+    type Err = BoxError;
+
+    fn from_str(text: &str) -> Result<Self, BoxError> {
+        let origin = Origins::new([text])?;
+        let parts = text.parse::<Uri>()?.into_parts();
+        match (parts.scheme, parts.authority) {
+            (Some(scheme), Some(authority)) if scheme == Scheme::HTTP => {
+                Ok(Self { authority, origin })
+            }
+            _ => Err("the origin is not http, and this proxy speaks no TLS to it".into()),
+        }
+    }
+}
+
+impl Upstream {
+    /// Whether what goes there stays on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let host = self.authority.host();
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+}
+
+type Api = BearerAuth<
+    Client<HttpConnector, ReplayBody<Watched<Body>>>,
+    Origins,
+    BearerChallenge,
+    Buffered,
+>;
+
+fn client() -> Client<HttpConnector, ReplayBody<Watched<Body>>> {
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .build(tcp)
+}
+
+async fn forward(
+    api: Api,
+    authority: Authority,
+    patience: Duration,
+    request: Request,
+) -> Result<Response, Failure> {
+    // An upstream that answers a TRACE would tell the caller the token, and a tunnel has no place for one.
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        let why = format!("{} is not forwarded", request.method());
+        return Err(Failure(StatusCode::NOT_IMPLEMENTED, why));
+    }
+    let (mut head, body) = request.into_parts();
+    headers::for_upstream(&mut head.headers, head.version);
+    let mut uri = head.uri.into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(authority);
+    head.uri = Uri::from_parts(uri).map_err(|_| Failure::bad_request())?;
+    head.version = Version::HTTP_11;
+    // They are about the connection that the request came by.
+    head.extensions.clear();
+
+    let (body, turn) = patience::watch(body);
+    let answer = api.oneshot(Request::from_parts(head, body));
+    let Some(answer) = turn.wait(patience, answer).await else {
+        let why = format!("the upstream did not answer within {patience:?}");
+        tracing::warn!("{why}");
+        return Err(Failure(StatusCode::GATEWAY_TIMEOUT, why));
+    };
+    let mut answer = answer.map_err(|error| Failure::of(&error))?;
+    if answer.status().is_informational() {
+        let why = "the upstream switched protocols, which nobody had asked for";
+        return Err(Failure(StatusCode::BAD_GATEWAY, why.into()));
+    }
+    headers::for_caller(answer.headers_mut());
+    *answer.version_mut() = Version::HTTP_11;
+    Ok(answer.map(Body::new))
+}
+
+/// Why the caller does not get what it asked for: a status and a plain reason.
+struct Failure(StatusCode, String);
+
+impl Failure {
+    fn bad_request() -> Self {
+        let why = "the request target has no path";
+        Self(StatusCode::BAD_REQUEST, why.into())
+    }
+
+    fn of(error: &BoxError) -> Self {
+        if let Some(error) = error.downcast_ref::<Error>() {
+            let status = match error.kind() {
+                ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                _ => StatusCode::BAD_GATEWAY,
+            };
+            return Self(status, no_token(error));
+        }
+        let (status, why) = match error.downcast_ref::<legacy::Error>() {
+            Some(error) if error.is_connect() && timed_out(error) => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "the upstream cannot be reached: it let the connection time out",
+            ),
+            Some(error) if error.is_connect() => (
+                StatusCode::BAD_GATEWAY,
+                "the upstream cannot be reached: it takes no connection",
+            ),
+            _ => (
+                StatusCode::BAD_GATEWAY,
+                "the upstream broke off, or did not answer in HTTP",
+            ),
+        };
+        tracing::warn!(error = &**error as &dyn StdError, "{why}");
+        Self(status, why.into())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, self.1 + "\n").into_response()
+    }
+}
+
+/// What [`Error`] says of itself, and of its causes where they are its own: there is no secret and no token in it. What a
+/// transport says is for the log, where the layer has put it.
+fn no_token(error: &Error) -> String {
+    let mut why = format!("there is no access token: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source.and_then(|source| source.downcast_ref::<Error>()) {
+        why.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    why
+}
+
+fn timed_out(error: &legacy::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let io = cause.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+/// How many bytes of a request's body are kept while it is sent, for a second try.
+const KEPT: usize = 64 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Shorter than the 60 s and more after which most servers close a connection, so that few requests meet one that closes.
+const IDLE: Duration = Duration::from_secs(30);
