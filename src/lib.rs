@@ -57,6 +57,7 @@
 //! | feature | default | gives |
 //! | --- | --- | --- |
 //! | `rustls` | yes | the transport that works out of the box: hyper-util's client over rustls, with the platform's roots |
+//! | `config` | no | `Configuration`: credentials, origins and a cache's numbers from a service's own configuration, by serde |
 //! | `jwt` | no | client authentication by assertions that are signed here, or by a key that somebody else holds |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
 //! | `reqwest` | no | reqwest's client as a tower service, and as the transport of the exchange |
@@ -71,6 +72,8 @@ pub mod adapter;
 mod again;
 mod cache;
 mod clock;
+#[cfg(feature = "config")]
+mod config;
 pub mod docs;
 mod drain;
 mod error;
@@ -94,6 +97,9 @@ pub mod unauthorized;
 #[cfg(feature = "keyed")]
 #[doc(inline)]
 pub use self::cache::Keyed;
+#[cfg(feature = "config")]
+#[doc(inline)]
+pub use self::config::{Configuration, Destinations};
 #[doc(inline)]
 pub use self::{
     cache::{CacheState, Caches, StateChanges, TokenCache, TokenCacheBuilder, TokenState},
