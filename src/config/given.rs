@@ -59,7 +59,7 @@ impl<N: fmt::Display> Field<N> {
                 Err(wrong(self.0, "must be a list of strings, or a string"))
             }
             given => {
-                let text = Field(self.0, given).text()?.unwrap_or_default();
+                let text = Self(self.0, given).text()?.unwrap_or_default();
                 Ok(text.split_whitespace().map(Into::into).collect())
             }
         }
