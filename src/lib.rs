@@ -45,6 +45,11 @@
 //! | How does my token stand? | [`TokenCache::state`] |
 //! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
 //! | How does a client prove who it is? | [`ClientAuth`], [`Secret`] |
+//! | What does my server ask for: Entra ID, Auth0, Okta, Keycloak, Google, Kubernetes? | the chapter [`docs::credentials`] |
+#![cfg_attr(
+    feature = "config",
+    doc = "| How is all of it read from a service's own TOML or environment? | [`Configuration`] |"
+)]
 //! | Which requests get a token, and whose? | [`select`] |
 //! | What counts as a refusal? | [`unauthorized`] |
 //! | How is a body said again? | [`replay`] |
