@@ -100,8 +100,8 @@ use crate::{
 /// # Secrets
 /// It can be read, and not written: there is no `Serialize`, so that no dump of a service's settings has a secret in it, and
 /// none that leaves the secret out is taken for a configuration that works. [`Debug`](std::fmt::Debug) shows none, and the
-/// errors quote no value of a field that may hold one. What the reader of a format says of text that it cannot parse is its
-/// own, and may quote a line: a secret is better kept in a file or a variable of its own.
+/// errors quote no value of a field that may hold one. A format's reader may add the line that an error is about, as `toml`
+/// does, and with a section on a single line that is all of it: a secret is better kept in a file or a variable of its own.
 ///
 /// A secret from a vault ([`Secret::provider`](crate::Secret::provider)), or a key that somebody else holds, cannot be said
 /// in text: use [`ClientCredentials::builder`](crate::ClientCredentials::builder).
