@@ -45,6 +45,11 @@
 //! | How does my token stand? | [`TokenCache::state`] |
 //! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
 //! | How does a client prove who it is? | [`ClientAuth`], [`Secret`] |
+//! | What does my server ask for: Entra ID, Auth0, Okta, Keycloak, Google, Kubernetes? | the chapter [`docs::credentials`] |
+#![cfg_attr(
+    feature = "config",
+    doc = "| How is all of it read from a service's own TOML or environment? | [`Configuration`] |"
+)]
 //! | Which requests get a token, and whose? | [`select`] |
 //! | What counts as a refusal? | [`unauthorized`] |
 //! | How is a body said again? | [`replay`] |
@@ -57,6 +62,7 @@
 //! | feature | default | gives |
 //! | --- | --- | --- |
 //! | `rustls` | yes | the transport that works out of the box: hyper-util's client over rustls, with the platform's roots |
+//! | `config` | no | `Configuration`: credentials, origins and a cache's numbers from a service's own configuration, by serde |
 //! | `jwt` | no | client authentication by assertions that are signed here, or by a key that somebody else holds |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
 //! | `reqwest` | no | reqwest's client as a tower service, and as the transport of the exchange |
@@ -71,6 +77,8 @@ pub mod adapter;
 mod again;
 mod cache;
 mod clock;
+#[cfg(feature = "config")]
+mod config;
 pub mod docs;
 mod drain;
 mod error;
@@ -94,6 +102,9 @@ pub mod unauthorized;
 #[cfg(feature = "keyed")]
 #[doc(inline)]
 pub use self::cache::Keyed;
+#[cfg(feature = "config")]
+#[doc(inline)]
+pub use self::config::{Configuration, Destinations};
 #[doc(inline)]
 pub use self::{
     cache::{CacheState, Caches, StateChanges, TokenCache, TokenCacheBuilder, TokenState},

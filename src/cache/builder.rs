@@ -42,6 +42,13 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         }
     }
 
+    /// All numbers at once.
+    #[cfg(feature = "config")]
+    pub(crate) fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
     /// How long one exchange may take, from its start to its token. After it everyone who waits gets
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). 10 s by default.
     pub fn exchange_timeout(mut self, timeout: Duration) -> Self {

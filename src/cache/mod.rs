@@ -32,9 +32,8 @@ use self::{
     flight::{Joined, SingleFlight},
     held::Need,
     refusal::Judge,
-    schedule::Schedule,
 };
-pub(crate) use self::{held::Held, pilot::Outcome, refusal::Route};
+pub(crate) use self::{held::Held, pilot::Outcome, refusal::Route, schedule::Schedule};
 use crate::{clock::Moment, error::Error, source::TokenSource, token::Token};
 
 /// One credential's current token, and the one place where it is exchanged.

@@ -8,26 +8,26 @@ use crate::error::Error;
 
 /// The numbers of a cache. Set by [`TokenCacheBuilder`](super::TokenCacheBuilder), whose documentation has them.
 #[derive(Clone, Debug)]
-pub(super) struct Schedule {
-    pub(super) exchange_timeout: Duration,
-    pub(super) default_lifetime: Duration,
-    pub(super) refresh_at: f64,
-    pub(super) refresh_jitter: f64,
-    pub(super) hard_margin: Duration,
-    pub(super) hard_margin_fraction: f64,
-    pub(super) transient: Backoff,
-    pub(super) permanent: Backoff,
-    pub(super) refused: Backoff,
-    pub(super) refusal_allowance: u32,
-    pub(super) refusal_allowance_interval: Duration,
-    pub(super) longest_retry_after: Duration,
+pub(crate) struct Schedule {
+    pub(crate) exchange_timeout: Duration,
+    pub(crate) default_lifetime: Duration,
+    pub(crate) refresh_at: f64,
+    pub(crate) refresh_jitter: f64,
+    pub(crate) hard_margin: Duration,
+    pub(crate) hard_margin_fraction: f64,
+    pub(crate) transient: Backoff,
+    pub(crate) permanent: Backoff,
+    pub(crate) refused: Backoff,
+    pub(crate) refusal_allowance: u32,
+    pub(crate) refusal_allowance_interval: Duration,
+    pub(crate) longest_retry_after: Duration,
 }
 
 /// A wait that doubles with each failure, from its first step to its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Backoff {
-    pub(super) first: Duration,
-    pub(super) last: Duration,
+pub(crate) struct Backoff {
+    pub(crate) first: Duration,
+    pub(crate) last: Duration,
 }
 
 /// When a token's stages end, counted from just before it was asked for.
@@ -72,7 +72,7 @@ impl Default for Schedule {
 
 impl Schedule {
     /// Whether the numbers make sense, once, when a cache is built.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if self.exchange_timeout.is_zero() {
             return Err(Error::configuration(
                 "the exchange timeout is zero, so that every exchange would time out; give it a few seconds",

@@ -1,4 +1,5 @@
 //! Chapters: what does not belong to one item.
 
 pub mod composition;
+pub mod credentials;
 pub mod lifetime;

@@ -1,0 +1,210 @@
+//! The fields as they stand in a configuration, and what they make together.
+
+use serde::Deserialize;
+
+use super::{
+    Configuration, Destinations,
+    given::{Field, Given, wrong},
+    proof,
+};
+use crate::{cache::Schedule, error::Error, select::Origins, source::ClientCredentials};
+
+macro_rules! field {
+    ($fields:ident.$name:ident) => {
+        Field(stringify!($name), $fields.$name)
+    };
+    ($fields:ident.cache.$name:ident) => {
+        Field(concat!("cache.", stringify!($name)), $fields.$name)
+    };
+}
+
+/// `[cache]`
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename = "cache")]
+struct Cache {
+    exchange_timeout: Option<Given>,
+    default_lifetime: Option<Given>,
+    refresh_at: Option<Given>,
+    refresh_jitter: Option<Given>,
+    hard_margin: Option<Given>,
+    hard_margin_fraction: Option<Given>,
+    transient_backoff: Option<Given>,
+    transient_backoff_max: Option<Given>,
+    permanent_backoff: Option<Given>,
+    permanent_backoff_max: Option<Given>,
+    longest_retry_after: Option<Given>,
+    refusal_cool_down: Option<Given>,
+    refusal_cool_down_max: Option<Given>,
+    refusal_allowance: Option<Given>,
+    refusal_allowance_interval: Option<Given>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename = "Configuration")]
+pub(super) struct Fields {
+    token_url: Option<Given>,
+    client_id: Option<Given>,
+    client_auth: Option<Given>,
+    client_secret: Option<Given>,
+    client_secret_file: Option<Given>,
+    client_secret_env: Option<Given>,
+    assertion_file: Option<Given>,
+    private_key_file: Option<Given>,
+    private_key_jwk_file: Option<Given>,
+    algorithm: Option<Given>,
+    key_id: Option<Given>,
+    key_certificate_file: Option<Given>,
+    assertion_audience: Option<Given>,
+    client_certificate_file: Option<Given>,
+    client_certificate_key_file: Option<Given>,
+    scopes: Option<Given>,
+    require_all_scopes: Option<Given>,
+    audience: Option<Given>,
+    resource: Option<Given>,
+    params: Option<Given>,
+    origins: Option<Given>,
+    cache: Option<Cache>,
+}
+
+impl TryFrom<Fields> for Configuration {
+    type Error = Error;
+
+    fn try_from(fields: Fields) -> Result<Self, Error> {
+        let proven = proof::Fields {
+            method: field!(fields.client_auth).text()?,
+            proofs: [
+                field!(fields.client_secret),
+                field!(fields.client_secret_file),
+                field!(fields.client_secret_env),
+                field!(fields.assertion_file),
+                field!(fields.private_key_file),
+                field!(fields.private_key_jwk_file),
+            ],
+            algorithm: field!(fields.algorithm),
+            key_id: field!(fields.key_id),
+            key_certificate_file: field!(fields.key_certificate_file),
+            audience: field!(fields.assertion_audience),
+            certificate: field!(fields.client_certificate_file),
+            certificate_key: field!(fields.client_certificate_key_file),
+        }
+        .read()?;
+        let mut credentials = ClientCredentials::builder(
+            field!(fields.token_url).required()?,
+            field!(fields.client_id).required()?,
+            proven.auth,
+        )
+        .scopes(field!(fields.scopes).list()?);
+        if let Some(true) = field!(fields.require_all_scopes).parsed("true or false")? {
+            credentials = credentials.require_all_scopes();
+        }
+        for audience in field!(fields.audience).list()? {
+            credentials = credentials.audience(audience);
+        }
+        for resource in field!(fields.resource).list()? {
+            credentials = credentials.resource(resource);
+        }
+        for (name, value) in field!(fields.params).map()? {
+            credentials = credentials.param(name, value);
+        }
+        #[cfg(feature = "jwt")]
+        if let Some(audience) = proven.assertion_audience {
+            credentials = credentials.assertion_audience(audience);
+        }
+        #[cfg(feature = "rustls")]
+        if let Some((certificate, key)) = proven.certificate {
+            credentials = credentials.client_certificate(certificate, key);
+        }
+        Ok(Self {
+            credentials,
+            #[cfg(feature = "rustls")]
+            lacks_certificate: proven.lacks_certificate,
+            destinations: destinations(field!(fields.origins))?,
+            schedule: schedule(fields.cache.unwrap_or_default())?,
+        })
+    }
+}
+
+fn destinations(origins: Field<&'static str>) -> Result<Option<Destinations>, Error> {
+    if !origins.is_given() {
+        return Ok(None);
+    }
+    let name = origins.0;
+    let origins = origins.list()?;
+    if origins == [ANY] {
+        return Ok(Some(Destinations(None)));
+    }
+    let origins =
+        Origins::new(origins).map_err(|error| wrong(name, &format!("do not do: {error}")))?;
+    Ok(Some(Destinations(Some(origins))))
+}
+
+fn schedule(given: Cache) -> Result<Schedule, Error> {
+    const NUMBER: &str = "a number, such as 0.8";
+    let mut schedule = Schedule::default();
+    for (field, number) in [
+        (
+            field!(given.cache.exchange_timeout),
+            &mut schedule.exchange_timeout,
+        ),
+        (
+            field!(given.cache.default_lifetime),
+            &mut schedule.default_lifetime,
+        ),
+        (field!(given.cache.hard_margin), &mut schedule.hard_margin),
+        (
+            field!(given.cache.transient_backoff),
+            &mut schedule.transient.first,
+        ),
+        (
+            field!(given.cache.transient_backoff_max),
+            &mut schedule.transient.last,
+        ),
+        (
+            field!(given.cache.permanent_backoff),
+            &mut schedule.permanent.first,
+        ),
+        (
+            field!(given.cache.permanent_backoff_max),
+            &mut schedule.permanent.last,
+        ),
+        (
+            field!(given.cache.longest_retry_after),
+            &mut schedule.longest_retry_after,
+        ),
+        (
+            field!(given.cache.refusal_cool_down),
+            &mut schedule.refused.first,
+        ),
+        (
+            field!(given.cache.refusal_cool_down_max),
+            &mut schedule.refused.last,
+        ),
+        (
+            field!(given.cache.refusal_allowance_interval),
+            &mut schedule.refusal_allowance_interval,
+        ),
+    ] {
+        *number = field.duration()?.unwrap_or(*number);
+    }
+    for (field, number) in [
+        (field!(given.cache.refresh_at), &mut schedule.refresh_at),
+        (
+            field!(given.cache.refresh_jitter),
+            &mut schedule.refresh_jitter,
+        ),
+        (
+            field!(given.cache.hard_margin_fraction),
+            &mut schedule.hard_margin_fraction,
+        ),
+    ] {
+        *number = field.parsed(NUMBER)?.unwrap_or(*number);
+    }
+    let allowance = field!(given.cache.refusal_allowance).parsed("a whole number")?;
+    schedule.refusal_allowance = allowance.unwrap_or(schedule.refusal_allowance);
+    let in_the_cache = |error| wrong("cache", &format!("does not do: {error}"));
+    schedule.check().map_err(in_the_cache)?;
+    Ok(schedule)
+}
+
+/// Stands for every origin. It cannot be one, as it has no scheme.
+const ANY: &str = "any";

@@ -1,0 +1,584 @@
+//! A service's own configuration, from its text to a request.
+
+#![cfg(all(feature = "config", feature = "jwt"))]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "support/endpoint.rs"]
+mod endpoint;
+
+use std::collections::HashMap;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use config::{Config, Environment, File, FileFormat};
+use endpoint::{Endpoint, answer};
+use http::{Request, Response, header::AUTHORIZATION};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt};
+use tower_bearer::{Configuration, ErrorKind, FixedToken, Token};
+
+const SECRET: &str = "s3cret:/+%&=~x, longer than 256 bits";
+const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/p256.pem");
+const JWK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/p256.jwk.json");
+const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/client.crt");
+/// Whatever it is, it is sent as it is.
+const ASSERTION: &str = CERTIFICATE;
+
+/// What a service has around it.
+#[derive(Debug, Deserialize)]
+struct Settings {
+    api: Api,
+}
+
+#[derive(Debug, Deserialize)]
+struct Api {
+    auth: Configuration,
+}
+
+/// Reads the members of `[api.auth]` in TOML, and the environment over them.
+fn from_toml(auth: &str, variables: &[(&str, &str)]) -> Result<Configuration, String> {
+    let variables = variables
+        .iter()
+        .map(|(name, value)| (format!("APP__API__AUTH__{name}"), (*value).to_owned()));
+    let environment = Environment::with_prefix("APP").separator("__");
+    let settings = Config::builder()
+        .add_source(File::from_str(
+            &format!("[api.auth]\n{auth}"),
+            FileFormat::Toml,
+        ))
+        .add_source(environment.source(Some(variables.collect::<HashMap<_, _>>())))
+        .build()
+        .unwrap()
+        .try_deserialize::<Settings>();
+    settings
+        .map(|it| it.api.auth)
+        .map_err(|error| format!("{error}\n{error:?}"))
+}
+
+/// Reads a configuration in JSON that is good but for these members.
+fn from_json(members: Value) -> Result<Configuration, String> {
+    let mut fields = json!({
+        "token_url": "https://auth.example.com/oauth2/token",
+        "client_id": "my-client",
+        "origins": "https://api.example.com",
+    });
+    let Value::Object(members) = members else {
+        panic!("an object")
+    };
+    fields.as_object_mut().unwrap().extend(members);
+    serde_json::from_str(&fields.to_string()).map_err(|error| format!("{error}\n{error:?}"))
+}
+
+/// What the token endpoint sees of one exchange, for a request that gets its token.
+async fn exchanged(configuration: Configuration) -> (Option<String>, HashMap<String, Vec<String>>) {
+    let token =
+        r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"bearer","expires_in":3600}"#;
+    let token_endpoint = Endpoint::new([answer(200, &[], token)]);
+    let source = configuration
+        .credentials()
+        .build_with(token_endpoint.clone())
+        .unwrap();
+    let sent = called(&configuration, source, "https://api.example.com/orders").await;
+    assert_eq!(sent.as_deref(), Some("Bearer 2YotnFZFEjr1zCsicMWpAA"));
+
+    let [request] = &token_endpoint.requests()[..] else {
+        panic!("one exchange")
+    };
+    let mut form: HashMap<String, Vec<String>> = HashMap::new();
+    for (name, value) in url::form_urlencoded::parse(request.body()).into_owned() {
+        form.entry(name).or_default().push(value);
+    }
+    (authorization(request), form)
+}
+
+/// The header with which a request to `url` comes through the layer.
+async fn called(
+    configuration: &Configuration,
+    source: impl tower_bearer::TokenSource,
+    url: &str,
+) -> Option<String> {
+    let api = Endpoint::new([answer(200, &[], "")]);
+    let service = configuration
+        .layer_around(source)
+        .unwrap()
+        .layer(api.clone());
+    let request = Request::get(url).body(Bytes::new()).unwrap();
+    let _: Response<_> = service.oneshot(request).await.unwrap();
+    authorization(&api.requests()[0])
+}
+
+fn authorization(request: &Request<Bytes>) -> Option<String> {
+    let value = request.headers().get(AUTHORIZATION)?;
+    Some(value.to_str().unwrap().to_owned())
+}
+
+fn fixed() -> FixedToken {
+    FixedToken::new(Token::new("t").unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_toml_section_becomes_a_request_with_a_token() {
+    let configuration = from_toml(
+        &format!(
+            r#"
+            token_url = "https://auth.example.com/oauth2/token"
+            client_id = "my-client"
+            client_secret = "{SECRET}"
+            client_auth = "post"
+            scopes = ["billing", "ecommerce"]
+            audience = "https://api.example.com"
+            resource = ["https://api.example.com/a", "https://api.example.com/b"]
+            params = {{ tenant = "7", mode = ["x", "y"] }}
+            origins = ["https://api.example.com"]
+            "#
+        ),
+        &[],
+    );
+    let (header, form) = exchanged(configuration.unwrap()).await;
+    assert_eq!(header, None);
+    for (name, values) in [
+        ("grant_type", &["client_credentials"][..]),
+        ("client_id", &["my-client"]),
+        ("client_secret", &[SECRET]),
+        ("scope", &["billing ecommerce"]),
+        ("audience", &["https://api.example.com"]),
+        (
+            "resource",
+            &["https://api.example.com/a", "https://api.example.com/b"],
+        ),
+        ("tenant", &["7"]),
+        ("mode", &["x", "y"]),
+    ] {
+        assert_eq!(form[name], values, "{name}");
+    }
+    assert_eq!(form.len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_goes_where_client_auth_says() {
+    for (method, where_to) in [
+        (json!(null), "form"),
+        (json!(""), "form"),
+        (json!("post"), "form"),
+        (json!("client_secret_post"), "form"),
+        (json!("basic"), "encoded"),
+        (json!("client_secret_basic"), "encoded"),
+        (json!("basic_raw"), "raw"),
+        (json!("secret_jwt"), "assertion"),
+        (json!("client_secret_jwt"), "assertion"),
+    ] {
+        let configuration =
+            from_json(json!({"client_secret": SECRET, "client_auth": method})).unwrap();
+        let (header, form) = exchanged(configuration).await;
+        let by_basic = |pair: &str| {
+            Some(format!(
+                "Basic {}",
+                base64::prelude::BASE64_STANDARD.encode(pair)
+            ))
+        };
+        let wanted = match where_to {
+            "encoded" => by_basic("my-client:s3cret%3A%2F%2B%25%26%3D%7Ex%2C+longer+than+256+bits"),
+            "raw" => by_basic(&format!("my-client:{SECRET}")),
+            _ => None,
+        };
+        assert_eq!(header, wanted, "{method}");
+        assert_eq!(
+            form.contains_key("client_secret"),
+            where_to == "form",
+            "{method}"
+        );
+        assert_eq!(
+            form.contains_key("client_assertion"),
+            where_to == "assertion",
+            "{method}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_private_key_signs_with_the_names_that_it_is_given() {
+    let pem = json!({
+        "private_key_file": KEY,
+        "algorithm": "ES256",
+        "key_id": "2026-11",
+        "key_certificate_file": CERTIFICATE,
+        "assertion_audience": "https://auth.example.com",
+    });
+    let jwk = json!({"private_key_jwk_file": JWK, "client_auth": "private_key_jwt"});
+    for (members, audience) in [
+        (pem, "https://auth.example.com"),
+        (jwk, "https://auth.example.com/oauth2/token"),
+    ] {
+        let is_pem = members.get("algorithm").is_some();
+        let (header, form) = exchanged(from_json(members).unwrap()).await;
+        assert_eq!(header, None);
+        let part = |nth| -> Value {
+            let part = form["client_assertion"][0].split('.').nth(nth).unwrap();
+            serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+        };
+        assert_eq!(part(0)["alg"], "ES256");
+        if is_pem {
+            assert_eq!(part(0)["kid"], "2026-11");
+            assert!(part(0)["x5t#S256"].is_string());
+        }
+        assert_eq!(part(1)["sub"], "my-client");
+        assert_eq!(part(1)["aud"], audience);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assertion_comes_from_its_file_and_other_clients_send_their_id_alone() {
+    for method in [json!(null), json!("assertion")] {
+        let members = json!({"assertion_file": ASSERTION, "client_auth": method});
+        let (_, form) = exchanged(from_json(members).unwrap()).await;
+        assert_eq!(
+            form["client_assertion"][0],
+            std::fs::read_to_string(ASSERTION).unwrap().trim()
+        );
+    }
+    for method in ["none", "tls", "tls_client_auth"] {
+        let (header, form) = exchanged(from_json(json!({"client_auth": method})).unwrap()).await;
+        assert_eq!((header, form.len()), (None, 2), "id and grant: {method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_environment_gives_all_of_it_as_strings() {
+    let configuration = from_toml(
+        r#"scopes = ["overridden"]"#,
+        &[
+            ("TOKEN_URL", "https://auth.example.com/oauth2/token"),
+            ("CLIENT_ID", "0042"),
+            ("CLIENT_SECRET", "007"),
+            ("SCOPES", "billing ecommerce"),
+            ("REQUIRE_ALL_SCOPES", "true"),
+            (
+                "RESOURCE",
+                "https://api.example.com/a https://api.example.com/b",
+            ),
+            ("PARAMS__TENANT", "7"),
+            (
+                "ORIGINS",
+                "https://api.example.com https://other.example.com",
+            ),
+            ("CACHE__EXCHANGE_TIMEOUT", "3s"),
+            ("CACHE__REFRESH_AT", "0.5"),
+            ("CACHE__REFUSAL_ALLOWANCE", "12"),
+        ],
+    )
+    .unwrap();
+    let shown = format!("{:?}", configuration.cache(fixed()));
+    for number in [
+        "exchange_timeout: 3s",
+        "refresh_at: 0.5",
+        "refusal_allowance: 12",
+    ] {
+        assert!(shown.contains(number), "{number}: {shown}");
+    }
+    let (_, form) = exchanged(configuration).await;
+    assert_eq!(form["client_id"], ["0042"]);
+    assert_eq!(form["client_secret"], ["007"]);
+    assert_eq!(form["scope"], ["billing ecommerce"]);
+    assert_eq!(form["resource"].len(), 2);
+    assert_eq!(form["tenant"], ["7"]);
+}
+
+#[test]
+fn every_number_of_the_cache_can_be_set_in_human_form() {
+    let configuration = from_json(json!({
+        "client_secret": SECRET,
+        "require_all_scopes": true,
+        "cache": {
+            "exchange_timeout": "1500ms",
+            "default_lifetime": "5m 1s",
+            "refresh_at": 0.6,
+            "refresh_jitter": "0.01",
+            "hard_margin": "7s",
+            "hard_margin_fraction": 0.2,
+            "transient_backoff": "2s",
+            "transient_backoff_max": "3min",
+            "permanent_backoff": "11s",
+            "permanent_backoff_max": "1h",
+            "longest_retry_after": "13s",
+            "refusal_cool_down": "14s",
+            "refusal_cool_down_max": "15s",
+            "refusal_allowance": 16,
+            "refusal_allowance_interval": "17s",
+        },
+    }));
+    assert_eq!(
+        format!("{:?}", configuration.unwrap().cache(fixed()))
+            .split_once("schedule: ")
+            .unwrap()
+            .1,
+        "Schedule { exchange_timeout: 1.5s, default_lifetime: 301s, refresh_at: 0.6, refresh_jitter: 0.01, \
+         hard_margin: 7s, hard_margin_fraction: 0.2, transient: Backoff { first: 2s, last: 180s }, \
+         permanent: Backoff { first: 11s, last: 3600s }, refused: Backoff { first: 14s, last: 15s }, \
+         refusal_allowance: 16, refusal_allowance_interval: 17s, longest_retry_after: 13s } }"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_goes_to_the_origins_or_by_name_to_any() {
+    let token_to = async |origins: Value, url: &str| {
+        let members = json!({"client_auth": "none", "origins": origins});
+        called(&from_json(members).unwrap(), fixed(), url)
+            .await
+            .is_some()
+    };
+    let listed = || json!(["https://api.example.com", "https://b.example.com:8443"]);
+    assert!(token_to(listed(), "https://api.example.com/a").await);
+    assert!(token_to(listed(), "https://b.example.com:8443/a").await);
+    assert!(!token_to(listed(), "https://c.example.com/a").await);
+    assert!(token_to(json!("any"), "https://c.example.com/a").await);
+    assert!(token_to(json!(["any"]), "https://c.example.com/a").await);
+
+    let unsaid = from_json(json!({"client_auth": "none", "origins": null})).unwrap();
+    for error in [
+        unsaid.layer_around(fixed()).unwrap_err(),
+        #[cfg(feature = "rustls")]
+        unsaid.layer().unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(
+            error.to_string().contains("`origins` is missing"),
+            "{error}"
+        );
+    }
+    // A cache alone needs none.
+    assert!(unsaid.cache(fixed()).build().is_ok());
+}
+
+#[test]
+fn each_mistake_is_an_error_that_names_its_fields() {
+    for (members, named) in [
+        (
+            json!({"token_url": null, "client_secret": "x"}),
+            &["`token_url` is missing"][..],
+        ),
+        (
+            json!({"client_id": null, "client_secret": "x"}),
+            &["`client_id` is missing"],
+        ),
+        (
+            json!({"client_id": 42, "client_secret": "x"}),
+            &["`client_id`", "in quotes"],
+        ),
+        (
+            json!({"client_secret": 42}),
+            &["`client_secret`", "in quotes"],
+        ),
+        (
+            json!({"client_secret": {"a": 1}}),
+            &["`client_secret` must be a string"],
+        ),
+        (
+            json!({}),
+            &[
+                "`client_secret`",
+                "`assertion_file`",
+                "client_auth = \"none\"",
+            ],
+        ),
+        (
+            json!({"client_secret": "x", "client_secret_file": "y", "private_key_file": "z"}),
+            &["`client_secret` and `client_secret_file`, `private_key_file`"],
+        ),
+        (
+            json!({"client_secret": "x", "client_auth": "private_key_jwt"}),
+            &["`client_auth`", "`private_key_file`"],
+        ),
+        (
+            json!({"client_secret": "x", "client_auth": "assertion"}),
+            &["`client_auth`", "`assertion_file`"],
+        ),
+        (
+            json!({"client_secret": "x", "client_auth": "none"}),
+            &["`client_auth`", "`client_secret`"],
+        ),
+        (
+            json!({"assertion_file": "x", "client_auth": "basic"}),
+            &["`client_auth`", "`assertion_file`"],
+        ),
+        (
+            json!({"client_secret": "x", "client_auth": "digest"}),
+            &["`client_auth` must be post, basic"],
+        ),
+        (
+            json!({"client_secret": "x", "algorithm": "RS256"}),
+            &["`algorithm`", "`private_key_file`"],
+        ),
+        (
+            json!({"client_secret": "x", "key_id": "1"}),
+            &["`key_id`", "`private_key_file`"],
+        ),
+        (
+            json!({"client_auth": "none", "key_certificate_file": "c"}),
+            &["`key_certificate_file`"],
+        ),
+        (
+            json!({"private_key_file": KEY}),
+            &["`algorithm` must be RS256"],
+        ),
+        (
+            json!({"private_key_file": KEY, "algorithm": "HS256"}),
+            &["`algorithm` must be RS256"],
+        ),
+        (
+            json!({"private_key_jwk_file": JWK, "algorithm": "ES256"}),
+            &["`algorithm`", "`private_key_jwk_file`"],
+        ),
+        (
+            json!({"client_secret": "x", "assertion_audience": "a"}),
+            &["`assertion_audience`", "`client_auth`"],
+        ),
+        (
+            json!({"client_certificate_file": "c"}),
+            &["`client_certificate_key_file` is missing"],
+        ),
+        (
+            json!({"client_certificate_key_file": "c"}),
+            &["`client_certificate_file` is missing"],
+        ),
+        (
+            json!({"client_auth": "none", "scopes": 1}),
+            &["`scopes` must be a list"],
+        ),
+        (
+            json!({"client_auth": "none", "scopes": ["a", 1]}),
+            &["`scopes` must be a string"],
+        ),
+        (
+            json!({"client_auth": "none", "params": "a"}),
+            &["`params` must be a table"],
+        ),
+        (
+            json!({"client_auth": "none", "params": {"a": 1}}),
+            &["`params.a` must be a string"],
+        ),
+        (
+            json!({"client_auth": "none", "require_all_scopes": "yes"}),
+            &["`require_all_scopes` must be true or false"],
+        ),
+        (
+            json!({"client_auth": "none", "origins": []}),
+            &["`origins` do not do"],
+        ),
+        (
+            json!({"client_auth": "none", "origins": ["any", "https://a.test"]}),
+            &["`origins` do not do", "any"],
+        ),
+        (
+            json!({"client_auth": "none", "cache": {"exchange_timeout": 10}}),
+            &["`cache.exchange_timeout`", "10s"],
+        ),
+        (
+            json!({"client_auth": "none", "cache": {"hard_margin": "1 fortnight"}}),
+            &["`cache.hard_margin` must be a dur"],
+        ),
+        (
+            json!({"client_auth": "none", "cache": {"refresh_at": "late"}}),
+            &["`cache.refresh_at` must be a number"],
+        ),
+        (
+            json!({"client_auth": "none", "cache": {"refusal_allowance": -1}}),
+            &["`cache.refusal_allowance` must be a whole"],
+        ),
+        (
+            json!({"client_auth": "none", "cache": {"refresh_at": 1.5}}),
+            &["`cache` does not do", "refresh point"],
+        ),
+        (
+            json!({"client_secret": "x", "client_sceret": "x"}),
+            &["unknown field `client_sceret`"],
+        ),
+        (
+            json!({"client_secret": "x", "cache": {"exchange_timout": "1s"}}),
+            &["unknown field `exchange_timout`"],
+        ),
+    ] {
+        let error = from_json(members.clone()).expect_err(&members.to_string());
+        for name in named {
+            assert!(error.contains(name), "{members}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_knows_the_path_tells_it_too() {
+    let error = from_toml(
+        "token_url = 'https://a.test/'\nclient_id = 'c'\nclient_secret = 42",
+        &[],
+    )
+    .unwrap_err();
+    assert!(error.contains("`client_secret`"), "{error}");
+    assert!(error.contains("api.auth"), "{error}");
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn what_a_field_refers_to_is_looked_at_when_it_is_built() {
+    for (members, named) in [
+        (json!({"client_auth": "tls"}), "`client_certificate_file`"),
+        (
+            json!({"client_secret_file": "/no/such/file"}),
+            "/no/such/file",
+        ),
+        (
+            json!({"client_secret_env": "NO_SUCH_VARIABLE"}),
+            "NO_SUCH_VARIABLE",
+        ),
+        (json!({"client_secret": ""}), "client secret is empty"),
+        (
+            json!({"client_secret": "x", "token_url": "http://auth.example.com/"}),
+            "token URL is not https",
+        ),
+        (
+            json!({"client_certificate_file": CERTIFICATE, "client_certificate_key_file": "/no/such/key"}),
+            "/no/such/key",
+        ),
+    ] {
+        let error = from_json(members.clone()).unwrap().layer().unwrap_err();
+        assert!(error.to_string().contains(named), "{members}: {error}");
+    }
+    let key = CERTIFICATE.replace(".crt", ".key");
+    let by_certificate =
+        json!({"client_certificate_file": CERTIFICATE, "client_certificate_key_file": key});
+    assert!(from_json(by_certificate).unwrap().layer().is_ok());
+}
+
+/// Promise: S4
+#[test]
+fn no_secret_is_in_debug_or_in_an_error() {
+    const SECRET: &str = "hunter2hunter2";
+    let configuration =
+        from_json(json!({"client_secret": SECRET, "params": {"key": SECRET}})).unwrap();
+    let shown = format!(
+        "{configuration:?}{:#?}{:?}",
+        configuration,
+        configuration.credentials()
+    );
+    assert!(!shown.contains(SECRET), "{shown}");
+
+    for members in [
+        json!({"client_secret": SECRET, "client_secret_file": SECRET}),
+        json!({"client_secret": [SECRET]}),
+        json!({"client_secret": {SECRET: SECRET}}),
+        json!({"client_secret": SECRET, "client_auth": SECRET}),
+        json!({"client_secret": SECRET, "client_auth": "none"}),
+        json!({"client_secret": SECRET, "params": SECRET}),
+        json!({"client_secret": SECRET, "params": {"a": {"b": SECRET}}}),
+        json!({"client_secret": SECRET, "require_all_scopes": SECRET}),
+        json!({"client_secret": SECRET, "cache": {"exchange_timeout": SECRET}}),
+        json!({"client_secret": SECRET, "key_id": SECRET}),
+        json!({"client_secret": SECRET, "client_id": null}),
+    ] {
+        let error = from_json(members.clone()).expect_err(&members.to_string());
+        assert!(!error.contains(SECRET), "{members}: {error}");
+    }
+    for number in [json!(31_337_000), json!(-31_337_000), json!(31_337_000.5)] {
+        let error = from_json(json!({"client_secret": number})).unwrap_err();
+        assert!(!error.contains("31337"), "{error}");
+    }
+}
