@@ -21,7 +21,8 @@ use tokio::time::Instant;
 )]
 pub struct NoToken;
 
-/// The request is sent once: a refusal is the caller's. A refused token is still replaced, for the next request.
+/// The request is sent once: a refusal is the caller's. A refused token is still replaced, for requests that come once that
+/// exchange is over.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(
     clippy::exhaustive_structs,

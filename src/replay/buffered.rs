@@ -27,7 +27,7 @@ use super::Replay;
 /// | is larger than the limit | no: the caller gets the refusal |
 /// | was still being sent when the refusal came | no: the caller gets the refusal |
 ///
-/// The token is replaced in any case, for the next request.
+/// The token is replaced in any case, for requests that come once that exchange is over.
 ///
 /// # Cost
 /// A copy of the body, so that memory is bounded by the limit however large the buffers are that its frames are cut from;

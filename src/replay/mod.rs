@@ -69,7 +69,8 @@ impl<B: Clone> Replay<B> for CloneBody {
     }
 }
 
-/// Keeps nothing: a request is sent once. A refused token is still replaced, for the next request.
+/// Keeps nothing: a request is sent once. A refused token is still replaced, for requests that come once that exchange is
+/// over.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(
     clippy::exhaustive_structs,
