@@ -9,6 +9,8 @@ mod certificate;
 mod check;
 mod client_auth;
 mod client_credentials;
+mod discovery;
+mod endpoint;
 mod evidence;
 #[cfg(feature = "jwt")]
 mod jwt;
