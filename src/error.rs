@@ -45,11 +45,11 @@ pub enum ErrorKind {
     /// The token endpoint answered that this client gets no token: wrong secret, scope or grant, and other 4xx or 3xx. Or the
     /// server's metadata says so beforehand.
     Denied,
-    /// The token endpoint could not be reached or could not answer: no connection, 408, 409, 429, 5xx.
+    /// The token endpoint, or what tells where it is, could not be reached or could not answer: no connection, 408, 409, 429, 5xx.
     Unavailable,
     /// The exchange took longer than it may, or than the request's [`Deadline`](crate::Deadline) leaves.
     Timeout,
-    /// The token endpoint's answer holds no usable bearer token, or the server's metadata are none that can be used.
+    /// The token endpoint's answer holds no usable bearer token, or its metadata does not do.
     InvalidAnswer,
     /// A [`TokenSource`](crate::TokenSource), or what provides a secret or a signature for one, failed with an error of its
     /// own; it is the [`source`](StdError::source).
@@ -76,7 +76,7 @@ impl Error {
         self.0.transient
     }
 
-    /// The token endpoint's HTTP status, where it answered with an error.
+    /// The token endpoint's HTTP status, where it answered with an error, or the one that came in place of its metadata.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.status

@@ -21,6 +21,7 @@ use super::{
     client_credentials::{ClientCredentials, Credential},
     discovery::Discovery,
     endpoint::{Endpoint, Given, Target},
+    metadata::Client,
     transport::{self, Transport},
 };
 #[cfg(feature = "reqwest")]
@@ -304,12 +305,10 @@ impl ClientCredentialsBuilder {
                 method: None,
                 algorithms: None,
             })),
-            Endpoint::Discovered(issuer) => Endpoint::Discovered(Discovery::new(
-                issuer,
-                &self.auth,
-                by_certificate,
-                self.audience,
-            )),
+            Endpoint::Discovered(issuer) => {
+                let client = Client::new(&self.auth, by_certificate, self.audience);
+                Endpoint::Discovered(Discovery::new(issuer, client))
+            }
         };
         let credential = Credential {
             endpoint,

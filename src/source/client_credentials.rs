@@ -125,7 +125,7 @@ impl ClientCredentials {
     /// # When it is looked up
     /// At the first exchange, within its deadline and over its transport; then at the first exchange of each hour, and at the
     /// one after the token endpoint has answered 404, 405 or 410 or could not be reached. When the metadata cannot be had
-    /// again, because of an outage of them, those that are known are used on.
+    /// again because of an outage, what is known of it is used on.
     ///
     /// # What is made of it
     /// The metadata's issuer has to be the same as this one, to the letter. A secret whose method is left open goes by the
@@ -217,12 +217,12 @@ impl Credential {
         target: &Target,
         transport: &Transport,
     ) -> Result<Token, Error> {
-        target.check(evidence)?;
+        let mut hidden = self.hidden(evidence);
+        target.check(evidence, &hidden)?;
         let proof = evidence
             .proof(target.method, &self.client_id, &target.audience)
             .await?;
-        let mut hidden = proof.hidden(&self.client_id);
-        hidden.extend(self.hidden(evidence));
+        hidden.extend(proof.hidden(&self.client_id));
         let sent = Arc::new(Sent {
             hidden,
             // A query may hold a key.

@@ -10,16 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, header::ACCEPT};
-use oauth2::TokenUrl;
-use serde::Deserialize;
 use tokio::time::timeout;
 use tower::ServiceExt;
 use url::Url;
 
 use super::{
-    check,
-    client_auth::{CLIENT_SECRET_BASIC, CLIENT_SECRET_JWT, ClientAuth},
     endpoint::{Given, Target},
+    metadata::{Client, Metadata},
     response,
     transport::Transport,
 };
@@ -38,24 +35,11 @@ const USED_ON: Duration = Duration::from_secs(60);
 /// How long an exchange that could go on with what is known waits for news. The rest of its time is for the token endpoint.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a server takes that does not say what it takes (RFC 8414 §2).
-const DEFAULT_METHODS: [&str; 1] = [CLIENT_SECRET_BASIC];
-
-/// Text of a server is cut here, in characters.
-const LONGEST_TEXT: usize = 300;
-
 /// An issuer, and what it last told.
 pub(super) struct Discovery {
     /// Compared as it is given (RFC 8414 §3.3).
     issuer: Given,
-    /// The methods by which the client can prove itself, best first.
-    methods: &'static [&'static str],
-    /// Whether the connection has a client certificate, for which there may be an endpoint of its own ([RFC 8705 §5]).
-    ///
-    /// [RFC 8705 §5]: https://www.rfc-editor.org/rfc/rfc8705#section-5
-    by_certificate: bool,
-    /// Whom an assertion that is signed here is for, if not for the token endpoint.
-    audience: Option<String>,
+    client: Client,
     kept: Mutex<Option<Kept>>,
 }
 
@@ -67,17 +51,10 @@ struct Kept {
 }
 
 impl Discovery {
-    pub(super) fn new(
-        issuer: Given,
-        auth: &ClientAuth,
-        by_certificate: bool,
-        audience: Option<String>,
-    ) -> Self {
+    pub(super) fn new(issuer: Given, client: Client) -> Self {
         Self {
             issuer,
-            methods: auth.methods(),
-            by_certificate,
-            audience,
+            client,
             kept: Mutex::new(None),
         }
     }
@@ -132,13 +109,13 @@ impl Discovery {
 
     async fn look_up(&self, transport: &Transport, hidden: &[String]) -> Result<Target, Error> {
         let [first, second] = locations(&self.issuer.url);
-        let not_there = match self.document(&first, transport, hidden).await {
-            Ok(document) => return self.understood(document, &first, hidden),
+        let not_there = match self.metadata(&first, transport, hidden).await {
+            Ok(metadata) => return metadata.target(&self.client, &first, hidden),
             Err(error) if may_be_elsewhere(&error) => error,
             Err(error) => return Err(error),
         };
-        match self.document(&second, transport, hidden).await {
-            Ok(document) => self.understood(document, &second, hidden),
+        match self.metadata(&second, transport, hidden).await {
+            Ok(metadata) => metadata.target(&self.client, &second, hidden),
             Err(error) if may_be_elsewhere(&error) => {
                 let message = format!(
                     "the issuer's metadata was not found: {not_there}; {error}. Is the issuer right?"
@@ -153,13 +130,13 @@ impl Discovery {
         }
     }
 
-    /// The issuer's document, if it is at this location. Redirects are not followed: what they lead to is not the issuer's.
-    async fn document(
+    /// The issuer's metadata, if it is at this location. A redirect is not followed: what it leads to is not the issuer's.
+    async fn metadata(
         &self,
         location: &Url,
         transport: &Transport,
         hidden: &[String],
-    ) -> Result<Document, Error> {
+    ) -> Result<Metadata, Error> {
         let request = Request::get(location.as_str())
             .header(ACCEPT, "application/json")
             .body(Bytes::new())
@@ -188,86 +165,18 @@ impl Discovery {
                 response::retry_after(&head.headers, clock::wall()),
             ));
         }
-        let document: Document = response::json_object(&body)
-            .and_then(|json| serde_json::from_slice(json).ok())
-            .ok_or_else(|| {
-                Error::invalid_answer(format!("{location} is no metadata of a server in JSON"))
-            })?;
-        match document.issuer.as_deref() {
-            Some(issuer) if issuer == self.issuer.text => Ok(document),
-            Some(issuer) => Err(Error::invalid_answer(format!(
-                "{location} is the metadata of the issuer {:?} and not of {:?}, and they have to be the same to the letter",
-                response::clean(issuer, LONGEST_TEXT, hidden),
-                self.issuer.text
-            ))),
-            None => Err(Error::invalid_answer(format!("{location} names no issuer"))),
-        }
-    }
-
-    /// What the issuer's own document comes to for this client.
-    fn understood(
-        &self,
-        document: Document,
-        location: &Url,
-        hidden: &[String],
-    ) -> Result<Target, Error> {
-        let method = self.method(&document, hidden)?;
-        let alias = document
-            .mtls_endpoint_aliases
-            .and_then(|aliases| aliases.token_endpoint)
-            .filter(|_| self.by_certificate);
-        let Some(token_url) = alias.or(document.token_endpoint) else {
-            return Err(Error::invalid_answer(format!(
-                "{location} names no token endpoint"
-            )));
-        };
-        let url = check::token_url(&token_url).map_err(|error| {
-            Error::invalid_answer(format!(
-                "{location} names a token endpoint that does not do: {error}"
-            ))
-        })?;
-        Ok(Target {
-            token_url: TokenUrl::from_url(url),
-            audience: self.audience.clone().unwrap_or(token_url),
-            method: Some(method),
-            algorithms: document
-                .token_endpoint_auth_signing_alg_values_supported
-                .map(|algorithms| {
-                    let clean = |it: &String| response::clean(it, LONGEST_TEXT, hidden);
-                    algorithms.iter().map(clean).collect()
-                }),
-        })
-    }
-
-    /// The best method of those that both sides have.
-    fn method(&self, document: &Document, hidden: &[String]) -> Result<&'static str, Error> {
-        let offered: Vec<&str> = match &document.token_endpoint_auth_methods_supported {
-            Some(methods) => methods.iter().map(|method| &**method).collect(),
-            None => DEFAULT_METHODS.to_vec(),
-        };
-        let only = self.methods.len() == 1;
-        let signable = match &document.token_endpoint_auth_signing_alg_values_supported {
-            Some(algorithms) => algorithms.iter().any(|algorithm| algorithm == HS256),
-            None => true,
-        };
-        let mut common = self.methods.iter().filter(|own| offered.contains(own));
-        // Where it is the only one, the error about its algorithm says more.
-        let best = common.find(|own| **own != CLIENT_SECRET_JWT || signable || only);
-        best.copied().ok_or_else(|| {
-            // It is what the server would say at each try, until one of the two is set up otherwise.
-            Error::unsupported(format!(
-                "the server's metadata offers the client authentication {}, and this credential can only be {}; use a \
-                 `ClientAuth` that the server offers",
-                response::clean(&offered.join(", "), LONGEST_TEXT, hidden),
-                self.methods.join(", "),
-            ))
-        })
+        Metadata::read(&body, location, &self.issuer.text, hidden)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
         // A lock around a single value is never left half-changed.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the server answered for good, with something that is not its metadata.
+fn may_be_elsewhere(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Denied | ErrorKind::InvalidAnswer)
 }
 
 /// Where an issuer's metadata may be: as RFC 8414 §3.1 has it, and as OpenID Connect Discovery §4 has it.
@@ -284,26 +193,3 @@ fn locations(issuer: &Url) -> [Url; 2] {
         location
     })
 }
-
-/// Whether the server answered for good, with something that is not its metadata.
-fn may_be_elsewhere(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Denied | ErrorKind::InvalidAnswer)
-}
-
-/// What there is to know of a server's metadata (RFC 8414 §2).
-#[derive(Deserialize)]
-struct Document {
-    issuer: Option<String>,
-    token_endpoint: Option<String>,
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
-    mtls_endpoint_aliases: Option<Aliases>,
-}
-
-/// RFC 8705 §5.
-#[derive(Deserialize)]
-struct Aliases {
-    token_endpoint: Option<String>,
-}
-
-const HS256: &str = "HS256";

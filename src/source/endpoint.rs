@@ -3,8 +3,11 @@
 use oauth2::TokenUrl;
 use url::Url;
 
-use super::evidence::Evidence;
+use super::{evidence::Evidence, response};
 use crate::error::Error;
+
+/// Text of a server is cut here, in characters.
+pub(super) const LONGEST_TEXT: usize = 300;
 
 /// A token endpoint that is known, or that its issuer has to be asked for.
 #[derive(Clone)]
@@ -34,7 +37,7 @@ pub(super) struct Target {
 impl Target {
     /// # Errors
     /// Where the server says that it does not take what the assertion would be signed with.
-    pub(super) fn check(&self, evidence: &Evidence) -> Result<(), Error> {
+    pub(super) fn check(&self, evidence: &Evidence, hidden: &[String]) -> Result<(), Error> {
         let (Some(algorithms), Some(algorithm)) =
             (&self.algorithms, evidence.algorithm(self.method))
         else {
@@ -46,7 +49,7 @@ impl Target {
         Err(Error::unsupported(format!(
             "the server's metadata says that its token endpoint takes assertions signed with {}, and this credential's is \
              signed with {algorithm}; use a key for one of those",
-            algorithms.join(", ")
+            response::clean(&algorithms.join(", "), LONGEST_TEXT, hidden)
         )))
     }
 }

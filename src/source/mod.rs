@@ -15,6 +15,7 @@ mod evidence;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod lookup;
+mod metadata;
 mod proof;
 mod response;
 mod secret;
