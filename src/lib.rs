@@ -44,6 +44,7 @@
 //! | What can one request ask for? | [`NoToken`], [`NoRetry`], [`Deadline`], [`MinValidity`] |
 //! | How does my token stand? | [`TokenCache::state`] |
 //! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
+//! | Where is the token endpoint? | [`ClientCredentials::builder`], [`ClientCredentials::discover`] |
 //! | How does a client prove who it is? | [`ClientAuth`], [`Secret`] |
 //! | Which requests get a token, and whose? | [`select`] |
 //! | What counts as a refusal? | [`unauthorized`] |

@@ -95,7 +95,6 @@ impl Evidence {
     }
 
     /// What an assertion that is signed here was signed with: all that a server who refuses it may not expect.
-    #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
     pub(super) fn signed_with(&self, method: Option<&str>) -> Option<String> {
         match self {
             #[cfg(feature = "jwt")]
