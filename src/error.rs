@@ -42,14 +42,15 @@ struct Inner {
 pub enum ErrorKind {
     /// A builder was given something that cannot work. The message says what to change.
     Configuration,
-    /// The token endpoint answered that this client gets no token: wrong secret, scope or grant, and other 4xx or 3xx. Or the
-    /// server's metadata says so beforehand.
+    /// The token endpoint answered that this client gets no token: wrong secret, scope or grant, and other 4xx or 3xx.
+    /// Or the server's metadata says so beforehand.
     Denied,
-    /// The token endpoint, or what tells where it is, could not be reached or could not answer: no connection, 408, 409, 429, 5xx.
+    /// The token endpoint, or what tells where it is, could not be reached or could not answer: no connection, 408, 409,
+    /// 429, 5xx.
     Unavailable,
     /// The exchange took longer than it may, or than the request's [`Deadline`](crate::Deadline) leaves.
     Timeout,
-    /// The token endpoint's answer holds no usable bearer token, or its metadata does not do.
+    /// The token endpoint's answer holds no usable bearer token, or the server's metadata does not do.
     InvalidAnswer,
     /// A [`TokenSource`](crate::TokenSource), or what provides a secret or a signature for one, failed with an error of its
     /// own; it is the [`source`](StdError::source).

@@ -94,8 +94,9 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// Whom an assertion that is signed here is for, its `aud`: the token URL by default, given or discovered ([RFC 7523 §3]). Some servers want
-    /// their issuer's identifier there, which the FAPI 2.0 profile asks for, or a name of their own.
+    /// Whom an assertion that is signed here is for, its `aud`: the token URL by default, given or discovered
+    /// ([RFC 7523 §3]). Some servers want their issuer's identifier there, which the FAPI 2.0 profile asks for, or a name of
+    /// their own.
     ///
     /// [RFC 7523 §3]: https://www.rfc-editor.org/rfc/rfc7523#section-3
     #[cfg(feature = "jwt")]
@@ -159,10 +160,11 @@ impl ClientCredentialsBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change: when the
-    /// token URL or issuer does not parse, is not https (loopback apart), or has a fragment or credentials in it; when id, secret
-    /// or a scope is empty or has a character that it must not have; when a key does not do for its algorithm; when a
-    /// parameter is one that this crate sets, or a resource is no absolute URI; when the platform's TLS roots cannot be
-    /// loaded. What is kept in a file is read once, there and then, which blocks on the file system; a provider is not asked.
+    /// token URL or issuer does not parse, is not https (loopback apart), or has a fragment or credentials in it, or the
+    /// issuer a query; when id, secret or a scope is empty or has a character that it must not have; when a key does not do
+    /// for its algorithm; when a parameter is one that this crate sets, or a resource is no absolute URI; when the platform's
+    /// TLS roots cannot be loaded. What is kept in a file is read once, there and then, which blocks on the file system; a
+    /// provider is not asked.
     #[cfg(feature = "rustls")]
     pub fn build(self) -> Result<ClientCredentials, Error> {
         let endpoint = self.checked_endpoint()?;

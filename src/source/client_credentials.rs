@@ -119,13 +119,13 @@ impl ClientCredentials {
         ClientCredentialsBuilder::new(endpoint, client_id.into(), auth.into())
     }
 
-    /// Starts with who the issuer is: where its token endpoint is, and what it takes there, is looked up in the metadata that
-    /// it publishes ([RFC 8414], or [OpenID Connect Discovery]).
+    /// Starts with who the issuer is: where its token endpoint is, and what it takes there, is looked up in the metadata
+    /// that it publishes ([RFC 8414], or [OpenID Connect Discovery]).
     ///
     /// # When it is looked up
-    /// At the first exchange, within its deadline and over its transport; then at the first exchange of each hour, and at the
-    /// one after the token endpoint has answered 404, 405 or 410 or could not be reached. When the metadata cannot be had
-    /// again because of an outage, what is known of it is used on.
+    /// At the first exchange, within its deadline and over its transport; again when that was an hour ago, and after the
+    /// token endpoint has answered 404, 405 or 410 or could not be reached, at the next exchange. When the metadata cannot
+    /// be had again because of an outage, what is known of it is used on.
     ///
     /// # What is made of it
     /// The metadata's issuer has to be the same as this one, to the letter. A secret whose method is left open goes by the

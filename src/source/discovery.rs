@@ -83,7 +83,8 @@ impl Discovery {
             Ok(Ok(target)) => return Ok(self.keep(Arc::new(target), FRESH)),
             Ok(Err(error)) if !error.is_transient() => return Err(error),
             Ok(Err(error)) => error,
-            Err(_) => Error::timeout(PATIENCE),
+            Err(_) => Error::timeout(PATIENCE)
+                .retold(format!("the metadata did not come within {PATIENCE:?}")),
         };
         // Where the metadata is out of order the token endpoint need not be.
         telemetry::metadata_not_renewed(&error);
