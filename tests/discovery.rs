@@ -897,3 +897,59 @@ async fn a_secret_that_was_rotated_is_read_again_without_another_discovery() {
     assert_eq!(*read.lock().unwrap(), 2);
     assert_eq!(proof(&server.last_post()), "basic");
 }
+
+/// A certificate that goes beside a secret, for tokens that are bound to it, asks for the alias too (RFC 8705 §5).
+#[cfg(feature = "rustls")]
+#[tokio::test]
+async fn the_default_transport_discovers_and_takes_a_certificate_to_the_endpoint_that_is_for_it() {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    let metadata = json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/token"),
+        "mtls_endpoint_aliases": {"token_endpoint": format!("{issuer}/mtls")},
+    });
+    let token = json!({"access_token": TOKEN, "token_type": "bearer"});
+    let paths: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&paths);
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut buffer = vec![0; 8 * 1024];
+            let read = connection.read(&mut buffer).await.unwrap();
+            let head = String::from_utf8_lossy(&buffer[..read]).into_owned();
+            let path = head.split(' ').nth(1).unwrap().to_owned();
+            let body = match &*path {
+                "/token" | "/mtls" => token.to_string(),
+                _ => metadata.to_string(),
+            };
+            seen.lock().unwrap().push(path);
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            connection.write_all(answer.as_bytes()).await.unwrap();
+            connection.shutdown().await.unwrap();
+            // What is left unread when a connection is closed resets it, and the answer may be lost.
+            while connection
+                .read(&mut buffer)
+                .await
+                .is_ok_and(|read| read > 0)
+            {}
+        }
+    });
+    let credentials = || ClientCredentials::discover(&issuer, ID, ClientAuth::basic(SECRET));
+    let certificate = include_str!("keys/client.crt");
+    let with_certificate =
+        credentials().client_certificate(certificate, include_str!("keys/client.key"));
+    for (credentials, path) in [(credentials(), "/token"), (with_certificate, "/mtls")] {
+        exchange(credentials.build().unwrap()).await.unwrap();
+        assert_eq!(paths.lock().unwrap().last().unwrap(), path);
+    }
+    assert_eq!(paths.lock().unwrap().len(), 4);
+}
