@@ -43,12 +43,14 @@ pub enum ErrorKind {
     /// A builder was given something that cannot work. The message says what to change.
     Configuration,
     /// The token endpoint answered that this client gets no token: wrong secret, scope or grant, and other 4xx or 3xx.
+    /// Or the server's metadata says so beforehand.
     Denied,
-    /// The token endpoint could not be reached or could not answer: no connection, 408, 409, 429, 5xx.
+    /// The token endpoint, or what tells where it is, could not be reached or could not answer: no connection, 408, 409,
+    /// 429, 5xx.
     Unavailable,
     /// The exchange took longer than it may, or than the request's [`Deadline`](crate::Deadline) leaves.
     Timeout,
-    /// The token endpoint's answer holds no usable bearer token.
+    /// The token endpoint's answer holds no usable bearer token, or the server's metadata does not do.
     InvalidAnswer,
     /// A [`TokenSource`](crate::TokenSource), or what provides a secret or a signature for one, failed with an error of its
     /// own; it is the [`source`](StdError::source).
@@ -75,7 +77,7 @@ impl Error {
         self.0.transient
     }
 
-    /// The token endpoint's HTTP status, where it answered with an error.
+    /// The token endpoint's HTTP status, where it answered with an error, or the one that came in place of its metadata.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.status
@@ -187,6 +189,24 @@ impl Error {
             )
         }
         .into()
+    }
+
+    /// The server says beforehand that it does not take what this credential has. It would say so at each exchange, until
+    /// one of the two is set up otherwise.
+    pub(crate) fn unsupported(message: String) -> Self {
+        Inner::new(ErrorKind::Denied, false, message).into()
+    }
+
+    /// The same, in words that fit better where it happened.
+    pub(crate) fn retold(self, message: String) -> Self {
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => Inner {
+                message: message.into(),
+                ..inner
+            }
+            .into(),
+            Err(shared) => Self(shared),
+        }
     }
 
     /// The server granted less than it was asked for, and all of it is needed.

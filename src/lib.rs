@@ -44,6 +44,7 @@
 //! | What can one request ask for? | [`NoToken`], [`NoRetry`], [`Deadline`], [`MinValidity`] |
 //! | How does my token stand? | [`TokenCache::state`] |
 //! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
+//! | Where is the token endpoint? | [`ClientCredentials::builder`], [`ClientCredentials::discover`] |
 //! | How does a client prove who it is? | [`ClientAuth`], [`Secret`] |
 //! | What does my server ask for: Entra ID, Auth0, Okta, Keycloak, Google, Kubernetes? | the chapter [`docs::credentials`] |
 #![cfg_attr(

@@ -36,6 +36,17 @@ pub(crate) fn narrowed(missing: &[&str]) {
     let _ = missing;
 }
 
+/// A server's metadata could not be had again, and is used as it is known.
+pub(crate) fn metadata_not_renewed(error: &Error) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "could not renew the authorization server's metadata"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = error;
+}
+
 /// The API refused a token.
 pub(crate) fn refused(will_retry: bool) {
     #[cfg(feature = "tracing")]

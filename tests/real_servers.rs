@@ -367,6 +367,59 @@ mod oidc_provider {
         }
     }
 
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_secret_goes_by_a_method_that_discovery_tells() {
+        let server = server();
+        let discover = |id, auth: ClientAuth| ClientCredentials::discover(&server.origin, id, auth);
+        for (id, auth) in [
+            ("secret-jwt", SECRET.into()),
+            ("basic", ClientAuth::basic(SECRET)),
+            ("post", ClientAuth::post(SECRET)),
+        ] {
+            let answer = server.call(discover(id, auth).scopes(["read"])).await;
+            assert_eq!(answer.unwrap().body(), id);
+        }
+    }
+
+    /// Discovery is over http and the token endpoint over TLS.
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_client_with_a_certificate_goes_where_discovery_tells() {
+        let server = server();
+        let credentials = ClientCredentials::discover(&server.origin, "tls", ClientAuth::tls())
+            .client_certificate(key_file("client.crt"), key_file("client.key"))
+            .scopes(["read"]);
+        let answer = server.call(credentials).await.unwrap();
+        assert_eq!(answer.body(), "tls");
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_method_that_discovery_tells_and_that_is_not_this_clients_is_told() {
+        let server = server();
+        let credentials = ClientCredentials::discover(&server.origin, "post", SECRET);
+        let error = server.call(credentials).await.unwrap_err();
+        assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+        assert_says(&error, "client_secret_jwt was picked");
+    }
+
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn an_issuer_by_another_name_is_told() {
+        let server = server();
+        let issuer = server.origin.replace("127.0.0.1", "localhost");
+        let error = server
+            .call(ClientCredentials::discover(&issuer, "post", SECRET))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidAnswer);
+        assert_says(&error, &format!("{:?}", server.origin));
+        assert_says(&error, &format!("{issuer:?}"));
+    }
+
     /// A client that is asked for its certificate, at the endpoint that discovery names for it.
     async fn with_certificate(
         server: &Server,

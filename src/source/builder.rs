@@ -1,6 +1,9 @@
 //! What credentials are made of.
 
-use std::{fmt, sync::Mutex};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -16,6 +19,9 @@ use super::{
     check,
     client_auth::ClientAuth,
     client_credentials::{ClientCredentials, Credential},
+    discovery::Discovery,
+    endpoint::{Endpoint, Given, Target},
+    metadata::Client,
     transport::{self, Transport},
 };
 #[cfg(feature = "reqwest")]
@@ -29,7 +35,7 @@ use crate::error::Error;
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ClientCredentialsBuilder {
-    token_url: String,
+    endpoint: Endpoint<String, String>,
     client_id: String,
     auth: ClientAuth,
     audience: Option<String>,
@@ -41,9 +47,13 @@ pub struct ClientCredentialsBuilder {
 }
 
 impl ClientCredentialsBuilder {
-    pub(super) fn new(token_url: String, client_id: String, auth: ClientAuth) -> Self {
+    pub(super) fn new(
+        endpoint: Endpoint<String, String>,
+        client_id: String,
+        auth: ClientAuth,
+    ) -> Self {
         Self {
-            token_url,
+            endpoint,
             client_id,
             auth,
             audience: None,
@@ -55,9 +65,9 @@ impl ClientCredentialsBuilder {
         }
     }
 
-    /// Another token endpoint: an absolute URL, https unless its host is loopback.
+    /// Another token endpoint: an absolute URL, https unless its host is loopback. Nothing is discovered then.
     pub fn token_url(mut self, token_url: impl Into<String>) -> Self {
-        self.token_url = token_url.into();
+        self.endpoint = Endpoint::Known(token_url.into());
         self
     }
 
@@ -84,8 +94,9 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// Whom an assertion that is signed here is for, its `aud`: the token URL by default ([RFC 7523 §3]). Some servers want
-    /// their issuer's identifier there, which the FAPI 2.0 profile asks for, or a name of their own.
+    /// Whom an assertion that is signed here is for, its `aud`: the token URL by default, given or discovered
+    /// ([RFC 7523 §3]). Some servers want their issuer's identifier there, which the FAPI 2.0 profile asks for, or a name of
+    /// their own.
     ///
     /// [RFC 7523 §3]: https://www.rfc-editor.org/rfc/rfc7523#section-3
     #[cfg(feature = "jwt")]
@@ -149,16 +160,17 @@ impl ClientCredentialsBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change: when the
-    /// token URL does not parse, is not https (loopback apart), or has a fragment or credentials in it; when id, secret
-    /// or a scope is empty or has a character that it must not have; when a key does not do for its algorithm; when a
-    /// parameter is one that this crate sets, or a resource is no absolute URI; when the platform's TLS roots cannot be
-    /// loaded. What is kept in a file is read once, there and then, which blocks on the file system; a provider is not asked.
+    /// token URL or issuer does not parse, is not https (loopback apart), or has a fragment or credentials in it, or the
+    /// issuer a query; when id, secret or a scope is empty or has a character that it must not have; when a key does not do
+    /// for its algorithm; when a parameter is one that this crate sets, or a resource is no absolute URI; when the platform's
+    /// TLS roots cannot be loaded. What is kept in a file is read once, there and then, which blocks on the file system; a
+    /// provider is not asked.
     #[cfg(feature = "rustls")]
     pub fn build(self) -> Result<ClientCredentials, Error> {
-        let token_url = check::token_url(&self.token_url)?;
-        let certificate = self.checked_certificate(&token_url)?;
-        let transport = transport::platform(&token_url, certificate)?;
-        self.build_over(token_url, transport)
+        let endpoint = self.checked_endpoint()?;
+        let certificate = self.checked_certificate(&endpoint)?;
+        let transport = transport::platform(&endpoint, certificate)?;
+        self.build_over(endpoint, transport)
     }
 
     /// Builds over an HTTP client of your own: any tower service whose request body can be made from [`Bytes`]. It must
@@ -200,14 +212,14 @@ impl ClientCredentialsBuilder {
         A::Data: Send,
         A::Error: Into<BoxError>,
     {
-        let token_url = check::token_url(&self.token_url)?;
+        let endpoint = self.checked_endpoint()?;
         #[cfg(feature = "rustls")]
         if self.certificate.is_some() {
             return Err(Error::configuration(
                 "a client certificate goes with the default transport only; give it to your own transport instead",
             ));
         }
-        self.build_over(token_url, transport::erase(transport))
+        self.build_over(endpoint, transport::erase(transport))
     }
 
     /// Builds over a reqwest client that is made for this: the builder brings proxies, TLS roots and timeouts, and gets
@@ -249,31 +261,59 @@ impl ClientCredentialsBuilder {
         self.build_with(service)
     }
 
+    fn checked_endpoint(&self) -> Result<Endpoint<Given, Given>, Error> {
+        Ok(match &self.endpoint {
+            Endpoint::Known(text) => Endpoint::Known(given(text, check::token_url)?),
+            Endpoint::Discovered(text) => Endpoint::Discovered(given(text, check::issuer)?),
+        })
+    }
+
     #[cfg(feature = "rustls")]
-    fn checked_certificate(&self, token_url: &Url) -> Result<Option<ClientCertificate>, Error> {
-        match &self.certificate {
-            Some(_) if token_url.scheme() != "https" => Err(Error::configuration(
-                "there is a client certificate, but the token URL is not https",
-            )),
-            Some(certificate) => {
+    fn checked_certificate(
+        &self,
+        endpoint: &Endpoint<Given, Given>,
+    ) -> Result<Option<ClientCertificate>, Error> {
+        match (&self.certificate, endpoint) {
+            (Some(_), Endpoint::Known(known)) if known.url.scheme() != "https" => {
+                Err(Error::configuration(
+                    "there is a client certificate, but the token URL is not https",
+                ))
+            }
+            (Some(certificate), _) => {
                 certificate.check()?;
                 Ok(Some(certificate.clone()))
             }
-            None if self.auth.is_by_certificate() => Err(Error::configuration(
+            (None, _) if self.auth.is_by_certificate() => Err(Error::configuration(
                 "`ClientAuth::tls` proves nothing without a certificate; give one to `client_certificate`, or bring a \
                  transport that has one to `build_with`",
             )),
-            None => Ok(None),
+            (None, _) => Ok(None),
         }
     }
 
-    fn build_over(self, token_url: Url, transport: Transport) -> Result<ClientCredentials, Error> {
+    fn build_over(
+        self,
+        endpoint: Endpoint<Given, Given>,
+        transport: Transport,
+    ) -> Result<ClientCredentials, Error> {
         self.check()?;
+        let by_certificate = self.auth.is_by_certificate();
+        #[cfg(feature = "rustls")]
+        let by_certificate = by_certificate || self.certificate.is_some();
+        let endpoint = match endpoint {
+            Endpoint::Known(known) => Endpoint::Known(Arc::new(Target {
+                token_url: TokenUrl::from_url(known.url),
+                audience: self.audience.unwrap_or(known.text),
+                method: None,
+                algorithms: None,
+            })),
+            Endpoint::Discovered(issuer) => {
+                let client = Client::new(&self.auth, by_certificate, self.audience);
+                Endpoint::Discovered(Discovery::new(issuer, client))
+            }
+        };
         let credential = Credential {
-            audience: self
-                .audience
-                .unwrap_or_else(|| self.token_url.trim().to_owned()),
-            token_url: TokenUrl::from_url(token_url),
+            endpoint,
             client_id: self.client_id,
             auth: self.auth,
             scopes: self.scopes.into_iter().map(Scope::new).collect(),
@@ -294,6 +334,14 @@ impl ClientCredentialsBuilder {
             .iter()
             .try_for_each(|(name, value)| check::param(name, value))
     }
+}
+
+fn given(text: &str, check: fn(&str) -> Result<Url, Error>) -> Result<Given, Error> {
+    let url = check(text)?;
+    Ok(Given {
+        text: text.trim().to_owned(),
+        url,
+    })
 }
 
 #[cfg(feature = "jwt")]

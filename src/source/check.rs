@@ -7,26 +7,41 @@ use url::{Host, Url};
 use crate::error::Error;
 
 pub(super) fn token_url(text: &str) -> Result<Url, Error> {
-    // The URL itself is not in the messages: somebody may have put a secret into it.
-    let url = Url::parse(text).map_err(|error| {
-        Error::configuration(format!(
-            "the token URL does not parse ({error}); it must be absolute, as in https://auth.example.com/oauth2/token"
-        ))
-    })?;
-    if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
-        return Err(Error::configuration(
-            "the token URL is not https, so the client secret would travel in the clear; only a loopback host may do without",
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::configuration(
-            "the token URL has credentials in it; give them as client id and secret instead",
-        ));
-    }
+    let url = server_url("token URL", "https://auth.example.com/oauth2/token", text)?;
     if url.fragment().is_some() {
         return Err(Error::configuration(
             "the token URL has a fragment (#…), which RFC 6749 section 3.2 does not allow; leave it out",
         ));
+    }
+    Ok(url)
+}
+
+pub(super) fn issuer(text: &str) -> Result<Url, Error> {
+    let url = server_url("issuer", "https://auth.example.com", text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::configuration(
+            "the issuer has a query or a fragment, which RFC 8414 section 2 does not allow; leave it out",
+        ));
+    }
+    Ok(url)
+}
+
+/// The URL itself is not in the messages: somebody may have put a secret into it.
+fn server_url(what: &str, example: &str, text: &str) -> Result<Url, Error> {
+    let url = Url::parse(text).map_err(|error| {
+        Error::configuration(format!(
+            "the {what} does not parse ({error}); it must be absolute, as in {example}"
+        ))
+    })?;
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+        return Err(Error::configuration(format!(
+            "the {what} is not https, so the client secret would travel in the clear; only a loopback host may do without"
+        )));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::configuration(format!(
+            "the {what} has credentials in it; give them as client id and secret instead"
+        )));
     }
     Ok(url)
 }

@@ -27,7 +27,8 @@ use crate::error::Error;
 /// | [`tls`](Self::tls) | `tls_client_auth`, `self_signed_tls_client_auth` | the id, over TLS with a client certificate |
 /// | [`none`](Self::none) | `none` | the id |
 ///
-/// A string or a [`Secret`] alone stands for a secret whose method is left open; it goes into the form, as by `post`.
+/// A string or a [`Secret`] alone stands for a secret whose method is left open; it goes into the form, as by `post`, unless
+/// the server's metadata offers better ([`ClientCredentials::discover`](crate::ClientCredentials::discover)).
 ///
 /// # Example
 /// ```
@@ -169,19 +170,15 @@ impl ClientAuth {
     pub(super) fn methods(&self) -> &'static [&'static str] {
         match &self.0 {
             #[cfg(feature = "jwt")]
-            Kind::Secret(SecretMethod::Open, _) => &[
-                "client_secret_post",
-                "client_secret_basic",
-                "client_secret_jwt",
-            ],
-            #[cfg(not(feature = "jwt"))]
-            Kind::Secret(SecretMethod::Open, _) => &["client_secret_post", "client_secret_basic"],
-            Kind::Secret(SecretMethod::Post, _) => &["client_secret_post"],
-            Kind::Secret(SecretMethod::Basic | SecretMethod::BasicRaw, _) => {
-                &["client_secret_basic"]
+            Kind::Secret(SecretMethod::Open, _) => {
+                &[CLIENT_SECRET_JWT, CLIENT_SECRET_BASIC, CLIENT_SECRET_POST]
             }
+            #[cfg(not(feature = "jwt"))]
+            Kind::Secret(SecretMethod::Open, _) => &[CLIENT_SECRET_BASIC, CLIENT_SECRET_POST],
+            Kind::Secret(SecretMethod::Post, _) => &[CLIENT_SECRET_POST],
+            Kind::Secret(SecretMethod::Basic | SecretMethod::BasicRaw, _) => &[CLIENT_SECRET_BASIC],
             #[cfg(feature = "jwt")]
-            Kind::SecretJwt(_) => &["client_secret_jwt"],
+            Kind::SecretJwt(_) => &[CLIENT_SECRET_JWT],
             #[cfg(feature = "jwt")]
             Kind::PrivateKeyJwt(_) => &["private_key_jwt"],
             Kind::Assertion(_) => &["private_key_jwt"],
@@ -191,7 +188,6 @@ impl ClientAuth {
     }
 
     /// Whether the proof is the connection's client certificate.
-    #[cfg(feature = "rustls")]
     pub(super) fn is_by_certificate(&self) -> bool {
         matches!(self.0, Kind::Tls)
     }
@@ -226,11 +222,12 @@ impl ClientAuth {
         Ok(match &self.0 {
             Kind::Secret(method, secret) => {
                 let secret = secret.read(CLIENT_SECRET).await?;
-                Evidence::Ready(match method {
-                    SecretMethod::Open | SecretMethod::Post => Proof::Post(secret),
-                    SecretMethod::Basic => Proof::Basic(secret),
-                    SecretMethod::BasicRaw => Proof::BasicRaw(secret),
-                })
+                match method {
+                    SecretMethod::Open => Evidence::Open(secret),
+                    SecretMethod::Post => Evidence::Ready(Proof::Post(secret)),
+                    SecretMethod::Basic => Evidence::Ready(Proof::Basic(secret)),
+                    SecretMethod::BasicRaw => Evidence::Ready(Proof::BasicRaw(secret)),
+                }
             }
             #[cfg(feature = "jwt")]
             Kind::SecretJwt(secret) => Evidence::Secret(secret.read(CLIENT_SECRET).await?),
@@ -323,6 +320,10 @@ fn check_raw(client_id: &str, secret: &str) -> Result<(), Error> {
     }
     Ok(())
 }
+
+pub(super) const CLIENT_SECRET_JWT: &str = "client_secret_jwt";
+pub(super) const CLIENT_SECRET_BASIC: &str = "client_secret_basic";
+const CLIENT_SECRET_POST: &str = "client_secret_post";
 
 const CLIENT_SECRET: &str = "client secret";
 const ASSERTION: &str = "client assertion";

@@ -11,9 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::StatusCode;
 use oauth2::{
     ClientId, ClientSecret, EndpointNotSet, EndpointSet, RequestTokenError, Scope,
-    StandardRevocableToken, TokenUrl,
+    StandardRevocableToken,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
 use tower::ServiceExt;
@@ -24,12 +25,17 @@ use super::{
     TokenRequest,
     builder::ClientCredentialsBuilder,
     client_auth::ClientAuth,
+    discovery::Discovery,
+    endpoint::{Endpoint, Target},
     evidence::Evidence,
-    proof::Proof,
     response::{self, Answer, Sent},
     transport::Transport,
 };
-use crate::{error::Error, telemetry, token::Token};
+use crate::{
+    error::{Error, ErrorKind},
+    telemetry,
+    token::Token,
+};
 
 /// A [`TokenSource`](crate::TokenSource) that exchanges a client's own credentials for a token, at each call.
 ///
@@ -74,11 +80,9 @@ pub struct ClientCredentials {
 }
 
 pub(super) struct Credential {
-    pub(super) token_url: TokenUrl,
+    pub(super) endpoint: Endpoint<Arc<Target>, Discovery>,
     pub(super) client_id: String,
     pub(super) auth: ClientAuth,
-    /// Whom an assertion that is signed here is for.
-    pub(super) audience: String,
     pub(super) scopes: Vec<Scope>,
     /// Whether each of them has to be granted.
     pub(super) all_scopes: bool,
@@ -111,7 +115,53 @@ impl ClientCredentials {
         client_id: impl Into<String>,
         auth: impl Into<ClientAuth>,
     ) -> ClientCredentialsBuilder {
-        ClientCredentialsBuilder::new(token_url.into(), client_id.into(), auth.into())
+        let endpoint = Endpoint::Known(token_url.into());
+        ClientCredentialsBuilder::new(endpoint, client_id.into(), auth.into())
+    }
+
+    /// Starts with who the issuer is: where its token endpoint is, and what it takes there, is looked up in the metadata
+    /// that it publishes ([RFC 8414], or [OpenID Connect Discovery]).
+    ///
+    /// # When it is looked up
+    /// At the first exchange, within its deadline and over its transport; again when that was an hour ago, and after the
+    /// token endpoint has answered 404, 405 or 410 or could not be reached, at the next exchange. When the metadata cannot
+    /// be had again because of an outage, what is known of it is used on.
+    ///
+    /// # What is made of it
+    /// The metadata's issuer has to be the same as this one, to the letter. A secret whose method is left open goes by the
+    /// best that is offered: `client_secret_jwt` (feature `jwt`), `client_secret_basic`, `client_secret_post`. Any other
+    /// [`ClientAuth`] has to be offered, or each exchange fails with an error that says what is. With [`ClientAuth::tls`] or
+    /// a client certificate the endpoint for clients with a certificate is used, if there is one ([RFC 8705 §5]).
+    ///
+    /// # Deployment caveat
+    /// Servers announce what some client of theirs may use, and commonly enforce the one method that this client is
+    /// registered with. A method that is known is better given, as by [`ClientAuth::basic`].
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::ClientCredentials;
+    ///
+    /// # fn main() -> Result<(), tower_bearer::Error> {
+    /// # #[cfg(feature = "rustls")] {
+    /// let source = ClientCredentials::discover("https://auth.example.com/realms/main", "my-client", "my-secret")
+    ///     .scopes(["billing"])
+    ///     .build()?;
+    /// # let _ = source;
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
+    /// [OpenID Connect Discovery]: https://openid.net/specs/openid-connect-discovery-1_0.html
+    /// [RFC 8705 §5]: https://www.rfc-editor.org/rfc/rfc8705#section-5
+    pub fn discover(
+        issuer: impl Into<String>,
+        client_id: impl Into<String>,
+        auth: impl Into<ClientAuth>,
+    ) -> ClientCredentialsBuilder {
+        let endpoint = Endpoint::Discovered(issuer.into());
+        ClientCredentialsBuilder::new(endpoint, client_id.into(), auth.into())
     }
 
     pub(super) fn new(credential: Credential, transport: Transport) -> Self {
@@ -125,7 +175,14 @@ impl ClientCredentials {
 impl Credential {
     async fn exchange(self: Arc<Self>, transport: Transport) -> Result<Token, Error> {
         let evidence = self.auth.read().await?;
-        let error = match self.attempt(&evidence, &transport).await {
+        let target = self.target(&evidence, &transport).await?;
+        let outcome = self.attempt(&evidence, &target, &transport).await;
+        if let (Endpoint::Discovered(discovery), Err(error)) = (&self.endpoint, &outcome)
+            && may_have_moved(error)
+        {
+            discovery.doubt(&target);
+        }
+        let error = match outcome {
             Err(error) if self.auth.may_change() && error.oauth_code() == Some(INVALID_CLIENT) => {
                 error
             }
@@ -136,27 +193,50 @@ impl Credential {
         if reread.is_same(&evidence) {
             return Err(error);
         }
-        self.attempt(&reread, &transport).await
+        self.attempt(&reread, &target, &transport).await
+    }
+
+    async fn target(
+        &self,
+        evidence: &Evidence,
+        transport: &Transport,
+    ) -> Result<Arc<Target>, Error> {
+        match &self.endpoint {
+            Endpoint::Known(target) => Ok(Arc::clone(target)),
+            // What the server was sent before it could put into its metadata.
+            Endpoint::Discovered(discovery) => {
+                discovery.target(transport, &self.hidden(evidence)).await
+            }
+        }
     }
 
     /// One POST to the token endpoint.
     async fn attempt(
         self: &Arc<Self>,
         evidence: &Evidence,
+        target: &Target,
         transport: &Transport,
     ) -> Result<Token, Error> {
-        let proof = evidence.proof(&self.client_id, &self.audience).await?;
+        let mut hidden = self.hidden(evidence);
+        target.check(evidence, &hidden)?;
+        let proof = evidence
+            .proof(target.method, &self.client_id, &target.audience)
+            .await?;
+        hidden.extend(proof.hidden(&self.client_id));
         let sent = Arc::new(Sent {
-            hidden: self.hidden(evidence, &proof),
+            hidden,
             // A query may hold a key.
-            signed: evidence.signed_with().map(|with| {
-                let audience = self.audience.split('?').next().unwrap_or_default();
+            signed: evidence.signed_with(target.method).map(|with| {
+                let audience = target.audience.split('?').next().unwrap_or_default();
                 format!("{with}, for the audience {audience:?}")
             }),
+            picked: target
+                .method
+                .filter(|_| matches!(evidence, Evidence::Open(_))),
         });
         let mut client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
             .set_auth_type(proof.auth_type())
-            .set_token_uri(self.token_url.clone());
+            .set_token_uri(target.token_url.clone());
         if let Some(secret) = proof.secret() {
             client = client.set_client_secret(ClientSecret::new(secret.to_owned()));
         }
@@ -220,10 +300,9 @@ impl Credential {
         asked.filter(|scope| !granted.contains(scope)).collect()
     }
 
-    /// What no error may show, in every form in which a server could echo it: the proof, and the last token.
-    fn hidden(&self, evidence: &Evidence, proof: &Proof) -> Vec<String> {
-        let mut hidden = proof.hidden(&self.client_id);
-        hidden.extend(evidence.hidden(&self.client_id));
+    /// What no error may show, in every form in which a server could echo it: the evidence, and the last token.
+    fn hidden(&self, evidence: &Evidence) -> Vec<String> {
+        let mut hidden = evidence.hidden(&self.client_id);
         hidden.extend(
             self.lock_given()
                 .as_ref()
@@ -255,12 +334,29 @@ impl Service<TokenRequest> for ClientCredentials {
 
 impl fmt::Debug for ClientCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientCredentials")
-            .field("token_url", &without_query(self.credential.token_url.url()))
-            .field("client_id", &self.credential.client_id)
+        let mut out = f.debug_struct("ClientCredentials");
+        match &self.credential.endpoint {
+            Endpoint::Known(target) => {
+                out.field("token_url", &without_query(target.token_url.url()))
+            }
+            Endpoint::Discovered(discovery) => out.field("issuer", &discovery.issuer()),
+        };
+        out.field("client_id", &self.credential.client_id)
             .field("auth", &self.credential.auth)
             .field("scopes", &self.credential.scopes)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether the token endpoint may be elsewhere by now.
+fn may_have_moved(error: &Error) -> bool {
+    match error.status() {
+        Some(status) => matches!(
+            status,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE
+        ),
+        // There was no answer.
+        None => error.kind() == ErrorKind::Unavailable,
     }
 }
 

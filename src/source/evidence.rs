@@ -1,10 +1,13 @@
 //! What a client proves itself with, as it was when it was read for an exchange.
 
-use super::proof::Proof;
+use super::{
+    client_auth::CLIENT_SECRET_BASIC,
+    proof::{self, Proof},
+};
 #[cfg(feature = "jwt")]
 use super::{
+    client_auth::CLIENT_SECRET_JWT,
     jwt::{self, ReadKey},
-    proof,
 };
 use crate::error::Error;
 
@@ -12,6 +15,8 @@ use crate::error::Error;
 pub(super) enum Evidence {
     /// It goes as it is.
     Ready(Proof),
+    /// A secret that goes by the method that was picked from what the server offers, or by the form.
+    Open(String),
     /// It signs.
     #[cfg(feature = "jwt")]
     Secret(String),
@@ -21,11 +26,24 @@ pub(super) enum Evidence {
 }
 
 impl Evidence {
-    /// What one attempt carries.
+    /// What one attempt carries, where `method` was picked.
     #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
-    pub(super) async fn proof(&self, client_id: &str, audience: &str) -> Result<Proof, Error> {
+    pub(super) async fn proof(
+        &self,
+        method: Option<&str>,
+        client_id: &str,
+        audience: &str,
+    ) -> Result<Proof, Error> {
         match self {
             Self::Ready(proof) => Ok(proof.clone()),
+            #[cfg(feature = "jwt")]
+            Self::Open(secret) if method == Some(CLIENT_SECRET_JWT) => {
+                jwt::sign_by_secret(secret, client_id, audience).map(Proof::Assertion)
+            }
+            Self::Open(secret) if method == Some(CLIENT_SECRET_BASIC) => {
+                Ok(Proof::Basic(secret.clone()))
+            }
+            Self::Open(secret) => Ok(Proof::Post(secret.clone())),
             #[cfg(feature = "jwt")]
             Self::Secret(secret) => {
                 jwt::sign_by_secret(secret, client_id, audience).map(Proof::Assertion)
@@ -37,11 +55,11 @@ impl Evidence {
         }
     }
 
-    /// What no error may show, though it is not sent. A private key is nothing that a server could echo.
-    #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
+    /// What no error may show, sent or not. A private key is nothing that a server could echo.
     pub(super) fn hidden(&self, client_id: &str) -> Vec<String> {
         match self {
-            Self::Ready(_) => Vec::new(),
+            Self::Ready(proof) => proof.hidden(client_id),
+            Self::Open(secret) => proof::in_all_forms(client_id, secret),
             #[cfg(feature = "jwt")]
             Self::Secret(secret) => proof::in_all_forms(client_id, secret),
             #[cfg(feature = "jwt")]
@@ -53,23 +71,37 @@ impl Evidence {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Ready(one), Self::Ready(other)) => one == other,
+            (Self::Open(one), Self::Open(other)) => one == other,
             #[cfg(feature = "jwt")]
             (Self::Secret(one), Self::Secret(other)) => one == other,
             #[cfg(feature = "jwt")]
             (Self::Key(one), Self::Key(other)) => one.is_same(other),
-            #[cfg(feature = "jwt")]
             _ => false,
         }
     }
 
-    /// What an assertion that is signed here was signed with: all that a server who refuses it may not expect.
-    pub(super) fn signed_with(&self) -> Option<String> {
+    /// By which algorithm an assertion would be signed here, where `method` was picked.
+    #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
+    pub(super) fn algorithm(&self, method: Option<&str>) -> Option<&str> {
         match self {
-            Self::Ready(_) => None,
             #[cfg(feature = "jwt")]
-            Self::Secret(_) => Some("HS256 and this secret".to_owned()),
+            Self::Open(_) if method == Some(CLIENT_SECRET_JWT) => Some(jwt::HS256),
+            Self::Ready(_) | Self::Open(_) => None,
+            #[cfg(feature = "jwt")]
+            Self::Secret(_) => Some(jwt::HS256),
+            #[cfg(feature = "jwt")]
+            Self::Key(key) => Some(key.algorithm()),
+        }
+    }
+
+    /// What an assertion that is signed here was signed with: all that a server who refuses it may not expect.
+    pub(super) fn signed_with(&self, method: Option<&str>) -> Option<String> {
+        match self {
             #[cfg(feature = "jwt")]
             Self::Key(key) => Some(key.description()),
+            _ => self
+                .algorithm(method)
+                .map(|algorithm| format!("{algorithm} and this secret")),
         }
     }
 }

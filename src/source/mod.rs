@@ -9,10 +9,13 @@ mod certificate;
 mod check;
 mod client_auth;
 mod client_credentials;
+mod discovery;
+mod endpoint;
 mod evidence;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod lookup;
+mod metadata;
 mod proof;
 mod response;
 mod secret;

@@ -110,6 +110,8 @@ pub(super) struct Sent {
     pub(super) hidden: Vec<String>,
     /// What the assertion was signed with, if one was signed for it.
     pub(super) signed: Option<String>,
+    /// The method, if it was picked from what the server offers.
+    pub(super) picked: Option<&'static str>,
 }
 
 /// Makes an answer that the `oauth2` crate reads: it insists on status 200 and on a content type that not every server
@@ -172,14 +174,23 @@ fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent:
         message.push_str(&clean(description, LONGEST_DESCRIPTION));
         advice = ClientAuth::advised_by(description).map(Into::into);
     }
-    if let Some(signed) = &sent.signed
-        && code.as_deref() == Some(INVALID_CLIENT)
-    {
-        advice = advice.or_else(|| clock_off(headers, now)).or_else(|| {
-            Some(format!(
-                "the assertion was signed with {signed}: does the server expect that?"
-            ))
-        });
+    if code.as_deref() == Some(INVALID_CLIENT) {
+        let signed = sent.signed.as_ref();
+        advice = advice
+            .or_else(|| signed.and_then(|_| clock_off(headers, now)))
+            .or_else(|| {
+                let method = sent.picked?;
+                Some(format!(
+                    "{method} was picked from what the server offers: if the client is registered with another method, give \
+                     the secret by that, as in `ClientAuth::post`"
+                ))
+            })
+            .or_else(|| {
+                let signed = signed?;
+                Some(format!(
+                    "the assertion was signed with {signed}: does the server expect that?"
+                ))
+            });
     }
     if let Some(advice) = advice {
         message.push_str(" [");
@@ -230,7 +241,7 @@ fn redirected(status: StatusCode, headers: &HeaderMap, hidden: &[String]) -> Err
 /// `Retry-After` ([RFC 9110 §10.2.3]): seconds, or a date.
 ///
 /// [RFC 9110 §10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let asked = match value.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -243,7 +254,11 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 /// Text from a server, for a person: bounded, on one line, and without what is `hidden`, which a server may echo.
-fn clean<'a>(text: &str, longest: usize, hidden: impl IntoIterator<Item = &'a String>) -> String {
+pub(super) fn clean<'a>(
+    text: &str,
+    longest: usize,
+    hidden: impl IntoIterator<Item = &'a String>,
+) -> String {
     let mut text = text.to_owned();
     for hidden in hidden.into_iter().filter(|hidden| !hidden.is_empty()) {
         text = text.replace(hidden.as_str(), "[redacted]");
@@ -264,7 +279,7 @@ fn breaks_lines(c: char) -> bool {
 
 /// What may be a JSON object, without the byte order mark that some servers put before it. `serde` would take an array
 /// for a list of fields.
-fn json_object(body: &[u8]) -> Option<&[u8]> {
+pub(super) fn json_object(body: &[u8]) -> Option<&[u8]> {
     let json = without_mark(body);
     json.trim_ascii_start().starts_with(b"{").then_some(json)
 }

@@ -8,7 +8,10 @@ use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 use tower_service::Service;
 
 #[cfg(feature = "rustls")]
-use super::certificate::ClientCertificate;
+use super::{
+    certificate::ClientCertificate,
+    endpoint::{Endpoint, Given},
+};
 use crate::error::Error;
 
 /// Any HTTP client, without its type: it is called once per expiry, where a box costs nothing that counts.
@@ -61,7 +64,7 @@ where
 /// When the platform's roots cannot be loaded.
 #[cfg(feature = "rustls")]
 pub(super) fn platform(
-    token_url: &url::Url,
+    endpoint: &Endpoint<Given, Given>,
     certificate: Option<ClientCertificate>,
 ) -> Result<Transport, Error> {
     use std::{sync::Arc, time::Duration};
@@ -89,7 +92,7 @@ pub(super) fn platform(
     let mut tcp = HttpConnector::new();
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.set_nodelay(true);
-    if token_url.scheme() == "http" {
+    if matches!(endpoint, Endpoint::Known(given) if given.url.scheme() == "http") {
         // Loopback, as was made sure of. It needs no roots, which a bare container may lack.
         return Ok(erase(client.build::<_, Full<Bytes>>(tcp)));
     }
@@ -105,11 +108,13 @@ pub(super) fn platform(
             ))
         })?;
     let over = |tls| {
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_only()
-            .enable_all_versions()
-            .wrap_connector(tcp);
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls);
+        let https = match endpoint {
+            Endpoint::Known(_) => https.https_only(),
+            // Either is loopback where it is not https, and each is made sure of before it is asked.
+            Endpoint::Discovered(_) => https.https_or_http(),
+        };
+        let https = https.enable_all_versions().wrap_connector(tcp);
         erase(client.build::<_, Full<Bytes>>(https))
     };
     let Some(certificate) = certificate else {

@@ -30,7 +30,7 @@ pub(super) fn sign_by_secret(
     client_id: &str,
     audience: &str,
 ) -> Result<String, Error> {
-    let input = signing_input(&Header::new("HS256"), client_id, audience)?;
+    let input = signing_input(&Header::new(HS256), client_id, audience)?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let signature = hmac::sign(&key, input.as_bytes());
     Ok(with_signature(input, signature.as_ref()))
@@ -125,6 +125,9 @@ fn unique() -> Result<String, Error> {
         .map_err(|_| Error::unsigned("the system gives no random numbers"))?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bits))
 }
+
+/// By which a secret signs.
+pub(super) const HS256: &str = "HS256";
 
 /// From `iat` to `exp`. Servers that have an upper limit have this one or a longer one.
 const LIFETIME: Duration = Duration::from_secs(60);

@@ -220,6 +220,10 @@ impl ReadKey {
         &self.header
     }
 
+    pub(in crate::source) fn algorithm(&self) -> &'static str {
+        self.header.alg
+    }
+
     pub(super) async fn sign(&self, input: &str) -> Result<Vec<u8>, Error> {
         let signer = match &self.holder {
             Holder::Local(key) => return key.sign(input.as_bytes()),

@@ -1,0 +1,55 @@
+//! Where the token endpoint is, and what is known of it.
+
+use oauth2::TokenUrl;
+use url::Url;
+
+use super::{evidence::Evidence, response};
+use crate::error::Error;
+
+/// Text of a server is cut here, in characters.
+pub(super) const LONGEST_TEXT: usize = 300;
+
+/// A token endpoint that is known, or that its issuer has to be asked for.
+#[derive(Clone)]
+pub(super) enum Endpoint<Known, Issuer> {
+    Known(Known),
+    Discovered(Issuer),
+}
+
+/// A URL, and its text as it was given, which is what is compared and signed: parsing may change it.
+#[derive(Clone)]
+pub(super) struct Given {
+    pub(super) text: String,
+    pub(super) url: Url,
+}
+
+/// Where an exchange goes, and what the server takes there.
+pub(super) struct Target {
+    pub(super) token_url: TokenUrl,
+    /// Whom an assertion that is signed here is for.
+    pub(super) audience: String,
+    /// By which method a secret goes whose method is left open, where the server says what it takes.
+    pub(super) method: Option<&'static str>,
+    /// What an assertion may be signed with, where the server says so.
+    pub(super) algorithms: Option<Vec<String>>,
+}
+
+impl Target {
+    /// # Errors
+    /// Where the server says that it does not take what the assertion would be signed with.
+    pub(super) fn check(&self, evidence: &Evidence, hidden: &[String]) -> Result<(), Error> {
+        let (Some(algorithms), Some(algorithm)) =
+            (&self.algorithms, evidence.algorithm(self.method))
+        else {
+            return Ok(());
+        };
+        if algorithms.iter().any(|taken| taken == algorithm) {
+            return Ok(());
+        }
+        Err(Error::unsupported(format!(
+            "the server's metadata says that its token endpoint takes assertions signed with {}, and this credential's is \
+             signed with {algorithm}; use a key for one of those",
+            response::clean(&algorithms.join(", "), LONGEST_TEXT, hidden)
+        )))
+    }
+}
