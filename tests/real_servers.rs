@@ -373,8 +373,8 @@ mod oidc_provider {
         let server = server();
         let discover = |id, auth: ClientAuth| ClientCredentials::discover(&server.origin, id, auth);
         for (id, auth) in [
-            ("secret-jwt", SECRET.into()),
-            ("basic", ClientAuth::basic(SECRET)),
+            ("secret-jwt", ClientAuth::secret_jwt(SECRET)),
+            ("basic", SECRET.into()),
             ("post", ClientAuth::post(SECRET)),
         ] {
             let answer = server.call(discover(id, auth).scopes(["read"])).await;
@@ -402,7 +402,7 @@ mod oidc_provider {
         let credentials = ClientCredentials::discover(&server.origin, "post", SECRET);
         let error = server.call(credentials).await.unwrap_err();
         assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
-        assert_says(&error, "client_secret_jwt was picked");
+        assert_says(&error, "client_secret_basic was picked");
     }
 
     /// Promise: E6

@@ -169,9 +169,11 @@ impl ClientAuth {
     /// [RFC 8414 §2]: https://www.rfc-editor.org/rfc/rfc8414#section-2
     pub(super) fn methods(&self) -> &'static [&'static str] {
         match &self.0 {
+            // Sent where it can be: what a secret is used for must not change because some other crate switches the
+            // feature on. By an assertion it goes where nothing else is offered, or by name.
             #[cfg(feature = "jwt")]
             Kind::Secret(SecretMethod::Open, _) => {
-                &[CLIENT_SECRET_JWT, CLIENT_SECRET_BASIC, CLIENT_SECRET_POST]
+                &[CLIENT_SECRET_BASIC, CLIENT_SECRET_POST, CLIENT_SECRET_JWT]
             }
             #[cfg(not(feature = "jwt"))]
             Kind::Secret(SecretMethod::Open, _) => &[CLIENT_SECRET_BASIC, CLIENT_SECRET_POST],

@@ -129,7 +129,7 @@ impl ClientCredentials {
     ///
     /// # What is made of it
     /// The metadata's issuer has to be the same as this one, to the letter. A secret whose method is left open goes by the
-    /// best that is offered: `client_secret_jwt` (feature `jwt`), `client_secret_basic`, `client_secret_post`. Any other
+    /// first that is offered of `client_secret_basic`, `client_secret_post` and `client_secret_jwt` (feature `jwt`). Any other
     /// [`ClientAuth`] has to be offered, or each exchange fails with an error that says what is. With [`ClientAuth::tls`] or
     /// a client certificate the endpoint for clients with a certificate is used, if there is one ([RFC 8705 §5]).
     ///
