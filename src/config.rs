@@ -56,11 +56,13 @@ use crate::{
 /// ```
 ///
 /// # Fields
-/// All of them are optional but for those in bold type. Others are errors, as is what does not go together.
+/// All of them are optional but for the one in bold type, and one of the first two. Others are errors, as is what does not
+/// go together.
 ///
 /// | field | is |
 /// | --- | --- |
-/// | **`token_url`**, **`client_id`** | as for [`ClientCredentials::builder`](crate::ClientCredentials::builder) |
+/// | `token_url`, `issuer` | the token endpoint, or whose metadata names it: see [`ClientCredentials::discover`](crate::ClientCredentials::discover) |
+/// | **`client_id`** | as for [`ClientCredentials::builder`](crate::ClientCredentials::builder) |
 /// | `client_secret`, `client_secret_file`, `client_secret_env` | the secret; its file; the environment variable that it is in: [`Secret`](crate::Secret) |
 /// | `assertion_file` | an assertion that somebody else keeps fresh: [`ClientAuth::assertion_file`](crate::ClientAuth::assertion_file) |
 /// | `private_key_file`, `private_key_jwk_file` | a private key in PEM, or as a JWK (feature `jwt`) |

@@ -6,6 +6,8 @@
 #[path = "support/endpoint.rs"]
 mod endpoint;
 
+mod support;
+
 use std::collections::HashMap;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -350,12 +352,47 @@ async fn the_token_goes_to_the_origins_or_by_name_to_any() {
     assert!(unsaid.cache(fixed()).build().is_ok());
 }
 
+#[tokio::test]
+async fn an_issuer_stands_in_for_the_token_url() {
+    const METADATA: &str = r#"{
+        "issuer": "https://auth.test/main",
+        "token_endpoint": "https://auth.test/elsewhere/token"
+    }"#;
+    let configuration: Configuration = serde_json::from_value(json!({
+        "issuer": "https://auth.test/main",
+        "client_id": "c",
+        "client_secret": "x",
+    }))
+    .unwrap();
+    let server = tower::service_fn(|request: http::Request<support::Body>| async move {
+        let answer = match request.uri().path() {
+            "/.well-known/oauth-authorization-server/main" => support::answer(200, METADATA),
+            "/elsewhere/token" => support::token("t1", 60),
+            other => panic!("{other} was asked for"),
+        };
+        Ok::<_, std::convert::Infallible>(answer)
+    });
+    let credentials = configuration.credentials().build_with(server).unwrap();
+    let token = configuration
+        .cache(credentials)
+        .build()
+        .unwrap()
+        .get()
+        .await
+        .unwrap();
+    assert_eq!(token.authorization(), "Bearer t1");
+}
+
 #[test]
 fn each_mistake_is_an_error_that_names_its_fields() {
     for (members, named) in [
         (
             json!({"token_url": null, "client_secret": "x"}),
-            &["`token_url` is missing"][..],
+            &["`token_url` is missing, and so is `issuer`"][..],
+        ),
+        (
+            json!({"issuer": "https://auth.example.com", "client_secret": "x"}),
+            &["`issuer` does not go with `token_url`"],
         ),
         (
             json!({"client_id": null, "client_secret": "x"}),

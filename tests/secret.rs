@@ -9,13 +9,15 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
-use tower::service_fn;
-use tower_bearer::{ClientCredentials, Error, ErrorKind, Secret, TokenCache};
+use tokio::time::sleep;
+use tower::{Layer, Service, service_fn};
+use tower_bearer::{BearerAuthLayer, ClientCredentials, Error, ErrorKind, Secret, TokenCache};
 
 use self::support::{Body, answer, lock, token};
 
@@ -153,6 +155,43 @@ async fn a_secret_that_is_put_right_later_is_picked_up_by_the_next_try_or_at_onc
         cache.get().await.unwrap();
         assert_eq!(server.sent(), ["wrong", "right"]);
     }
+}
+
+/// The server takes the new secret alone from one moment to the next, and the file has it a second after that was noticed.
+///
+/// Promise: L3, L12
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_rotated_under_load_costs_one_exchange_at_the_most_and_no_request() {
+    let file = File::holding("under-load", "first");
+    let server = Server::with_secret("first");
+    let cache = TokenCache::new(server.client(file.secret()).unwrap());
+    let mut api = BearerAuthLayer::from_cache(cache).layer(service_fn(|request: Request<Body>| {
+        assert!(request.headers().contains_key(AUTHORIZATION));
+        async { Ok::<_, Infallible>(answer(200, "")) }
+    }));
+    let mut noticed = None;
+    // Three tokens of an hour, ten requests a second.
+    for tenth in 0..3 * 36_000_u32 {
+        if tenth == 6_000 {
+            "second".clone_into(&mut lock(&server.right));
+        }
+        if noticed.is_none() && server.sent().len() > 1 {
+            noticed = Some(tenth);
+        }
+        if noticed.is_some_and(|noticed| tenth == noticed + 10) {
+            fs::write(&file.0, "second").unwrap();
+        }
+        api.call(support::get("/")).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+    }
+    let sent = server.sent();
+    // One that is refused, and read once more: the file has no other yet.
+    assert_eq!(sent[..2], ["first", "first"]);
+    assert!(
+        sent[2..].iter().all(|secret| secret == "second"),
+        "{sent:?}"
+    );
+    assert!(sent.len() >= 4, "{sent:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,6 +43,7 @@ struct Cache {
 #[serde(default, deny_unknown_fields, rename = "Configuration")]
 pub(super) struct Fields {
     token_url: Option<Given>,
+    issuer: Option<Given>,
     client_id: Option<Given>,
     client_auth: Option<Given>,
     client_secret: Option<Given>,
@@ -88,12 +89,19 @@ impl TryFrom<Fields> for Configuration {
             certificate_key: field!(fields.client_certificate_key_file),
         }
         .read()?;
-        let mut credentials = ClientCredentials::builder(
-            field!(fields.token_url).required()?,
-            field!(fields.client_id).required()?,
-            proven.auth,
-        )
-        .scopes(field!(fields.scopes).list()?);
+        let client_id = field!(fields.client_id).required()?;
+        let credentials = match (
+            field!(fields.token_url).text()?,
+            field!(fields.issuer).text()?,
+        ) {
+            (Some(token_url), None) => {
+                ClientCredentials::builder(token_url, client_id, proven.auth)
+            }
+            (None, Some(issuer)) => ClientCredentials::discover(issuer, client_id, proven.auth),
+            (Some(_), Some(_)) => return Err(wrong("issuer", "does not go with `token_url`")),
+            (None, None) => return Err(wrong("token_url", "is missing, and so is `issuer`")),
+        };
+        let mut credentials = credentials.scopes(field!(fields.scopes).list()?);
         if let Some(true) = field!(fields.require_all_scopes).parsed("true or false")? {
             credentials = credentials.require_all_scopes();
         }
