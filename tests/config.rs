@@ -337,11 +337,12 @@ async fn the_token_goes_to_the_origins_or_by_name_to_any() {
     assert!(token_to(json!(["any"]), "https://c.example.com/a").await);
 
     let unsaid = from_json(json!({"client_auth": "none", "origins": null})).unwrap();
-    for error in [
-        unsaid.layer_around(fixed()).unwrap_err(),
+    let errors = [
+        unsaid.layer_around(fixed()).map(drop),
         #[cfg(feature = "rustls")]
-        unsaid.layer().unwrap_err(),
-    ] {
+        unsaid.layer().map(drop),
+    ];
+    for error in errors.map(Result::unwrap_err) {
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(
             error.to_string().contains("`origins` is missing"),
