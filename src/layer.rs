@@ -5,6 +5,7 @@ use tower_layer::Layer;
 use crate::{
     cache::{Caches, TokenCache},
     replay::CloneBody,
+    rules::Plan,
     select::Always,
     service::BearerAuth,
     source::TokenSource,
@@ -46,10 +47,7 @@ use crate::{
 /// [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 #[derive(Clone, Debug)]
 pub struct BearerAuthLayer<Sel = Always, U = BearerChallenge, Rp = CloneBody, C = TokenCache> {
-    pub(crate) cache: C,
-    pub(crate) select: Sel,
-    pub(crate) unauthorized: U,
-    pub(crate) replay: Rp,
+    plan: Plan<Sel, U, Rp, C>,
 }
 
 impl BearerAuthLayer {
@@ -64,10 +62,12 @@ impl<C: Caches> BearerAuthLayer<Always, BearerChallenge, CloneBody, C> {
     #[must_use]
     pub fn from_cache(cache: C) -> Self {
         Self {
-            cache,
-            select: Always,
-            unauthorized: BearerChallenge,
-            replay: CloneBody,
+            plan: Plan {
+                cache,
+                select: Always,
+                unauthorized: BearerChallenge,
+                replay: CloneBody,
+            },
         }
     }
 }
@@ -77,11 +77,19 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     /// [`Select`](crate::select::Select). All of them by default.
     #[must_use]
     pub fn select<T>(self, select: T) -> BearerAuthLayer<T, U, Rp, C> {
+        let Plan {
+            cache,
+            unauthorized,
+            replay,
+            ..
+        } = self.plan;
         BearerAuthLayer {
-            cache: self.cache,
-            select,
-            unauthorized: self.unauthorized,
-            replay: self.replay,
+            plan: Plan {
+                cache,
+                select,
+                unauthorized,
+                replay,
+            },
         }
     }
 
@@ -89,11 +97,19 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     /// [`Unauthorized`](crate::unauthorized::Unauthorized). [`BearerChallenge`] by default.
     #[must_use]
     pub fn unauthorized<T>(self, unauthorized: T) -> BearerAuthLayer<Sel, T, Rp, C> {
+        let Plan {
+            cache,
+            select,
+            replay,
+            ..
+        } = self.plan;
         BearerAuthLayer {
-            cache: self.cache,
-            select: self.select,
-            unauthorized,
-            replay: self.replay,
+            plan: Plan {
+                cache,
+                select,
+                unauthorized,
+                replay,
+            },
         }
     }
 
@@ -101,18 +117,31 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     /// [`Replay`](crate::replay::Replay). A clone by default.
     #[must_use]
     pub fn replay<T>(self, replay: T) -> BearerAuthLayer<Sel, U, T, C> {
+        let Plan {
+            cache,
+            select,
+            unauthorized,
+            ..
+        } = self.plan;
         BearerAuthLayer {
-            cache: self.cache,
-            select: self.select,
-            unauthorized: self.unauthorized,
-            replay,
+            plan: Plan {
+                cache,
+                select,
+                unauthorized,
+                replay,
+            },
         }
     }
 
     /// The cache, or the caches, to share or to look after.
     #[must_use]
     pub fn cache(&self) -> &C {
-        &self.cache
+        &self.plan.cache
+    }
+
+    #[cfg(feature = "reqwest-middleware")]
+    pub(crate) fn replays_by(&self) -> &Rp {
+        &self.plan.replay
     }
 }
 
@@ -126,6 +155,6 @@ where
     type Service = BearerAuth<S, Sel, U, Rp, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BearerAuth::new(inner, self.clone())
+        BearerAuth::new(inner, self.plan.clone())
     }
 }

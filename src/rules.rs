@@ -1,12 +1,23 @@
-//! How the requests of a layer are treated once they are sent.
+//! How the requests of a layer are treated: what a layer and its services know, and what goes with each request.
 
-use http::{Request, Response};
+use http::{Request, Response, header::AUTHORIZATION};
 
 use crate::{
-    cache::{Route, TokenCache},
+    cache::{Caches, Route, TokenCache},
+    extension::NoToken,
     route,
+    select::Select,
     unauthorized::Unauthorized,
 };
+
+/// What a layer and its services know.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan<Sel, U, Rp, C> {
+    pub(crate) cache: C,
+    pub(crate) select: Sel,
+    pub(crate) unauthorized: U,
+    pub(crate) replay: Rp,
+}
 
 /// What a request under way needs to know after it was sent. Each request has its own copy: a handle to the cache of its
 /// credential, and two values that are mostly nothing at all.
@@ -15,6 +26,35 @@ pub(crate) struct Rules<U, Rp> {
     pub(crate) cache: TokenCache,
     pub(crate) unauthorized: U,
     pub(crate) replay: Rp,
+}
+
+impl<Sel, U, Rp, C> Plan<Sel, U, Rp, C> {
+    /// The credential for this request; `None` if it is none of our business.
+    pub(crate) fn key_of<B>(&self, request: &Request<B>) -> Option<Sel::Key>
+    where
+        Sel: Select<B>,
+    {
+        let passes = request.headers().contains_key(AUTHORIZATION)
+            || request.extensions().get::<NoToken>().is_some();
+        if passes {
+            return None;
+        }
+        self.select.select(request)
+    }
+
+    /// For a request with this credential.
+    pub(crate) fn rules(&self, key: C::Key) -> Rules<U, Rp>
+    where
+        U: Clone,
+        Rp: Clone,
+        C: Caches,
+    {
+        Rules {
+            cache: self.cache.cache_of(key),
+            unauthorized: self.unauthorized.clone(),
+            replay: self.replay.clone(),
+        }
+    }
 }
 
 impl<U: Unauthorized, Rp> Rules<U, Rp> {

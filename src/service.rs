@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{Request, Response};
 use http_body::Body;
 use tower::BoxError;
 use tower_service::Service;
@@ -13,11 +13,10 @@ use tower_service::Service;
 use crate::{
     again::prepare,
     cache::{Caches, TokenCache},
-    extension::{MinValidity, NoToken},
+    extension::MinValidity,
     future::ResponseFuture,
-    layer::BearerAuthLayer,
     replay::{CloneBody, Replay},
-    rules::Rules,
+    rules::Plan,
     select::{Always, Select},
     token::Token,
     unauthorized::{BearerChallenge, Unauthorized},
@@ -26,7 +25,7 @@ use crate::{
 /// Puts a bearer token on every request of the service below it. Made by [`BearerAuthLayer`](crate::BearerAuthLayer).
 ///
 /// # What happens to a request
-/// 1. One that is not selected, that has an `Authorization` of its own, or that says [`NoToken`], passes untouched.
+/// 1. One that is not selected, that has an `Authorization` of its own, or that says [`NoToken`](crate::NoToken), passes untouched.
 /// 2. It gets the current token. If there is none that is good, it waits for the one exchange under way; it never goes
 ///    out without a token because none could be had.
 /// 3. If the server refuses the token (401), it is sent once more, the same but for a newer token, and the caller gets
@@ -55,12 +54,12 @@ pub struct BearerAuth<
     C = TokenCache,
 > {
     inner: S,
-    layer: BearerAuthLayer<Sel, U, Rp, C>,
+    plan: Plan<Sel, U, Rp, C>,
 }
 
 impl<S, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
-    pub(crate) fn new(inner: S, layer: BearerAuthLayer<Sel, U, Rp, C>) -> Self {
-        Self { inner, layer }
+    pub(crate) fn new(inner: S, plan: Plan<Sel, U, Rp, C>) -> Self {
+        Self { inner, plan }
     }
 
     /// The service below.
@@ -98,11 +97,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Some(key) = self.layer.key_of(&request) else {
-            let request = request.map(|body| self.layer.replay.pass(body));
+        let Some(key) = self.plan.key_of(&request) else {
+            let request = request.map(|body| self.plan.replay.pass(body));
             return ResponseFuture::pass(self.inner.call(request));
         };
-        let rules = self.layer.rules(key);
+        let rules = self.plan.rules(key);
         let read = |token: &Token| (token.authorization().clone(), token.generation());
         let warm = match request.extensions().get() {
             None => rules.cache.read(read),
@@ -121,34 +120,5 @@ where
         let clone = || self.inner.clone();
         let (request, again) = prepare(request, authorization, &rules.replay, clone);
         ResponseFuture::first(self.inner.call(request), sent, route, again, rules)
-    }
-}
-
-impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
-    /// The credential for this request; `None` if it is none of our business.
-    fn key_of<B>(&self, request: &Request<B>) -> Option<Sel::Key>
-    where
-        Sel: Select<B>,
-    {
-        let passes = request.headers().contains_key(AUTHORIZATION)
-            || request.extensions().get::<NoToken>().is_some();
-        if passes {
-            None
-        } else {
-            self.select.select(request)
-        }
-    }
-
-    fn rules(&self, key: C::Key) -> Rules<U, Rp>
-    where
-        U: Clone,
-        Rp: Clone,
-        C: Caches,
-    {
-        Rules {
-            cache: self.cache.cache_of(key),
-            unauthorized: self.unauthorized.clone(),
-            replay: self.replay.clone(),
-        }
     }
 }

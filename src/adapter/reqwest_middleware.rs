@@ -97,7 +97,7 @@ where
             extensions: shared.clone(),
         };
         // One that nobody else calls: the rest of the middlewares are always ready.
-        let layer = self.clone().replay(self.replay.resend());
+        let layer = self.clone().replay(self.replays_by().resend());
         let answer = layer.layer(rest).call(request).await;
         *extensions = shared.get();
         answer.map(reqwest::Response::from).map_err(told)
