@@ -7,7 +7,9 @@
 mod endpoint;
 
 use std::{
-    env, fs,
+    env,
+    error::Error as _,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
@@ -15,11 +17,16 @@ use std::{
 
 use endpoint::Endpoint;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
     client::danger::HandshakeSignatureValid,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
-    server::danger::{ClientCertVerified, ClientCertVerifier},
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    version::{TLS12, TLS13},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -142,6 +149,56 @@ mod presented {
 
     #[tokio::test]
     #[ignore = "run by the_default_transport_presents_its_certificate"]
+    async fn an_expired_certificate_that_is_refused_is_told_to_have_expired() {
+        for version in [&TLS12, &TLS13] {
+            let chain = refused("expired", version).await;
+            assert!(
+                chain[0].contains("the client certificate has expired"),
+                "{chain:?}"
+            );
+            // The server's own word for it.
+            assert!(
+                chain
+                    .iter()
+                    .any(|level| level.contains("CertificateExpired"))
+            );
+
+            let chain = refused("client", version).await;
+            assert!(!chain[0].contains("expired"), "{chain:?}");
+            assert!(chain.iter().any(|level| level.contains("UnknownCA")));
+        }
+    }
+
+    /// What each level of the error says when a server does not take the certificate of this name.
+    async fn refused(name: &str, version: &'static SupportedProtocolVersion) -> Vec<String> {
+        const SECRET: &str = "7Fjfp0ZBr1KtDRbnfVdmIw";
+        let server = Server::strict(version).await;
+        let builder = server.client(ClientAuth::post(SECRET)).client_certificate(
+            Secret::file(key_file(&format!("{name}.crt"))),
+            Secret::file(key_file(&format!("{name}.key"))),
+        );
+        let cache = TokenCache::new(builder.build().unwrap());
+        let error = cache.get().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        // The next exchange reads the files again, and there may be another certificate by then.
+        assert!(error.is_transient());
+        assert!(server.seen().is_empty());
+
+        let mut chain = vec![error.to_string()];
+        let mut cause = error.source();
+        while let Some(level) = cause {
+            chain.push(level.to_string());
+            cause = level.source();
+        }
+        let shown = format!("{chain:?} {error:?}");
+        for secret in pem(&format!("{name}.key")).lines().chain([SECRET]) {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        chain
+    }
+
+    #[tokio::test]
+    #[ignore = "run by the_default_transport_presents_its_certificate"]
     async fn without_a_certificate_none_is_presented() {
         let server = Server::start().await;
         let cache = TokenCache::new(server.client("secret").build().unwrap());
@@ -197,7 +254,7 @@ fn a_certificate_that_would_not_do_is_told_with_what_to_change() {
     assert!(error.to_string().contains("your own transport"), "{error}");
 }
 
-/// A token endpoint over TLS that asks for a client certificate, and takes any or none.
+/// A token endpoint over TLS that asks for a client certificate, and takes any or none unless it is strict.
 #[derive(Clone)]
 struct Server {
     origin: String,
@@ -212,13 +269,29 @@ struct Seen {
 
 impl Server {
     async fn start() -> Self {
+        Self::with(Arc::new(Anybody), rustls::DEFAULT_VERSIONS).await
+    }
+
+    /// Takes the certificates of `client-ca.crt` and no other.
+    async fn strict(version: &'static SupportedProtocolVersion) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(der("client-ca.crt").into()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        Self::with(clients.build().unwrap(), &[version]).await
+    }
+
+    async fn with(
+        clients: Arc<dyn ClientCertVerifier>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
         let chain = vec![CertificateDer::from(der("server.crt"))];
         let key = PrivateKeyDer::from_pem_slice(pem("server.key").as_bytes()).unwrap();
         let provider = Arc::new(ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
-            .with_client_cert_verifier(Arc::new(Anybody))
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain, key)
             .unwrap();
         let tls = TlsAcceptor::from(Arc::new(config));
@@ -233,8 +306,14 @@ impl Server {
         let seen = Arc::clone(&this.seen);
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                let Ok(mut connection) = tls.accept(tcp).await else {
-                    continue;
+                let mut connection = match tls.accept(tcp).into_fallible().await {
+                    Ok(connection) => connection,
+                    Err((_, mut refused)) => {
+                        // Closed with something unread it would be reset, and its alert perhaps lost.
+                        let _ = refused.shutdown().await;
+                        let _ = refused.read_to_end(&mut Vec::new()).await;
+                        continue;
+                    }
                 };
                 let certificates = connection.get_ref().1.peer_certificates();
                 let certificate = certificates.map(|chain| chain[0].to_vec());

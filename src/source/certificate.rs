@@ -99,3 +99,37 @@ impl ResolvesClientCert for Presented {
 
 const CERTIFICATE: &str = "client certificate";
 const KEY: &str = "client certificate's key";
+
+/// Whether a certificate has expired or is not valid yet.
+///
+/// It is asked after a failure, not before an exchange: there are servers that know a self-signed certificate by its key
+/// and do not mind its dates. And it is asked beside the server's alert, as many servers' alert says less, and with TLS 1.3
+/// it can be lost: the client is sending its request by then, and a connection that is reset has no alert.
+pub(super) fn is_outdated(certified: &rustls::sign::CertifiedKey) -> bool {
+    use rustls::{
+        AlertDescription, RootCertStore, crypto::ring, pki_types::UnixTime,
+        server::WebPkiClientVerifier,
+    };
+
+    let Ok(certificate) = certified.end_entity_cert() else {
+        return false;
+    };
+    // rustls reads the dates only where it verifies, and does so before it looks for who has signed. A verifier needs some
+    // root.
+    let mut roots = RootCertStore::empty();
+    if roots.add(certificate.clone()).is_err() {
+        return false;
+    }
+    let provider = ring::default_provider().into();
+    let Ok(verifier) = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build()
+    else {
+        return false;
+    };
+    match verifier.verify_client_cert(certificate, &[], UnixTime::now()) {
+        // The alert stands for all of rustls' ways to say so, those of its later versions among them.
+        Err(rustls::Error::InvalidCertificate(problem)) => {
+            AlertDescription::from(problem) == AlertDescription::CertificateExpired
+        }
+        _ => false,
+    }
+}

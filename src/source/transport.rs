@@ -13,6 +13,8 @@ use super::{
     endpoint::{Endpoint, Given},
 };
 use crate::error::Error;
+#[cfg(feature = "rustls")]
+use crate::error::ErrorKind;
 
 /// Any HTTP client, without its type: it is called once per expiry, where a box costs nothing that counts.
 pub(super) type Transport = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Error>;
@@ -81,7 +83,7 @@ pub(super) fn platform(
         crypto::ring,
     };
 
-    use super::certificate::Presented;
+    use super::certificate::{Presented, is_outdated};
 
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -131,8 +133,20 @@ pub(super) fn platform(
             let (presented, transport) = (Arc::clone(&presented), transport.clone());
             async move {
                 presented.renew().await?;
-                transport.oneshot(request).await
+                let answer = transport.oneshot(request).await;
+                answer.map_err(|error| match presented.resolve(&[], &[]) {
+                    Some(shown)
+                        if error.kind() == ErrorKind::Unavailable && is_outdated(&shown) =>
+                    {
+                        error.retold(OUTDATED.into())
+                    }
+                    _ => error,
+                })
             }
         },
     )))
 }
+
+#[cfg(feature = "rustls")]
+const OUTDATED: &str = "could not get an answer from the token endpoint, and the client certificate has expired or is not \
+                        valid yet";
