@@ -164,7 +164,8 @@ impl Error {
         let transient = matches!(
             status,
             StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
-        ) || status.is_server_error();
+        ) || status.is_server_error()
+            || matches!(code, Some("server_error" | "temporarily_unavailable"));
         let kind = if transient {
             ErrorKind::Unavailable
         } else {

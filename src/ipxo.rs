@@ -77,7 +77,10 @@ pub fn layer(source: impl TokenSource) -> BearerAuthLayer<Origins> {
 }
 
 /// A layer for many companies: the path's tenant, as in `/ecommerce/public/{tenant_uuid}/cart`, says whose token a request
-/// gets. Tokens go to [`API`] and nowhere else.
+/// gets. Tokens go to [`API`] and nowhere else; a request without a tenant in its path gets none.
+///
+/// # Deployment caveat
+/// As for [`PathSegment`](crate::PathSegment): whoever chooses the path chooses whose token it gets.
 ///
 /// # Example
 /// ```

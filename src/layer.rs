@@ -94,7 +94,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     }
 
     /// Which answers mean that the token was refused: a closure, or another
-    /// [`Unauthorized`](crate::unauthorized::Unauthorized). [`BearerChallenge`] by default.
+    /// [`Unauthorized`](crate::unauthorized::Unauthorized). [`BearerChallenge`] by default. It is cloned for each request.
     #[must_use]
     pub fn unauthorized<T>(self, unauthorized: T) -> BearerAuthLayer<Sel, T, Rp, C> {
         let Plan {
@@ -114,7 +114,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     }
 
     /// How a body is said again for the second try: [`NoReplay`](crate::NoReplay), or another
-    /// [`Replay`](crate::replay::Replay). A clone by default.
+    /// [`Replay`](crate::replay::Replay). A clone by default. It is cloned for each request.
     #[must_use]
     pub fn replay<T>(self, replay: T) -> BearerAuthLayer<Sel, U, T, C> {
         let Plan {

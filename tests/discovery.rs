@@ -356,13 +356,17 @@ async fn a_token_endpoint_that_is_missing_or_insecure_is_an_error() {
     }
 }
 
+/// Anybody may listen on loopback.
+///
+/// Promise: S2
 #[tokio::test(start_paused = true)]
-async fn a_token_endpoint_on_loopback_may_do_without_tls() {
+async fn a_token_endpoint_without_tls_does_not_do_where_the_issuer_has_it() {
     let url = "http://127.0.0.1:9000/token";
     let server = Server::with(BY_RFC, &metadata_with("token_endpoint", json!(url)));
     server.gives_tokens_at(url);
-    exchange(server.credentials(SECRET)).await.unwrap();
-    assert_eq!(server.posts(), [url]);
+    let made = exchange(server.credentials(SECRET)).await;
+    assert_fails(made, ErrorKind::InvalidAnswer, &["not https"]);
+    assert!(server.posts().is_empty());
 }
 
 /// Promise: E1
@@ -802,13 +806,14 @@ async fn no_error_and_no_debug_output_shows_the_secret_or_the_token() {
         server.tells(BY_RFC, &echo);
         // The one that is used on, and then the one that has nothing else to use.
         let fresh = server.credentials(ClientAuth::basic(SECRET));
-        for source in [source, fresh] {
+        // The other has never been given the token, and cannot know it.
+        for (source, shown) in [(source, &shown[..]), (fresh, &shown[..3])] {
             output += &format!("{source:?}");
             let error = exchange(source).await.unwrap_err();
             output += &format!("{error:?} {}", told(&error));
-        }
-        for secret in &shown[..3] {
-            assert!(!output.contains(secret), "{secret:?} is in {output}");
+            for secret in shown {
+                assert!(!output.contains(secret), "{secret:?} is in {output}");
+            }
         }
     }
 }

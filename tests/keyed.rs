@@ -5,12 +5,15 @@
 mod support;
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
+    hash::{Hash, Hasher},
     io,
     num::NonZeroUsize,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
     time::Duration,
 };
@@ -156,7 +159,7 @@ async fn the_map_is_bounded_and_a_key_that_was_given_up_comes_back_with_one_exch
 
 /// Promise: K3
 #[tokio::test(start_paused = true)]
-async fn a_cache_whose_exchange_is_under_way_stays_whatever_comes() {
+async fn a_cache_that_is_in_use_stays_whatever_comes() {
     let made = Arc::new(AtomicUsize::new(0));
     let gate = Arc::new(Semaphore::new(0));
     let (counted, opening) = (Arc::clone(&made), Arc::clone(&gate));
@@ -178,7 +181,12 @@ async fn a_cache_whose_exchange_is_under_way_stays_whatever_comes() {
     }
     // The newest of a full map, and so the first to go.
     let first = keyed.clone();
-    let waiting = tokio::spawn(async move { first.get(&Tenant(0)).get().await.unwrap() });
+    // It has its cache and has not been polled yet, so that nothing is under way.
+    let newest = first.get(&Tenant(0));
+    for tenant in 100..1000 {
+        keyed.get(&Tenant(tenant)).get().await.unwrap();
+    }
+    let waiting = tokio::spawn(async move { newest.get().await.unwrap() });
     settle().await;
     for tenant in 100..1000 {
         keyed.get(&Tenant(tenant)).get().await.unwrap();
@@ -359,4 +367,88 @@ fn checking(
         seen.fetch_add(1, SeqCst);
         async { Ok(Response::new(Full::default())) }
     })
+}
+
+/// Promise: K4
+#[test]
+fn a_warm_key_is_read_while_another_reader_has_the_map() {
+    thread_local! {
+        static HELD_UP: RefCell<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>> = const { RefCell::new(None) };
+    }
+    #[derive(Clone, Eq)]
+    struct Key(u32);
+    impl Hash for Key {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+    impl PartialEq for Key {
+        // Runs under the map's lock.
+        fn eq(&self, other: &Self) -> bool {
+            HELD_UP.with_borrow_mut(|held_up| {
+                if let Some((there, go_on)) = held_up.take() {
+                    there.send(()).unwrap();
+                    go_on.recv().unwrap();
+                }
+            });
+            self.0 == other.0
+        }
+    }
+    let keyed = Keyed::new(|_: &Key| {
+        TokenCache::new(service_fn(|_: TokenRequest| async { Token::new("t") }))
+    });
+    keyed.get(&Key(1));
+    let (tell, there) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel();
+    let other = keyed.clone();
+    let held_up = std::thread::spawn(move || {
+        HELD_UP.set(Some((tell, wait)));
+        other.get(&Key(1));
+    });
+    there.recv().unwrap();
+    let (tell, read) = mpsc::channel();
+    std::thread::spawn(move || {
+        keyed.get(&Key(1));
+        tell.send(()).unwrap();
+    });
+    read.recv_timeout(10 * SECOND).unwrap();
+    go_on.send(()).unwrap();
+    held_up.join().unwrap();
+}
+
+/// With more keys than there is room for, keys that are removed, and four threads.
+///
+/// Promise: K1
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_comes_and_goes_each_request_carries_its_own_tenants_token() {
+    let room = NonZeroUsize::new(64).unwrap();
+    let keyed = Keyed::with_capacity(room, |tenant: &Tenant| {
+        let tenant = *tenant;
+        TokenCache::new(service_fn(move |_: TokenRequest| async move {
+            tokio::task::yield_now().await;
+            tagged(tenant)
+        }))
+    });
+    let seen = Arc::new(AtomicUsize::new(0));
+    let service = BearerAuthLayer::from_cache(keyed.clone())
+        .select(ByExtension::<Tenant>::new())
+        .layer(checking(&seen));
+    let callers: Vec<_> = (0..8_u32)
+        .map(|caller| {
+            let (mut service, keyed) = (service.clone(), keyed.clone());
+            tokio::spawn(async move {
+                for n in 0..5_000_u32 {
+                    let tenant = (n * 31 + caller * 17) % 300;
+                    service.call(for_tenant(tenant)).await.unwrap();
+                    if n % 50 == 0 {
+                        keyed.remove(&Tenant((tenant + 1) % 300));
+                    }
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(seen.load(SeqCst), 40_000);
 }

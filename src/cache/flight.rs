@@ -194,12 +194,6 @@ impl SingleFlight {
         self.changes.send_replace(());
     }
 
-    /// Whether an exchange is under way, without the lock.
-    #[cfg(feature = "keyed")]
-    pub(super) fn is_flying(&self) -> bool {
-        self.quiet_until.load(Ordering::Relaxed) == UNTIL_LANDING
-    }
-
     /// Whether any route is watched, so that it is worth knowing a request's route before it is sent.
     pub(super) fn is_watching(&self) -> bool {
         self.watched.load(Ordering::Relaxed) != 0

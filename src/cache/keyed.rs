@@ -17,11 +17,14 @@ use super::{Caches, TokenCache};
 /// other. Clones share the caches.
 ///
 /// # Bounds
-/// It keeps 10,000 caches, or as many as you [say](Self::with_capacity); about so many, as they are kept in several parts.
-/// Past that, those that are used least go (S3-FIFO), with their tokens: a key that comes back costs an exchange. A cache
-/// whose exchange is under way stays. Who uses a cache keeps it, so that nothing is cut off.
+/// It keeps 10,000 caches, or as many as you [say](Self::with_capacity). They are kept in several parts, of which one may be
+/// full before the others: leave a quarter more room than there are keys. Past that, those that are used least go
+/// (S3-FIFO), with their tokens: a key that comes back costs an exchange. A cache that is in use stays, by a request that
+/// has not got its token yet, by an exchange, or by whoever holds a clone of it; so there may be more caches than that, by as
+/// many as there are requests under way.
 ///
-/// Reading takes a shared lock of one part of the map, and then what reading a [`TokenCache`] takes.
+/// Reading takes a shared lock of one part of the map, and then what reading a [`TokenCache`] takes. The key's `Hash`, `Eq`
+/// and `Clone` run under that lock, and must not panic.
 ///
 /// # Example
 /// One layer for all companies, each with credentials from a vault. The request says which it is for:
@@ -65,8 +68,8 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
 {
     /// Caches that `make` makes, 10,000 at the most. It is called for a key that is new or was given up, by the request that
-    /// asks; it must not block, and what has to be waited for belongs into the cache's source, such as a
-    /// [`Lookup`](crate::Lookup).
+    /// asks; it must neither block nor ask for its own key, and what has to be waited for belongs into the cache's source,
+    /// such as a [`Lookup`](crate::Lookup).
     pub fn new(make: impl Fn(&K) -> TokenCache + Send + Sync + 'static) -> Self {
         Self::with_capacity(CAPACITY, make)
     }
@@ -149,19 +152,20 @@ impl<K> fmt::Debug for Keyed<K> {
     }
 }
 
-/// Keeps a cache whose exchange is under way.
+/// Keeps a cache that somebody has. That the map's lock is held exclusively while it is asked settles the interleaving: A
+/// gets a cache and is not polled yet; a crowd of other keys comes; B gets another cache for A's key, and exchanges as well.
 #[derive(Clone, Copy)]
 struct InUse;
 
 impl<K> Lifecycle<K, TokenCache> for InUse {
     /// What was given up in one call. It is dropped after the map's lock is let go, for it may drop a user's source.
-    type RequestState = Vec<TokenCache>;
+    type RequestState = Vec<(K, TokenCache)>;
 
     fn is_pinned(&self, _: &K, cache: &TokenCache) -> bool {
-        cache.is_exchanging()
+        cache.is_in_use()
     }
 
-    fn on_evict(&self, given_up: &mut Vec<TokenCache>, _: K, cache: TokenCache) {
-        given_up.push(cache);
+    fn on_evict(&self, given_up: &mut Vec<(K, TokenCache)>, key: K, cache: TokenCache) {
+        given_up.push((key, cache));
     }
 }

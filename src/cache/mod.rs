@@ -249,10 +249,10 @@ impl TokenCache {
         }
     }
 
-    /// Whether an exchange is under way. Takes no lock.
+    /// Whether anybody else has it: a request, an exchange under way, or whoever keeps a clone.
     #[cfg(feature = "keyed")]
-    pub(crate) fn is_exchanging(&self) -> bool {
-        self.flight.is_flying()
+    pub(crate) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.flight) > 1
     }
 
     /// Whether it is worth knowing a request's route before it is sent: as a rule it is not, and costs nothing.

@@ -4,7 +4,7 @@ use http::Request;
 
 use super::Select;
 
-/// Of what the first one selects, what the second one selects, by its key.
+/// Of what the first one selects, what the second one selects, by its key. Where the key is made of both, a closure does it.
 ///
 /// # Example
 /// The token of the tenant whose request it is, and to one server only:

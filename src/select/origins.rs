@@ -26,6 +26,7 @@ use crate::error::Error;
 #[derive(Clone)]
 pub struct Origins<K = ()>(Arc<[(Origin, K)]>);
 
+#[derive(PartialEq)]
 struct Origin {
     scheme: Scheme,
     host: Box<str>,
@@ -75,6 +76,14 @@ impl<K> Origins<K> {
             .into_iter()
             .map(|(origin, key)| Ok((Origin::parse(origin.as_ref())?, key)))
             .collect::<Result<_, Error>>()?;
+        let twice = |(n, (origin, _)): (usize, &(Origin, K))| {
+            origins[..n].iter().any(|(other, _)| other == origin)
+        };
+        if origins.iter().enumerate().any(twice) {
+            return Err(Error::configuration(
+                "an origin is given twice, and can have one credential only",
+            ));
+        }
         if origins.is_empty() {
             return Err(Error::configuration(
                 "no origin is given, so no request would get a token; name one, as in https://api.example.com",
@@ -127,7 +136,7 @@ impl Origin {
         }
         Ok(Self {
             scheme: scheme.clone(),
-            host: host.into(),
+            host: host.to_ascii_lowercase().into(),
             port,
         })
     }
@@ -147,12 +156,20 @@ impl fmt::Debug for Origin {
     }
 }
 
+/// `None` if it is none, such as 99999, and where the scheme has no usual one.
 fn port(uri: &Uri) -> Option<u16> {
-    uri.port_u16().or_else(|| match uri.scheme_str() {
+    if let Some(port) = uri.port_u16() {
+        return Some(port);
+    }
+    let authority = uri.authority()?.as_str();
+    if !authority.ends_with(uri.host()?) {
+        return None;
+    }
+    match uri.scheme_str() {
         Some("https") => Some(HTTPS_PORT),
         Some("http") => Some(80),
         _ => None,
-    })
+    }
 }
 
 const HTTPS_PORT: u16 = 443;
@@ -183,6 +200,8 @@ mod tests {
             "https://api.example.com.evil.test/",
             "https://api.example.com@evil.test/",
             "https://example.com/",
+            "https://api.example.com:99999/",
+            "https://api.example.com:/",
             "http://[::1]/",
             "/a",
         ] {
@@ -203,6 +222,10 @@ mod tests {
             assert!(error.contains(why), "{text}: {error}");
         }
         assert!(Origins::new([""; 0]).is_err());
+        assert!(Origins::new(["https://a.test:99999"]).is_err());
+        let twice = [("https://a.test", 1), ("https://A.test:443/", 2)];
+        let error = Origins::keyed(twice).unwrap_err().to_string();
+        assert!(error.contains("twice"), "{error}");
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl ClientCredentialsBuilder {
     /// HTTP/2, a 5 s connect timeout, no redirects and no proxy.
     ///
     /// The platform's roots, and not a bundle: they include a company's own CA, and one that is withdrawn is gone with the
-    /// system's update, without a rebuild.
+    /// system's update and a restart, without a rebuild. They are loaded once in a process.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change: when the

@@ -26,7 +26,7 @@ use super::{
     builder::ClientCredentialsBuilder,
     client_auth::ClientAuth,
     discovery::Discovery,
-    endpoint::{Endpoint, Target},
+    endpoint::{Endpoint, LONGEST_TEXT, Target},
     evidence::Evidence,
     response::{self, Answer, Sent},
     transport::Transport,
@@ -188,8 +188,11 @@ impl Credential {
             }
             outcome => return outcome,
         };
-        // It may have been rotated between the reading and the sending, or the server is ahead of us by a little.
-        let reread = self.auth.read().await?;
+        // It may have been rotated between the reading and the sending, or the server is ahead of us by a little. If it
+        // cannot be read now, the server's answer says more.
+        let Ok(reread) = self.auth.read().await else {
+            return Err(error);
+        };
         if reread.is_same(&evidence) {
             return Err(error);
         }
@@ -224,15 +227,17 @@ impl Credential {
             .await?;
         hidden.extend(proof.hidden(&self.client_id));
         let sent = Arc::new(Sent {
-            hidden,
             // A query may hold a key.
             signed: evidence.signed_with(target.method).map(|with| {
                 let audience = target.audience.split('?').next().unwrap_or_default();
+                // It may be from the server's metadata.
+                let audience = response::clean(audience, LONGEST_TEXT, &hidden);
                 format!("{with}, for the audience {audience:?}")
             }),
             picked: target
                 .method
                 .filter(|_| matches!(evidence, Evidence::Open(_))),
+            hidden,
         });
         let mut client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
             .set_auth_type(proof.auth_type())
@@ -348,15 +353,15 @@ impl fmt::Debug for ClientCredentials {
     }
 }
 
-/// Whether the token endpoint may be elsewhere by now.
+/// Whether the token endpoint may be elsewhere by now, or take something else.
 fn may_have_moved(error: &Error) -> bool {
     match error.status() {
         Some(status) => matches!(
             status,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE
         ),
-        // There was no answer.
-        None => error.kind() == ErrorKind::Unavailable,
+        // There was no answer, or the metadata said that there was no use in asking.
+        None => matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied),
     }
 }
 

@@ -88,7 +88,19 @@ impl Discovery {
         };
         // Where the metadata is out of order the token endpoint need not be.
         telemetry::metadata_not_renewed(&error);
-        Ok(self.keep(known, USED_ON))
+        Ok(self.use_on(known))
+    }
+
+    /// What is known, for a while; or what somebody else has looked up meanwhile.
+    fn use_on(&self, known: Arc<Target>) -> Arc<Target> {
+        match &mut *self.lock() {
+            Some(kept) if !Arc::ptr_eq(&kept.target, &known) => Arc::clone(&kept.target),
+            Some(kept) => {
+                kept.until = Moment::now().after(USED_ON);
+                known
+            }
+            None => known,
+        }
     }
 
     /// Looks it up anew at the next exchange, if `target` is still what is known: the endpoint may have moved.
@@ -148,9 +160,11 @@ impl Discovery {
                 ErrorKind::InvalidAnswer => {
                     error.retold(format!("{location} is larger than 64 KiB"))
                 }
-                ErrorKind::Unavailable => error.retold(format!(
-                    "could not get an answer from {location}, which is to tell the token endpoint"
-                )),
+                ErrorKind::Unavailable => {
+                    let message =
+                        format!("{location}, which is to tell the token endpoint: {error}");
+                    error.retold(message)
+                }
                 _ => error,
             })?
             .into_parts();

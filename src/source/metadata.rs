@@ -109,6 +109,12 @@ impl Metadata {
                 "{location} names a token endpoint that does not do: {error}"
             ))
         })?;
+        // It is loopback then, where anybody may listen.
+        if url.scheme() == "http" && location.scheme() != "http" {
+            return Err(Error::invalid_answer(format!(
+                "{location} names a token endpoint that is not https"
+            )));
+        }
         Ok(Target {
             token_url: TokenUrl::from_url(url),
             audience: client.audience.clone().unwrap_or(token_url),
@@ -127,10 +133,10 @@ impl Metadata {
             Some(algorithms) => algorithms.iter().any(|algorithm| algorithm == HS256),
             None => true,
         };
+        let common = || client.methods.iter().filter(|own| offered.contains(own));
+        let best = common().find(|own| **own != CLIENT_SECRET_JWT || signable);
         // Where there is no other, the error about the algorithm says more.
-        let may_sign = signable || client.methods.len() == 1;
-        let mut common = client.methods.iter().filter(|own| offered.contains(own));
-        let best = common.find(|own| **own != CLIENT_SECRET_JWT || may_sign);
+        let best = best.or_else(|| common().next());
         best.copied().ok_or_else(|| {
             Error::unsupported(format!(
                 "the server's metadata offers the client authentication {}, and this credential can only be {}; use a \

@@ -60,7 +60,7 @@ where
 /// The transport that works out of the box: hyper-util's client over rustls (on ring), HTTP/1.1 and HTTP/2.
 ///
 /// It trusts what the platform trusts: on a company's machine or container that includes the company's own CA, and a
-/// root that was withdrawn is gone with the system's update, without a rebuild.
+/// root that was withdrawn is gone with the system's update and a restart, without a rebuild.
 ///
 /// # Errors
 /// When the platform's roots cannot be loaded.
@@ -72,16 +72,12 @@ pub(super) fn platform(
     use std::{sync::Arc, time::Duration};
 
     use http_body_util::Full;
-    use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
+    use hyper_rustls::HttpsConnectorBuilder;
     use hyper_util::{
         client::legacy::{Client, connect::HttpConnector},
         rt::TokioExecutor,
     };
-    use rustls::{
-        ClientConfig,
-        client::{ResolvesClientCert, Resumption},
-        crypto::ring,
-    };
+    use rustls::client::{ResolvesClientCert, Resumption};
 
     use super::certificate::{Presented, is_outdated};
 
@@ -99,16 +95,7 @@ pub(super) fn platform(
         return Ok(erase(client.build::<_, Full<Bytes>>(tcp)));
     }
     tcp.enforce_http(false);
-    // Named, so that no other crate's choice of a process-wide provider, or lack of one, can fail the handshake.
-    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(ConfigBuilderExt::try_with_platform_verifier)
-        .map_err(|error| {
-            Error::configuration(format!(
-                "the platform's TLS roots cannot be loaded ({error}); install its CA certificates, or bring a \
-                 transport with roots of your own to `build_with`"
-            ))
-        })?;
+    let tls = with_platform_roots()?;
     let over = |tls| {
         let https = HttpsConnectorBuilder::new().with_tls_config(tls);
         let https = match endpoint {
@@ -145,6 +132,36 @@ pub(super) fn platform(
             }
         },
     )))
+}
+
+#[cfg(feature = "rustls")]
+type WithRoots = rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>;
+
+/// TLS with the platform's roots, which are loaded once in a process: it takes milliseconds of blocking, and there may be a
+/// credential to build for each of thousands of companies.
+#[cfg(feature = "rustls")]
+fn with_platform_roots() -> Result<WithRoots, Error> {
+    use std::sync::{Arc, OnceLock};
+
+    use hyper_rustls::ConfigBuilderExt;
+    use rustls::{ClientConfig, crypto::ring};
+
+    static LOADED: OnceLock<WithRoots> = OnceLock::new();
+    if let Some(loaded) = LOADED.get() {
+        return Ok(loaded.clone());
+    }
+    // Named, so that no other crate's choice of a process-wide provider, or lack of one, can fail the handshake.
+    let loaded = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(ConfigBuilderExt::try_with_platform_verifier)
+        .map_err(|error| {
+            Error::configuration(format!(
+                "the platform's TLS roots cannot be loaded ({error}); install its CA certificates, or bring a \
+                 transport with roots of your own to `build_with`"
+            ))
+        })?;
+    // Of two that load them at once, either's do.
+    Ok(LOADED.get_or_init(|| loaded).clone())
 }
 
 #[cfg(feature = "rustls")]
