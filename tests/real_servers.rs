@@ -399,7 +399,7 @@ mod oidc_provider {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_method_that_discovery_tells_and_that_is_not_this_clients_is_told() {
         let server = server();
-        let credentials = ClientCredentials::discover(&server.origin, "post", SECRET);
+        let credentials = ClientCredentials::discover(&server.origin, "secret-jwt", SECRET);
         let error = server.call(credentials).await.unwrap_err();
         assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
         assert_says(&error, "client_secret_basic was picked");
