@@ -118,7 +118,7 @@
 //! Google's own machines the metadata server has it:
 //! ```
 //! use std::time::Duration;
-//! use http_body_util::{BodyExt, Empty};
+//! use http_body_util::{BodyExt, Empty, Limited};
 //! use tower::{BoxError, ServiceExt};
 //! use tower_bearer::{Token, TokenCache, TokenRequest};
 //!
@@ -132,8 +132,11 @@
 //!     let client = client.clone();
 //!     async move {
 //!         let request = http::Request::get(URL).header("Metadata-Flavor", "Google").body(Empty::new())?;
-//!         let body = client.oneshot(request).await.map_err(Into::into)?.into_body();
-//!         let body = body.collect().await.map_err(Into::into)?.to_bytes();
+//!         let answer = client.oneshot(request).await.map_err(Into::into)?;
+//!         if !answer.status().is_success() {
+//!             return Err(format!("the metadata server answered {}", answer.status()).into());
+//!         }
+//!         let body = Limited::new(answer.into_body(), 64 * 1024).collect().await?.to_bytes();
 //!         let answer: Answer = serde_json::from_slice(&body)?;
 //!         Ok::<_, BoxError>(Token::new(answer.access_token)?.with_lifetime(Duration::from_secs(answer.expires_in)))
 //!     }
@@ -156,7 +159,8 @@
 //! # Secrets that rotate
 //! A file, such as one of Kubernetes' secrets or one that a vault's agent writes, is read at each exchange, and again when the
 //! server says `invalid_client`; so is a provider. A secret, a key or a certificate that is replaced there needs no restart,
-//! where one in a text or in the environment does.
+//! where one in a text or in the environment does. The connection's client certificate is read for each connection, and so
+//! not again before the next exchange.
 //! ```
 //! use tower_bearer::{ClientAuth, Secret};
 //!

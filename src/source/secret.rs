@@ -25,7 +25,8 @@ use crate::error::Error;
 /// | [`provider`](Self::provider) | at each exchange | is part of it |
 ///
 /// What is read at each exchange is picked up without a restart when it is rotated. It is read once more when the server
-/// says `invalid_client`, in case it was rotated just then.
+/// says `invalid_client`, in case it was rotated just then; but for the connection's client certificate, which is read for
+/// each connection.
 ///
 /// # Example
 /// ```
