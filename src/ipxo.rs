@@ -80,7 +80,7 @@ pub fn layer(source: impl TokenSource) -> BearerAuthLayer<Origins> {
 /// gets. Tokens go to [`API`] and nowhere else; a request without a tenant in its path gets none.
 ///
 /// # Deployment caveat
-/// As for [`PathSegment`](crate::PathSegment): whoever chooses the path chooses whose token it gets.
+/// As for [`PathSegment`]: whoever chooses the path chooses whose token it gets.
 ///
 /// # Example
 /// ```
