@@ -6,33 +6,26 @@
 
 #[path = "../examples/embedded/mod.rs"]
 mod embedded;
+#[path = "support/site.rs"]
+mod site;
 
 use std::{
     collections::{HashMap, HashSet},
-    convert::Infallible,
     error::Error as StdError,
-    net::Ipv4Addr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
-use axum::{Router, body::to_bytes, serve::ListenerExt};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body_util::Full;
 use reqwest::{Body, Client, ClientBuilder, redirect::Policy};
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    task::JoinSet,
-    time::timeout,
-};
-use tokio_stream::Stream;
+use tokio::task::JoinSet;
 use tokio_test::{assert_pending, task};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_bearer::{
@@ -43,7 +36,13 @@ use tower_bearer::{
 };
 use tower_http::map_request_body::MapRequestBodyLayer;
 
-use self::embedded::{Call, Gateway, Hydra, Registration, TENANT};
+use self::{
+    embedded::{Call, Gateway, Hydra, Registration, TENANT},
+    site::{
+        JSON, Nobody, REFUSED, SHORT, SIXTY_THOUSAND, STREAMS, Site, http2, large, redirect, soon,
+        stream, text,
+    },
+};
 
 type Stack<Sel> = BearerAuth<ReqwestService, Sel, BearerChallenge, ReusableBody>;
 
@@ -543,128 +542,11 @@ async fn a_requests_own_timeout_holds_for_the_first_try_and_for_the_second() {
     }
 }
 
-/// A server on a free port that answers as it is told to, and writes down what came before it answers.
-#[derive(Clone)]
-struct Site {
-    origin: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    connections: Arc<AtomicUsize>,
-}
-
-/// A request as it came.
-#[derive(Clone, Debug)]
-struct Seen {
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Site {
-    async fn answering(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
-        Self::start(move |call| Some(answer(call))).await
-    }
-
-    /// `answer` has the answer to the n-th request, from 1. Without one, the request is never answered.
-    async fn start(answer: impl Fn(usize) -> Option<Answer> + Send + Sync + 'static) -> Self {
-        let connections = Arc::<AtomicUsize>::default();
-        let accepted = Arc::clone(&connections);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
-        let listener = listener.tap_io(move |_| {
-            accepted.fetch_add(1, Ordering::Relaxed);
-        });
-        let seen = Arc::<Mutex<Vec<Seen>>>::default();
-        let (log, answer) = (Arc::clone(&seen), Arc::new(answer));
-        let routes = Router::new().fallback(move |request: Request<axum::body::Body>| {
-            let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
-            async move {
-                let (head, body) = request.into_parts();
-                let body = to_bytes(body, usize::MAX).await.unwrap();
-                let call = {
-                    let mut log = log.lock().unwrap();
-                    log.push(Seen {
-                        method: head.method,
-                        headers: head.headers,
-                        body,
-                    });
-                    log.len()
-                };
-                match answer(call) {
-                    Some(answer) => answer,
-                    None => std::future::pending().await,
-                }
-            }
-        });
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self {
-            origin,
-            seen,
-            connections,
-        }
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    /// The `Authorization` of each request.
-    fn tokens(&self) -> Vec<String> {
-        let seen = self.seen();
-        let value = |seen: &Seen| seen.headers[AUTHORIZATION].to_str().unwrap().to_owned();
-        seen.iter().map(value).collect()
-    }
-
-    fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-}
-
-type Answer = Response<axum::body::Body>;
-
-fn text(status: u16, body: &'static str) -> Answer {
-    let mut answer = Response::new(body.into());
-    *answer.status_mut() = StatusCode::from_u16(status).unwrap();
-    answer
-}
-
-fn redirect(status: u16, location: &str) -> Answer {
-    let mut answer = text(status, "");
-    let location = location.parse().unwrap();
-    answer.headers_mut().insert(LOCATION, location);
-    answer
-}
-
-/// An address that refuses connections, and that nobody else is given meanwhile.
-struct Nobody(TcpSocket);
-
-impl Nobody {
-    fn new() -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        Self(socket)
-    }
-
-    fn origin(&self) -> String {
-        format!("http://{}", self.0.local_addr().unwrap())
-    }
-}
-
 async fn servers() -> (Hydra, Gateway) {
     let hydra = Hydra::start(Registration::default()).await.unwrap();
     let gateway = Gateway::start(&hydra).await.unwrap();
     (hydra, gateway)
 }
-
-/// Within what a server lets one HTTP/2 connection have in flight.
-const STREAMS: usize = 150;
-
-fn http2() -> Client {
-    let client = Client::builder().http2_prior_knowledge();
-    client.build().unwrap()
-}
-
-/// How long a call takes that is never answered.
-const SHORT: Duration = Duration::from_millis(500);
 
 const TOKEN: &str = r#"{"access_token": "t", "token_type": "bearer", "expires_in": 3600}"#;
 
@@ -735,33 +617,6 @@ fn credits(gateway: &Gateway, number: usize, json: Body) -> Request<Body> {
     );
     let request = Request::post(uri).header(CONTENT_TYPE, "application/json");
     request.body(json).unwrap()
-}
-
-const SIXTY_THOUSAND: &str = match str::from_utf8(&[b'x'; 60_000]) {
-    Ok(text) => text,
-    Err(_) => unreachable!(),
-};
-
-const REFUSED: &str = r#"{"message":"Unauthorized"}"#;
-
-const JSON: &str = r#"{"amount": 63}"#;
-
-/// More than a socket takes at once.
-fn large() -> Bytes {
-    let note = "0123456789abcdef".repeat(40_000);
-    format!(r#"{{"amount": 63, "note": "{note}"}}"#).into()
-}
-
-/// The same in pieces.
-fn stream() -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let large = large();
-    let pieces: Vec<_> = large.chunks(50_000).map(Bytes::copy_from_slice).collect();
-    tokio_stream::iter(pieces.into_iter().map(Ok))
-}
-
-/// What comes of it. Only a failure takes that long.
-async fn soon<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(10), future).await.unwrap()
 }
 
 /// The status of an answer, once the answer is read to its end.

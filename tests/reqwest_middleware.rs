@@ -6,13 +6,13 @@
 
 #[path = "../examples/embedded/mod.rs"]
 mod embedded;
+#[path = "support/site.rs"]
+mod site;
 
 use std::{
     collections::{HashMap, HashSet},
-    convert::Infallible,
     error::Error as StdError,
     fmt,
-    net::Ipv4Addr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -21,11 +21,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use axum::{Router, serve::ListenerExt};
 use bytes::Bytes;
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body_util::Full;
 use reqwest::{Body, Client, Url};
@@ -34,12 +33,8 @@ use reqwest_middleware::{
 };
 use reqwest_retry::{RetryDecision, RetryError, RetryPolicy, RetryTransientMiddleware};
 use reqwest_tracing::{SpanBackendWithUrl, TracingMiddleware};
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    task::JoinSet,
-    time::timeout,
-};
-use tokio_stream::{Stream, StreamExt};
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_bearer::{
@@ -59,7 +54,13 @@ use tracing_subscriber::{
 };
 use url::form_urlencoded::byte_serialize;
 
-use self::embedded::{Call, Gateway, Hydra, Registration, TENANT};
+use self::{
+    embedded::{Call, Gateway, Hydra, Registration, TENANT},
+    site::{
+        Answer, JSON, Nobody, REFUSED, SHORT, SIXTY_THOUSAND, STREAMS, Site, http2, large,
+        redirect, soon, stream, text,
+    },
+};
 
 type Answered = Result<reqwest::Response, MiddlewareError>;
 
@@ -367,7 +368,7 @@ async fn another_origin_gets_the_request_and_no_token() {
 async fn a_redirect_to_another_origin_carries_no_token() {
     let elsewhere = Site::answering(|_| text(200, "elsewhere")).await;
     let there = elsewhere.origin.clone();
-    let site = Site::answering(move |_| redirect(&there)).await;
+    let site = Site::answering(move |_| redirect(307, &there)).await;
     let answer = numbered(Client::new()).get(&site.origin).send().await;
     assert_eq!(answer.unwrap().text().await.unwrap(), "elsewhere");
     assert_eq!(site.tokens(), ["Bearer t1"]);
@@ -448,7 +449,7 @@ async fn a_response_is_as_it_would_be_without_the_middleware() {
         },
         // Every other one is the one that was redirected.
         |call| match call % 2 {
-            1 => redirect("/moved?to=here"),
+            1 => redirect(307, "/moved?to=here"),
             _ => text(200, "moved"),
         },
     ];
@@ -1056,112 +1057,11 @@ async fn an_error_of_another_middleware_is_handed_on_as_it_came() {
     assert_eq!(error.downcast_ref(), Some(&Theirs(7)));
 }
 
-/// A server on a free port that answers as it is told to, and writes down the token that came before it answers.
-#[derive(Clone)]
-struct Site {
-    origin: String,
-    tokens: Arc<Mutex<Vec<String>>>,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Site {
-    async fn answering(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
-        Self::start(move |call| Some(answer(call))).await
-    }
-
-    /// `answer` has the answer to the n-th request, from 1. Without one, the request is never answered.
-    async fn start(answer: impl Fn(usize) -> Option<Answer> + Send + Sync + 'static) -> Self {
-        let connections = Arc::<AtomicUsize>::default();
-        let accepted = Arc::clone(&connections);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
-        let listener = listener.tap_io(move |_| {
-            accepted.fetch_add(1, Ordering::Relaxed);
-        });
-        let tokens = Arc::<Mutex<Vec<String>>>::default();
-        let (log, answer) = (Arc::clone(&tokens), Arc::new(answer));
-        let routes = Router::new().fallback(move |headers: HeaderMap| {
-            let token = match headers.get(AUTHORIZATION) {
-                Some(token) => token.to_str().unwrap().to_owned(),
-                None => String::new(),
-            };
-            let call = {
-                let mut log = log.lock().unwrap();
-                log.push(token);
-                log.len()
-            };
-            let answer = answer(call);
-            async move {
-                match answer {
-                    Some(answer) => answer,
-                    None => std::future::pending().await,
-                }
-            }
-        });
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self {
-            origin,
-            tokens,
-            connections,
-        }
-    }
-
-    /// The `Authorization` of each request, empty if it had none.
-    fn tokens(&self) -> Vec<String> {
-        self.tokens.lock().unwrap().clone()
-    }
-
-    fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-}
-
-type Answer = Response<axum::body::Body>;
-
-fn text(status: u16, body: &'static str) -> Answer {
-    let mut answer = Response::new(body.into());
-    *answer.status_mut() = StatusCode::from_u16(status).unwrap();
-    answer
-}
-
-fn redirect(location: &str) -> Answer {
-    let mut answer = text(307, "");
-    let location = location.parse().unwrap();
-    answer.headers_mut().insert(LOCATION, location);
-    answer
-}
-
-/// An address that refuses connections, and that nobody else is given meanwhile.
-struct Nobody(TcpSocket);
-
-impl Nobody {
-    fn new() -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        Self(socket)
-    }
-
-    fn origin(&self) -> String {
-        format!("http://{}", self.0.local_addr().unwrap())
-    }
-}
-
 async fn servers() -> (Hydra, Gateway) {
     let hydra = Hydra::start(Registration::default()).await.unwrap();
     let gateway = Gateway::start(&hydra).await.unwrap();
     (hydra, gateway)
 }
-
-/// Within what a server lets one HTTP/2 connection have in flight.
-const STREAMS: usize = 150;
-
-fn http2() -> Client {
-    let client = Client::builder().http2_prior_knowledge();
-    client.build().unwrap()
-}
-
-/// How long a call takes that is never answered.
-const SHORT: Duration = Duration::from_millis(500);
 
 /// The tokens of these credentials.
 fn cache(credentials: ClientCredentialsBuilder) -> TokenCache {
@@ -1237,33 +1137,6 @@ fn credits(api: &ClientWithMiddleware, gateway: &Gateway, number: usize) -> Requ
         gateway.origin()
     );
     api.post(uri).header(CONTENT_TYPE, "application/json")
-}
-
-const SIXTY_THOUSAND: &str = match str::from_utf8(&[b'x'; 60_000]) {
-    Ok(text) => text,
-    Err(_) => unreachable!(),
-};
-
-const REFUSED: &str = r#"{"message":"Unauthorized"}"#;
-
-const JSON: &str = r#"{"amount": 63}"#;
-
-/// More than a socket takes at once.
-fn large() -> Bytes {
-    let note = "0123456789abcdef".repeat(40_000);
-    format!(r#"{{"amount": 63, "note": "{note}"}}"#).into()
-}
-
-/// The same in pieces.
-fn stream() -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let large = large();
-    let pieces: Vec<_> = large.chunks(50_000).map(Bytes::copy_from_slice).collect();
-    tokio_stream::iter(pieces.into_iter().map(Ok))
-}
-
-/// What comes of it. Only a failure takes that long.
-async fn soon<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(10), future).await.unwrap()
 }
 
 /// The status of an answer, once the answer is read to its end.

@@ -211,6 +211,15 @@ async fn a_secret_file_that_is_gone_for_a_moment_is_a_transient_error() {
 }
 
 #[test]
+fn a_file_that_is_too_long_for_a_secret_is_an_error_and_not_cut() {
+    let file = File::holding("too-long", &"x".repeat(64 * 1024));
+    let server = Server::with_secret("right");
+    let error = server.client(file.secret()).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("64 KiB"), "{cause}");
+}
+
+#[test]
 fn a_secret_file_that_is_not_there_or_empty_is_told_when_a_credential_is_built() {
     let server = Server::with_secret("right");
     let error = server.client(Secret::file("/no/such/file")).unwrap_err();

@@ -174,7 +174,7 @@ impl Secret {
 }
 
 fn read_file(path: &Path, what: &str) -> Result<String, Error> {
-    let secret = read_start(path)
+    let secret = read_whole(path)
         .map_err(|error| Error::secret_file(what, path, "cannot be read", Some(error)))?;
     match secret.trim() {
         "" => Err(Error::secret_file(what, path, "is empty", None)),
@@ -182,10 +182,13 @@ fn read_file(path: &Path, what: &str) -> Result<String, Error> {
     }
 }
 
-/// Whatever is at that path, no more than a secret's worth is read.
-fn read_start(path: &Path) -> io::Result<String> {
+/// Whatever is at that path, no more than a secret's worth is read, and a part of one is none.
+fn read_whole(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    let read = File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    if read as u64 == LONGEST {
+        return Err(io::Error::other("it is longer than 64 KiB"));
+    }
     Ok(text)
 }
 
