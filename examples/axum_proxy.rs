@@ -66,9 +66,6 @@ async fn main() -> ExitCode {
 async fn serve(configuration: Configuration) -> Result<ExitCode, BoxError> {
     let stop = stop()?;
     let tokens = TokenCache::new(configuration.credentials);
-    if !configuration.upstream.is_loopback() {
-        tracing::warn!("UPSTREAM is another machine, and the token travels there in the clear");
-    }
     let proxy = proxy::proxy(configuration.upstream, tokens, PATIENCE);
     let listener = TcpListener::bind(&configuration.listen)
         .await

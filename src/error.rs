@@ -62,6 +62,9 @@ pub enum ErrorKind {
     Refused,
     /// There is no Tokio runtime here to run the exchange on.
     NoRuntime,
+    /// The layer does not send such a request: its token would travel in the clear, or the layer was told to refuse it. The
+    /// message says which.
+    NotAllowed,
 }
 
 impl Error {
@@ -255,6 +258,30 @@ impl Error {
                 ),
             )
         }
+        .into()
+    }
+
+    pub(crate) fn in_the_clear(origin: &str) -> Self {
+        let message = format!(
+            "the request goes to {origin}, which is not https, so its token would travel in the clear; only a loopback host \
+             may do without, or a layer with `danger_allow_tokens_over_plain_http`"
+        );
+        Inner::new(ErrorKind::NotAllowed, false, message).into()
+    }
+
+    pub(crate) fn unselected(origin: &str) -> Self {
+        let message = format!(
+            "the request goes to {origin} and is not one of those that get a token, and this layer sends no others"
+        );
+        Inner::new(ErrorKind::NotAllowed, false, message).into()
+    }
+
+    pub(crate) fn authorized_already() -> Self {
+        Inner::new(
+            ErrorKind::NotAllowed,
+            false,
+            "the request has an Authorization of its own, and this layer sends no such requests",
+        )
         .into()
     }
 

@@ -49,8 +49,8 @@ pin_project! {
     ///   ▼                ▼                    ▼
     ///  error           answer            the refusal
     /// ```
-    /// A warm request starts at `First`; one that is none of our business is in `Passing` all along. What is taken out of
-    /// a state is in an `Option`.
+    /// A warm request starts at `First`; one that is none of our business is in `Passing` all along, and one that is not to
+    /// be sent in `NotAllowed`. What is taken out of a state is in an `Option`.
     #[project = StateProj]
     enum State<S, B, R, U, Rp>
     where
@@ -107,6 +107,8 @@ pin_project! {
             #[pin]
             response: S::Future,
         },
+        // Not to be sent.
+        NotAllowed { error: Option<Error> },
     }
 }
 
@@ -143,6 +145,13 @@ where
     pub(crate) fn pass(response: S::Future) -> Self {
         Self {
             state: State::Passing { response },
+        }
+    }
+
+    /// A request that is not sent.
+    pub(crate) fn refuse(error: Error) -> Self {
+        Self {
+            state: State::NotAllowed { error: Some(error) },
         }
     }
 
@@ -371,6 +380,11 @@ where
                 }
 
                 StateProj::Passing { response } => return response.poll(cx).map_err(Into::into),
+
+                StateProj::NotAllowed { error } => {
+                    let error = error.take().ok_or(POLLED_AFTER_END)?;
+                    return Poll::Ready(Err(error.into()));
+                }
             };
             state.set(next);
         }
@@ -404,6 +418,7 @@ where
             State::Draining { .. } | State::Readying { .. } => "refused, waiting to be sent again",
             State::Second { .. } => "sent again",
             State::Passing { .. } => "sent as it came",
+            State::NotAllowed { .. } => "not sent",
         };
         f.debug_tuple("ResponseFuture").field(&state).finish()
     }

@@ -3,6 +3,7 @@
 use tower_layer::Layer;
 
 use crate::{
+    admission::{Admission, OwnAuthorization},
     cache::{Caches, TokenCache},
     replay::CloneBody,
     rules::Plan,
@@ -67,6 +68,7 @@ impl<C: Caches> BearerAuthLayer<Always, BearerChallenge, CloneBody, C> {
                 select: Always,
                 unauthorized: BearerChallenge,
                 replay: CloneBody,
+                admission: Admission::default(),
             },
         }
     }
@@ -81,6 +83,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
             cache,
             unauthorized,
             replay,
+            admission,
             ..
         } = self.plan;
         BearerAuthLayer {
@@ -89,6 +92,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
                 select,
                 unauthorized,
                 replay,
+                admission,
             },
         }
     }
@@ -101,6 +105,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
             cache,
             select,
             replay,
+            admission,
             ..
         } = self.plan;
         BearerAuthLayer {
@@ -109,6 +114,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
                 select,
                 unauthorized,
                 replay,
+                admission,
             },
         }
     }
@@ -121,6 +127,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
             cache,
             select,
             unauthorized,
+            admission,
             ..
         } = self.plan;
         BearerAuthLayer {
@@ -129,8 +136,56 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
                 select,
                 unauthorized,
                 replay,
+                admission,
             },
         }
+    }
+
+    /// What happens to a selected request that has an `Authorization` of its own. It passes untouched by default.
+    #[must_use]
+    pub fn own_authorization(mut self, own: OwnAuthorization) -> Self {
+        self.plan.admission.own = own;
+        self
+    }
+
+    /// Sends no request that is not [selected](Self::select): its caller gets an [`Error`](crate::Error) of kind
+    /// [`NotAllowed`](crate::ErrorKind::NotAllowed). By default such a request passes untouched, without a token.
+    ///
+    /// For a stack that talks to its own API only, so that a URL from elsewhere, of a redirect or of a user, leads nowhere.
+    /// A request that says [`NoToken`](crate::NoToken) is sent all the same, wherever it goes.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::{BearerAuthLayer, FixedToken, Origins, Token};
+    ///
+    /// # let source = FixedToken::new(Token::new("t")?);
+    /// let layer = BearerAuthLayer::new(source)
+    ///     .select(Origins::new(["https://api.example.com"])?)
+    ///     .refuse_unselected();
+    /// # let _ = layer;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    #[must_use]
+    pub fn refuse_unselected(mut self) -> Self {
+        self.plan.admission.refuses_unselected = true;
+        self
+    }
+
+    /// Sends tokens over plain http, to any host that is selected.
+    ///
+    /// Whoever is on the way can read such a token and use it as its own until it expires ([RFC 6750 §5.3]). By default a
+    /// request whose URI is `http` gets one only if its host is loopback, and is not sent otherwise. This is for networks
+    /// that encrypt underneath, as a service mesh does whose proxies take plain http and speak TLS to each other.
+    ///
+    /// # Deployment caveat
+    /// A request whose URI has no scheme, as below a client or on a connection that was made by hand, does not say how it
+    /// travels: it gets its token, and it is for whoever made that connection to have used TLS.
+    ///
+    /// [RFC 6750 §5.3]: https://www.rfc-editor.org/rfc/rfc6750#section-5.3
+    #[must_use]
+    pub fn danger_allow_tokens_over_plain_http(mut self) -> Self {
+        self.plan.admission.allows_plain_http = true;
+        self
     }
 
     /// The cache, or the caches, to share or to look after.

@@ -52,6 +52,8 @@
     doc = "| How is all of it read from a service's own TOML or environment? | [`Configuration`] |"
 )]
 //! | Which requests get a token, and whose? | [`select`] |
+//! | Where may a token go? | [`Origins`], [`refuse_unselected`](BearerAuthLayer::refuse_unselected), and https but for loopback |
+//! | What of a request with an `Authorization` of its own? | [`OwnAuthorization`] |
 //! | What counts as a refusal? | [`unauthorized`] |
 //! | How is a body said again? | [`replay`] |
 //! | How does it fit reqwest, reqwest-middleware, tonic? | [`adapter`] |
@@ -75,6 +77,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod adapter;
+mod admission;
 mod again;
 mod cache;
 mod clock;
@@ -87,6 +90,7 @@ mod extension;
 mod future;
 pub mod ipxo;
 mod layer;
+mod loopback;
 #[cfg(all(test, shuttle))]
 mod model;
 pub mod replay;
@@ -108,6 +112,7 @@ pub use self::cache::Keyed;
 pub use self::config::{Configuration, Destinations};
 #[doc(inline)]
 pub use self::{
+    admission::OwnAuthorization,
     cache::{CacheState, Caches, StateChanges, TokenCache, TokenCacheBuilder, TokenState},
     error::{Error, ErrorKind},
     extension::{Deadline, MinValidity, NoRetry, NoToken},

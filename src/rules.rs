@@ -1,10 +1,10 @@
 //! How the requests of a layer are treated: what a layer and its services know, and what goes with each request.
 
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{Request, Response};
 
 use crate::{
+    admission::{Admission, Verdict},
     cache::{Caches, Route, TokenCache},
-    extension::NoToken,
     route,
     select::Select,
     unauthorized::Unauthorized,
@@ -17,6 +17,7 @@ pub(crate) struct Plan<Sel, U, Rp, C> {
     pub(crate) select: Sel,
     pub(crate) unauthorized: U,
     pub(crate) replay: Rp,
+    pub(crate) admission: Admission,
 }
 
 /// What a request under way needs to know after it was sent. Each request has its own copy: a handle to the cache of its
@@ -29,17 +30,12 @@ pub(crate) struct Rules<U, Rp> {
 }
 
 impl<Sel, U, Rp, C> Plan<Sel, U, Rp, C> {
-    /// The credential for this request; `None` if it is none of our business.
-    pub(crate) fn key_of<B>(&self, request: &Request<B>) -> Option<Sel::Key>
+    /// What is done with this request.
+    pub(crate) fn judge<B>(&self, request: &Request<B>) -> Verdict<Sel::Key>
     where
         Sel: Select<B>,
     {
-        let passes = request.headers().contains_key(AUTHORIZATION)
-            || request.extensions().get::<NoToken>().is_some();
-        if passes {
-            return None;
-        }
-        self.select.select(request)
+        self.admission.judge(&self.select, request)
     }
 
     /// For a request with this credential.

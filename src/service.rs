@@ -11,6 +11,7 @@ use tower::BoxError;
 use tower_service::Service;
 
 use crate::{
+    admission::Verdict,
     again::prepare,
     cache::{Caches, TokenCache},
     extension::MinValidity,
@@ -25,7 +26,9 @@ use crate::{
 /// Puts a bearer token on every request of the service below it. Made by [`BearerAuthLayer`](crate::BearerAuthLayer).
 ///
 /// # What happens to a request
-/// 1. One that is not selected, that has an `Authorization` of its own, or that says [`NoToken`](crate::NoToken), passes untouched.
+/// 1. One that is not selected, that has an `Authorization` of its own, or that says [`NoToken`](crate::NoToken), passes
+///    untouched, unless the layer was told otherwise. One whose token would travel over plain http to another machine is
+///    not sent at all, unless the layer was told otherwise by a long name.
 /// 2. It gets the current token. If there is none that is good, it waits for the one exchange under way; it never goes
 ///    out without a token because none could be had.
 /// 3. If the server refuses the token (401), it is sent once more, the same but for a newer token, and the caller gets
@@ -34,8 +37,9 @@ use crate::{
 ///    deadline, an [`Error`](crate::Error) in its [extensions](http::Response::extensions) says so.
 ///
 /// # Errors
-/// The errors of the service below as they are, and [`Error`](crate::Error) when no token can be had for the first try; or
-/// for the second, in the rare case that the token runs out while the service below is not ready for it.
+/// The errors of the service below as they are, and [`Error`](crate::Error) when the request is not to be sent, or when no
+/// token can be had for the first try; or for the second, in the rare case that the token runs out while the service below
+/// is not ready for it.
 ///
 /// # Cancellation
 /// Dropping the future cancels the request, and never the exchange it may wait for.
@@ -97,9 +101,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Some(key) = self.plan.key_of(&request) else {
-            let request = request.map(|body| self.plan.replay.pass(body));
-            return ResponseFuture::pass(self.inner.call(request));
+        let key = match self.plan.judge(&request) {
+            Verdict::Token(key) => key,
+            Verdict::Pass => {
+                let request = request.map(|body| self.plan.replay.pass(body));
+                return ResponseFuture::pass(self.inner.call(request));
+            }
+            Verdict::Refuse(error) => return ResponseFuture::refuse(error),
         };
         let rules = self.plan.rules(key);
         let read = |token: &Token| (token.authorization().clone(), token.generation());

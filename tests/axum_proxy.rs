@@ -514,6 +514,29 @@ fn an_upstream_that_is_not_there_or_not_http_is_a_502_with_a_plain_reason() {
     });
 }
 
+/// The address of no machine in particular leads back to this one, and is no loopback by the letter.
+///
+/// Promise: S2
+#[test]
+fn another_machine_gets_no_token_over_plain_http_unless_its_network_encrypts() {
+    among_others(async {
+        let (hydra, gateway) = servers().await;
+        let elsewhere = gateway.origin().replace("127.0.0.1", "0.0.0.0");
+        let proxy = proxy_to(&elsewhere, warm(&hydra).await).await;
+        let (status, told) = call(client(Version::HTTP_11), cart(&proxy, 0)).await;
+        assert_eq!(status, StatusCode::BAD_GATEWAY);
+        assert!(told.contains("in the clear"), "{told}");
+        assert_eq!(gateway.connections(), 0);
+
+        let upstream: proxy::Upstream = elsewhere.parse().unwrap();
+        let upstream = upstream.over_a_network_that_encrypts();
+        let service = proxy::proxy(upstream, warm(&hydra).await, PATIENCE);
+        let proxy = Server::start(service).await;
+        let (status, _) = call(client(Version::HTTP_11), cart(&proxy, 0)).await;
+        assert_eq!(status, StatusCode::OK);
+    });
+}
+
 #[test]
 fn an_upstream_that_is_silent_is_a_504_with_a_plain_reason() {
     among_others(async {
@@ -749,6 +772,8 @@ fn the_program_says_which_variable_is_wrong_and_never_the_secret() {
             ("UPSTREAM", None),
             ("UPSTREAM", Some("https://api.example.com")),
             ("UPSTREAM", Some("http://127.0.0.1:9000/v1")),
+            ("UPSTREAM", Some("http://api.example.com")),
+            ("PLAIN_HTTP", Some("maybe")),
             ("TOKEN_URL", None),
             ("TOKEN_URL", Some("http://auth.example.com/token")),
             ("CLIENT_ID", None),

@@ -14,6 +14,7 @@ pub(crate) const USAGE: &str = "\
 usage: cargo run --example axum_proxy
 
 UPSTREAM        the origin that requests go to, as in http://127.0.0.1:9000; without any variable, a demonstration
+PLAIN_HTTP      allow, where UPSTREAM is another machine and the network encrypts underneath, as a service mesh does
 TOKEN_URL       the token endpoint, as in https://auth.example.com/oauth2/token
 CLIENT_ID       the client's id
 CLIENT_SECRET   and its secret
@@ -38,9 +39,7 @@ impl Configuration {
         if VARIABLES.iter().all(|name| env::var_os(name).is_none()) {
             return Ok(None);
         }
-        let upstream = required(UPSTREAM)?
-            .parse()
-            .map_err(|error| format!("{UPSTREAM}: {error}"))?;
+        let upstream = upstream()?;
         let token_url = required(TOKEN_URL)?;
         let client_id = required(CLIENT_ID)?;
         let secret = required(CLIENT_SECRET)?;
@@ -62,6 +61,22 @@ impl Configuration {
             upstream,
             credentials,
         }))
+    }
+}
+
+fn upstream() -> Result<Upstream, BoxError> {
+    let upstream: Upstream = required(UPSTREAM)?
+        .parse()
+        .map_err(|error| format!("{UPSTREAM}: {error}"))?;
+    match optional(PLAIN_HTTP)?.as_deref() {
+        Some("allow") => Ok(upstream.over_a_network_that_encrypts()),
+        None if upstream.is_loopback() => Ok(upstream),
+        None => Err(format!(
+            "{UPSTREAM} is another machine, and the token would travel there in the clear; where the network encrypts \
+             underneath, say so by {PLAIN_HTTP}=allow"
+        )
+        .into()),
+        Some(_) => Err(format!("{PLAIN_HTTP} is not allow, which is all that it can be").into()),
     }
 }
 
@@ -93,6 +108,7 @@ fn optional(name: &str) -> Result<Option<String>, BoxError> {
 }
 
 const UPSTREAM: &str = "UPSTREAM";
+const PLAIN_HTTP: &str = "PLAIN_HTTP";
 const TOKEN_URL: &str = "TOKEN_URL";
 const CLIENT_ID: &str = "CLIENT_ID";
 const CLIENT_SECRET: &str = "CLIENT_SECRET";
@@ -100,8 +116,9 @@ const SCOPES: &str = "SCOPES";
 const CLIENT_AUTH: &str = "CLIENT_AUTH";
 const LISTEN: &str = "LISTEN";
 const RUST_LOG: &str = "RUST_LOG";
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 8] = [
     UPSTREAM,
+    PLAIN_HTTP,
     TOKEN_URL,
     CLIENT_ID,
     CLIENT_SECRET,

@@ -37,11 +37,16 @@ pub(crate) fn proxy(
     tokens: TokenCache,
     patience: Duration,
 ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send {
-    let api = BearerAuthLayer::from_cache(tokens)
-        // The token goes to this origin and nowhere else.
+    let layer = BearerAuthLayer::from_cache(tokens)
+        // The token goes to this origin, and nothing goes anywhere else.
         .select(upstream.origin)
-        .replay(Buffered::up_to(KEPT))
-        .layer(client());
+        .refuse_unselected()
+        .replay(Buffered::up_to(KEPT));
+    let layer = match upstream.network_encrypts {
+        true => layer.danger_allow_tokens_over_plain_http(),
+        false => layer,
+    };
+    let api = layer.layer(client());
     service_fn(move |request| {
         let answer = forward(api.clone(), upstream.authority.clone(), patience, request);
         async move { Ok(answer.await.unwrap_or_else(Failure::into_response)) }
@@ -52,6 +57,7 @@ pub(crate) fn proxy(
 pub(crate) struct Upstream {
     authority: Authority,
     origin: Origins,
+    network_encrypts: bool,
 }
 
 impl FromStr for Upstream {
@@ -61,15 +67,25 @@ impl FromStr for Upstream {
         let origin = Origins::new([text])?;
         let parts = text.parse::<Uri>()?.into_parts();
         match (parts.scheme, parts.authority) {
-            (Some(scheme), Some(authority)) if scheme == Scheme::HTTP => {
-                Ok(Self { authority, origin })
-            }
+            (Some(scheme), Some(authority)) if scheme == Scheme::HTTP => Ok(Self {
+                authority,
+                origin,
+                network_encrypts: false,
+            }),
             _ => Err("the origin is not http, and this proxy speaks no TLS to it".into()),
         }
     }
 }
 
 impl Upstream {
+    /// On another machine, over plain http that the network encrypts underneath, as a service mesh does.
+    pub(crate) fn over_a_network_that_encrypts(self) -> Self {
+        Self {
+            network_encrypts: true,
+            ..self
+        }
+    }
+
     /// Whether what goes there stays on this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         let host = self.authority.host();

@@ -28,7 +28,7 @@
 //!   So does a [`Deadline`] that is given by hand, which goes before it. `Endpoint::timeout` is the channel's own, and bounds each try.
 //! - **Errors.** Where no token can be had, callers get a [`Status`] with this crate's [`Error`] as its source:
 //!   `DEADLINE_EXCEEDED` at the call's deadline, `UNAVAILABLE` where the same call may well succeed a little later
-//!   ([`Error::is_transient`]), else `UNAUTHENTICATED`. Where a refused token could not be replaced, the server's own
+//!   ([`Error::is_transient`]), `FAILED_PRECONDITION` where the layer does not send such a call, else `UNAUTHENTICATED`. Where a refused token could not be replaced, the server's own
 //!   status has the [`Error`] as its source.
 //!
 //! # Deployment caveat
@@ -56,6 +56,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
+    admission::OwnAuthorization,
     again::deadline_of,
     cache::{Caches, TokenCache},
     error::{Error, ErrorKind},
@@ -107,6 +108,31 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
     pub fn keep_up_to(self, bytes: usize) -> Self {
         Self {
             layer: self.layer.replay(Messages(Buffered::up_to(bytes))),
+        }
+    }
+
+    /// As [`BearerAuthLayer::own_authorization`].
+    #[must_use]
+    pub fn own_authorization(self, own: OwnAuthorization) -> Self {
+        Self {
+            layer: self.layer.own_authorization(own),
+        }
+    }
+
+    /// As [`BearerAuthLayer::refuse_unselected`].
+    #[must_use]
+    pub fn refuse_unselected(self) -> Self {
+        Self {
+            layer: self.layer.refuse_unselected(),
+        }
+    }
+
+    /// As [`BearerAuthLayer::danger_allow_tokens_over_plain_http`]. A client that is made by `new` gives calls without a
+    /// scheme, and whether they travel over TLS is the channel's own business.
+    #[must_use]
+    pub fn danger_allow_tokens_over_plain_http(self) -> Self {
+        Self {
+            layer: self.layer.danger_allow_tokens_over_plain_http(),
         }
     }
 
@@ -245,6 +271,8 @@ fn status(error: Error, is_late: bool) -> Status {
     let code = match error.kind() {
         ErrorKind::Timeout if is_late => return late(error.into()),
         ErrorKind::NoRuntime => Code::Internal,
+        // The call is of no use here as it is, whatever its credential.
+        ErrorKind::NotAllowed => Code::FailedPrecondition,
         _ if error.is_transient() => Code::Unavailable,
         _ => Code::Unauthenticated,
     };

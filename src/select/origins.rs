@@ -1,16 +1,31 @@
 //! By where a request goes.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::Ipv6Addr, sync::Arc};
 
 use http::{Request, Uri, uri::Scheme};
 
 use super::{And, Select};
 use crate::error::Error;
 
-/// Requests to these origins (scheme, host and port, [RFC 6454]) get the token; others pass untouched.
+/// Requests to these origins (scheme, host and port, [RFC 6454]) get the token; others pass untouched, or are
+/// [refused](crate::BearerAuthLayer::refuse_unselected).
 ///
-/// For clients that talk to more than one server. With [`keyed`](Self::keyed), each origin has a credential of its own. A request without an absolute URI, as services below a client see
-/// them, has no origin and gets no token.
+/// For clients that talk to more than one server. With [`keyed`](Self::keyed), each origin has a credential of its own.
+///
+/// # What is the same origin
+/// Nothing is guessed: what is not surely the same origin is another one, and gets no token.
+///
+/// | of a request's URI | is decided so |
+/// | --- | --- |
+/// | upper-case letters in scheme or host | the same as lower-case ones |
+/// | no port | the scheme's usual one, 443 or 80 |
+/// | a port that is none, as in `https://api.example.com:` | another origin |
+/// | an IPv6 address | compared as an address, however it is written: `[::1]` and `[0:0:0:0:0:0:0:1]` are one |
+/// | an IPv4 address | compared by the letter; `127.1` is not `127.0.0.1`, and neither is `[::ffff:127.0.0.1]` |
+/// | a dot at the end, as in `api.example.com.` | another host: resolvers and certificates tell the two apart |
+/// | user or password in it, as in `https://me@api.example.com` | another origin: such a URI is made to be misread ([RFC 9110 §4.2.4]) |
+/// | a host with letters beyond ASCII | cannot occur: URIs have its ASCII form, `xn--…` ([RFC 5890 §2.3.2.1]), and so have the origins here |
+/// | no scheme or no host, as services below a client or on a connection of their own see it | no origin; such stacks talk to one server, and [`Always`](crate::Always) is for them |
 ///
 /// # Example
 /// ```
@@ -23,21 +38,34 @@ use crate::error::Error;
 /// ```
 ///
 /// [RFC 6454]: https://www.rfc-editor.org/rfc/rfc6454#section-4
+/// [RFC 9110 §4.2.4]: https://www.rfc-editor.org/rfc/rfc9110#section-4.2.4
+/// [RFC 5890 §2.3.2.1]: https://www.rfc-editor.org/rfc/rfc5890#section-2.3.2.1
 #[derive(Clone)]
 pub struct Origins<K = ()>(Arc<[(Origin, K)]>);
 
 #[derive(PartialEq)]
 struct Origin {
     scheme: Scheme,
-    host: Box<str>,
+    host: Host,
     port: u16,
+}
+
+#[derive(PartialEq)]
+enum Host {
+    /// A name, or whatever else is compared by the letter; in lower case.
+    Name(Box<str>),
+    V6(Ipv6Addr),
 }
 
 impl Origins {
     /// These origins, each as `scheme://host` or `scheme://host:port`, without a path.
     ///
+    /// An http origin that is not loopback can be named, but no token goes there unless the layer
+    /// [allows it](crate::BearerAuthLayer::danger_allow_tokens_over_plain_http).
+    ///
     /// # Errors
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) when there is none, or when one is no origin.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) when there is none, or when one is no origin, or not in
+    /// ASCII.
     pub fn new<I>(origins: I) -> Result<Self, Error>
     where
         I: IntoIterator,
@@ -55,7 +83,7 @@ impl Origins {
     pub(crate) fn https(host: &'static str) -> Self {
         let origin = Origin {
             scheme: Scheme::HTTPS,
-            host: host.into(),
+            host: Host::Name(host.into()),
             port: HTTPS_PORT,
         };
         Self(Arc::new([(origin, ())]))
@@ -119,7 +147,15 @@ impl Origin {
                  https://api.example.com"
             ))
         };
+        if !text.is_ascii() {
+            return Err(refuse(
+                "has a letter beyond ASCII, which no request's URI has; write the host's ASCII form, xn--…",
+            ));
+        }
         let uri: Uri = text.parse().map_err(|_| refuse("does not parse"))?;
+        if text.contains('@') {
+            return Err(refuse("has credentials in it"));
+        }
         let (Some(scheme), Some(host), Some(port)) = (uri.scheme(), uri.host(), port(&uri)) else {
             return Err(refuse(
                 "has no scheme or no host, or a scheme without a usual port",
@@ -128,41 +164,60 @@ impl Origin {
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(refuse("has a path"));
         }
-        if uri
-            .authority()
-            .is_some_and(|authority| authority.as_str().contains('@'))
-        {
-            return Err(refuse("has credentials in it"));
-        }
         Ok(Self {
             scheme: scheme.clone(),
-            host: host.to_ascii_lowercase().into(),
+            host: Host::parse(host),
             port,
         })
     }
 
     fn is_of(&self, uri: &Uri) -> bool {
         uri.scheme() == Some(&self.scheme)
-            && uri
-                .host()
-                .is_some_and(|host| host.eq_ignore_ascii_case(&self.host))
+            && uri.host().is_some_and(|host| self.host.is(host))
             && port(uri) == Some(self.port)
     }
 }
 
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}", self.scheme, self.host, self.port)
+impl Host {
+    fn parse(host: &str) -> Self {
+        match v6(host) {
+            Some(address) => Self::V6(address),
+            None => Self::Name(host.to_ascii_lowercase().into()),
+        }
+    }
+
+    fn is(&self, host: &str) -> bool {
+        match self {
+            Self::Name(name) => host.eq_ignore_ascii_case(name),
+            Self::V6(address) => v6(host).as_ref() == Some(address),
+        }
     }
 }
 
-/// `None` if it is none, such as 99999, and where the scheme has no usual one.
-fn port(uri: &Uri) -> Option<u16> {
-    if let Some(port) = uri.port_u16() {
-        return Some(port);
+/// The address in brackets.
+fn v6(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, host, port } = self;
+        match host {
+            Host::Name(name) => write!(f, "{scheme}://{name}:{port}"),
+            Host::V6(address) => write!(f, "{scheme}://[{address}]:{port}"),
+        }
     }
-    let authority = uri.authority()?.as_str();
-    if !authority.ends_with(uri.host()?) {
+}
+
+/// `None` if it is none, such as 99999, where the scheme has no usual one, and where there is a user before the host.
+fn port(uri: &Uri) -> Option<u16> {
+    let authority = uri.authority()?;
+    if let Some(port) = authority.port() {
+        let is_all_else =
+            authority.as_str().len() == authority.host().len() + 1 + port.as_str().len();
+        return is_all_else.then_some(port.as_u16());
+    }
+    if authority.as_str() != authority.host() {
         return None;
     }
     match uri.scheme_str() {
@@ -190,7 +245,9 @@ mod tests {
         for uri in [
             "https://api.example.com/a",
             "https://api.EXAMPLE.com:443/",
+            "HTTPS://api.example.com/",
             "http://[::1]:8080/?q",
+            "http://[0:0:0:0:0:0:0:1]:8080/",
         ] {
             assert!(picked(&origins, uri), "{uri}");
         }
@@ -199,11 +256,20 @@ mod tests {
             "https://api.example.com:8443/",
             "https://api.example.com.evil.test/",
             "https://api.example.com@evil.test/",
+            "https://me@api.example.com/",
+            "https://me:pw@api.example.com:443/",
+            "https://@api.example.com/",
+            "https://api.example.com./",
+            "https://xn--api-example.com/",
             "https://example.com/",
             "https://api.example.com:99999/",
             "https://api.example.com:/",
             "http://[::1]/",
+            "http://[::2]:8080/",
+            "http://[::ffff:127.0.0.1]:8080/",
             "/a",
+            "*",
+            "api.example.com:443",
         ] {
             assert!(!picked(&origins, uri), "{uri}");
         }
@@ -216,6 +282,7 @@ mod tests {
             ("api.example.com", "no scheme"),
             ("https://api.example.com/v1", "has a path"),
             ("https://me:pw@api.example.com", "has credentials"),
+            ("https://bücher.example", "xn--"),
             ("ftp://api.example.com", "without a usual port"),
         ] {
             let error = Origins::new([text]).unwrap_err().to_string();

@@ -1,0 +1,97 @@
+//! Whether a request is sent, and whether with a token: where tokens may go, and whose `Authorization` counts.
+
+use http::{Request, Uri, header::AUTHORIZATION};
+
+use crate::{error::Error, extension::NoToken, loopback::is_loopback, select::Select};
+
+/// What happens to a selected request that has an `Authorization` of its own.
+///
+/// Whatever is chosen, no request goes out with two.
+///
+/// # Example
+/// ```
+/// use tower_bearer::{BearerAuthLayer, FixedToken, OwnAuthorization, Token};
+///
+/// # let source = FixedToken::new(Token::new("t")?);
+/// let layer = BearerAuthLayer::new(source).own_authorization(OwnAuthorization::Refuse);
+/// # let _ = layer;
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OwnAuthorization {
+    /// The request passes untouched: whoever set it means it. The default.
+    #[default]
+    Keep,
+    /// The token takes its place, in both tries: for a proxy whose callers' credentials are not the API's.
+    Replace,
+    /// The request is not sent, and its caller gets an [`Error`] of kind [`NotAllowed`](crate::ErrorKind::NotAllowed): for
+    /// a stack in which nobody else is to authenticate.
+    Refuse,
+}
+
+/// What a layer was told about requests that are none of its business, and about those that are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Admission {
+    pub(crate) own: OwnAuthorization,
+    pub(crate) refuses_unselected: bool,
+    pub(crate) allows_plain_http: bool,
+}
+
+/// What is done with a request.
+pub(crate) enum Verdict<K> {
+    /// It gets a token of this credential.
+    Token(K),
+    /// It is sent as it came.
+    Pass,
+    /// It is not sent.
+    Refuse(Error),
+}
+
+impl Admission {
+    pub(crate) fn judge<B, Sel: Select<B>>(
+        self,
+        select: &Sel,
+        request: &Request<B>,
+    ) -> Verdict<Sel::Key> {
+        if request.extensions().get::<NoToken>().is_some() {
+            return Verdict::Pass;
+        }
+        // The selection comes first: an `Authorization` of its own takes no request past the origins it may go to.
+        let Some(key) = select.select(request) else {
+            return match self.refuses_unselected {
+                true => Verdict::Refuse(Error::unselected(&origin_of(request.uri()))),
+                false => Verdict::Pass,
+            };
+        };
+        if request.headers().contains_key(AUTHORIZATION) {
+            match self.own {
+                OwnAuthorization::Keep => return Verdict::Pass,
+                OwnAuthorization::Replace => {}
+                OwnAuthorization::Refuse => return Verdict::Refuse(Error::authorized_already()),
+            }
+        }
+        if !self.allows_plain_http && is_in_the_clear(request.uri()) {
+            return Verdict::Refuse(Error::in_the_clear(&origin_of(request.uri())));
+        }
+        Verdict::Token(key)
+    }
+}
+
+/// Whether a token that is sent there can be read on its way ([RFC 6750 §5.3]). A URI without a scheme does not say: whoever
+/// made the connection that it is sent on has decided.
+///
+/// [RFC 6750 §5.3]: https://www.rfc-editor.org/rfc/rfc6750#section-5.3
+fn is_in_the_clear(uri: &Uri) -> bool {
+    // Most are https, and cost one comparison.
+    matches!(uri.scheme_str(), Some("http" | "ws")) && !uri.host().is_some_and(is_loopback)
+}
+
+/// As errors show it: without what may be a password, and without path and query.
+fn origin_of(uri: &Uri) -> String {
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return "no origin of its own".to_owned();
+    };
+    let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host_and_port}")
+}

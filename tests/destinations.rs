@@ -1,0 +1,450 @@
+//! Where a token may go, and what becomes of a request that must not have one.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/endpoint.rs"]
+mod endpoint;
+
+use bytes::Bytes;
+use endpoint::{Endpoint, answer};
+use http::{
+    HeaderValue, Method, Request, Response,
+    header::{AUTHORIZATION, COOKIE},
+};
+use http_body_util::Full;
+use proptest::prelude::*;
+use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_bearer::{
+    Always, BearerAuthLayer, ClientCredentials, Error, ErrorKind, FixedToken, NoReplay, NoToken,
+    Origins, OwnAuthorization, Token, adapter::tonic::GrpcAuthLayer, select::Select,
+};
+
+const TOKEN: &str = "Bearer ory_at_4jSH.k2dW";
+
+fn fixed() -> FixedToken {
+    FixedToken::new(Token::new("ory_at_4jSH.k2dW").unwrap())
+}
+
+fn layer() -> BearerAuthLayer {
+    BearerAuthLayer::new(fixed())
+}
+
+fn pinned() -> BearerAuthLayer<Origins> {
+    layer().select(Origins::new(["https://api.example.com"]).unwrap())
+}
+
+/// An API whose answers have these statuses, the last one for ever.
+fn api(statuses: impl IntoIterator<Item = u16>) -> Endpoint {
+    Endpoint::new(statuses.into_iter().map(|status| answer(status, &[], "")))
+}
+
+fn to(uri: &str) -> Request<Bytes> {
+    Request::post(uri)
+        .body(Bytes::from_static(b"body"))
+        .unwrap()
+}
+
+fn with_own(uri: &str, own: &[&'static str]) -> Request<Bytes> {
+    let mut request = to(uri);
+    for value in own {
+        let value = HeaderValue::from_static(value);
+        request.headers_mut().append(AUTHORIZATION, value);
+    }
+    request
+}
+
+/// The `Authorization` values of each request that was sent.
+async fn sent<Sel: Select<Bytes, Key = ()> + Clone>(
+    layer: &BearerAuthLayer<Sel>,
+    request: Request<Bytes>,
+) -> Vec<Vec<String>> {
+    let api = api([200]);
+    layer.layer(api.clone()).oneshot(request).await.unwrap();
+    authorizations(&api)
+}
+
+fn authorizations(api: &Endpoint) -> Vec<Vec<String>> {
+    let values = |request: &Request<Bytes>| {
+        let values = request.headers().get_all(AUTHORIZATION).iter();
+        values.map(|it| it.to_str().unwrap().to_owned()).collect()
+    };
+    api.requests().iter().map(values).collect()
+}
+
+/// What the caller is told of a request that is not sent.
+async fn refused<Sel: Select<Bytes, Key = ()> + Clone>(
+    layer: &BearerAuthLayer<Sel>,
+    request: Request<Bytes>,
+) -> Error {
+    let api = api([200]);
+    let told = layer.layer(api.clone()).oneshot(request).await;
+    let error: Box<Error> = told.unwrap_err().downcast().unwrap();
+    assert_eq!(api.requests().len(), 0);
+    assert_eq!(error.kind(), ErrorKind::NotAllowed);
+    assert!(!error.is_transient());
+    *error
+}
+
+mod in_the_clear {
+    //! S2: a token is not sent where it can be read on its way.
+
+    use super::*;
+
+    /// Promise: S2, S6
+    #[tokio::test(start_paused = true)]
+    async fn over_plain_http_to_another_machine_nothing_is_sent_and_nothing_is_exchanged() {
+        for uri in [
+            "http://api.example.com/orders",
+            "HTTP://api.example.com/orders",
+            "http://api.example.com:443/orders",
+            "http://10.0.0.1/",
+            "http://0.0.0.0/",
+            "http://[::]/",
+            "http://localhost./",
+            "http://localhost.evil.test/",
+            "http://localhost@evil.test/",
+            "http://127.0.0.1@evil.test/",
+            "http://127.0.0.1.evil.test/",
+            "http://[::ffff:127.0.0.1]/",
+            "ws://api.example.com/",
+        ] {
+            let endpoint = Endpoint::new([answer(200, &[], "")]);
+            let credentials =
+                ClientCredentials::builder("https://auth.example.com/token", "id", "secret")
+                    .build_with(endpoint.clone())
+                    .unwrap();
+            let error = refused(&BearerAuthLayer::new(credentials), to(uri)).await;
+            let told = error.to_string();
+            assert!(
+                told.contains("danger_allow_tokens_over_plain_http"),
+                "{told}"
+            );
+            assert_eq!(endpoint.posts(), 0, "{uri}");
+        }
+    }
+
+    /// Promise: S2
+    #[tokio::test(start_paused = true)]
+    async fn a_token_goes_over_tls_to_loopback_and_where_the_connection_was_chosen_already() {
+        for uri in [
+            "https://api.example.com/orders",
+            "wss://api.example.com/",
+            "http://localhost:8080/",
+            "http://LOCALHOST/",
+            "http://127.0.0.1/",
+            "http://127.8.9.10:1/",
+            "http://[::1]:8080/",
+            "/orders",
+            "*",
+        ] {
+            assert_eq!(sent(&layer(), to(uri)).await, [[TOKEN]], "{uri}");
+        }
+    }
+
+    /// Promise: S2
+    #[tokio::test(start_paused = true)]
+    async fn the_long_name_allows_it() {
+        let layer = layer().danger_allow_tokens_over_plain_http();
+        let request = to("http://orders.shop.svc.cluster.local/");
+        assert_eq!(sent(&layer, request).await, [[TOKEN]]);
+    }
+
+    /// Promise: S2
+    #[tokio::test(start_paused = true)]
+    async fn an_http_origin_that_is_pinned_is_no_permission() {
+        let origins = Origins::new(["http://api.example.com"]).unwrap();
+        let layer = layer().select(origins);
+        refused(&layer, to("http://api.example.com/")).await;
+
+        let layer = layer.danger_allow_tokens_over_plain_http();
+        assert_eq!(sent(&layer, to("http://api.example.com/")).await, [[TOKEN]]);
+        assert_eq!(sent(&layer, to("http://example.com/")).await, [[""; 0]]);
+    }
+
+    /// Promise: S2
+    #[tokio::test(start_paused = true)]
+    async fn what_gets_no_token_is_sent_over_plain_http_as_ever() {
+        let mut without = to("http://api.example.com/");
+        without.extensions_mut().insert(NoToken);
+        assert_eq!(sent(&layer(), without).await, [[""; 0]]);
+        let own = with_own("http://api.example.com/", &["Bearer mine"]);
+        assert_eq!(sent(&layer(), own).await, [["Bearer mine"]]);
+        let elsewhere = to("http://example.com/");
+        assert_eq!(sent(&pinned(), elsewhere).await, [[""; 0]]);
+    }
+
+    /// Promise: S2, S4
+    #[tokio::test(start_paused = true)]
+    async fn the_error_names_the_origin_and_nothing_else_of_the_uri() {
+        let uri = "http://me:hunter2@api.example.com:81/path-of-mine?key=of-mine";
+        let error = refused(&layer(), to(uri)).await;
+        let told = format!("{error} {error:?}");
+        assert!(told.contains("http://api.example.com:81,"), "{told}");
+        for hidden in ["me:", "hunter2", "of-mine"] {
+            assert!(!told.contains(hidden), "{told}");
+        }
+    }
+}
+
+mod elsewhere {
+    //! S1: the origins that are pinned, and the others.
+
+    use super::*;
+
+    /// URIs that are not surely of `https://api.example.com`.
+    const ELSEWHERE: [&str; 13] = [
+        "https://example.com/",
+        "https://v1.api.example.com/",
+        "https://api.example.com.evil.test/",
+        "https://api.example.com@evil.test/",
+        "https://me@api.example.com/",
+        "https://me:pw@api.example.com:443/",
+        "https://api.example.com./",
+        "https://api.example.com:8443/",
+        "https://api.example.com:/",
+        "http://api.example.com/",
+        "http://api.example.com:443/",
+        "ws://api.example.com/",
+        "/orders",
+    ];
+
+    /// Promise: S1
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_surely_the_pinned_origin_passes_bare_by_default() {
+        for uri in ELSEWHERE {
+            assert_eq!(sent(&pinned(), to(uri)).await, [[""; 0]], "{uri}");
+        }
+    }
+
+    /// Promise: S1
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_surely_the_pinned_origin_is_not_sent_where_others_are_refused() {
+        let layer = pinned().refuse_unselected();
+        for uri in ELSEWHERE {
+            for own in [&[][..], &["Basic YTpi"]] {
+                refused(&layer, with_own(uri, own)).await;
+            }
+        }
+        let told = refused(&layer, to("https://me:pw@evil.test:81/a?b")).await;
+        let told = told.to_string();
+        assert!(told.contains("https://evil.test:81 "), "{told}");
+        for uri in ["https://api.example.com/", "https://API.example.com:443"] {
+            assert_eq!(sent(&layer, to(uri)).await, [[TOKEN]], "{uri}");
+        }
+    }
+
+    /// Promise: S1, R13
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_says_so_itself_is_sent_without_a_token_wherever_others_are_refused() {
+        let mut request = to("https://example.com/");
+        request.extensions_mut().insert(NoToken);
+        let layer = pinned().refuse_unselected();
+        assert_eq!(sent(&layer, request).await, [[""; 0]]);
+    }
+
+    /// Promise: S1
+    #[tokio::test(start_paused = true)]
+    async fn a_service_whose_request_was_refused_takes_the_next_one() {
+        let api = api([200]);
+        let mut service = pinned().refuse_unselected().layer(api.clone());
+        for (uri, is_sent) in [
+            ("https://example.com/", false),
+            ("https://api.example.com/", true),
+        ] {
+            let answer = service.ready().await.unwrap().call(to(uri)).await;
+            assert_eq!(answer.is_ok(), is_sent, "{uri}");
+        }
+        assert_eq!(api.requests().len(), 1);
+    }
+
+    /// What a URI may have in it, and what may be misread.
+    const PIECES: &str = r"[a-zA-Z.@:%\[\]0-9/?#_~!$&'()*+,;=-]{0,8}";
+
+    /// Mostly nothing, so that many of the URIs are of the origin.
+    fn piece() -> impl Strategy<Value = String> {
+        prop_oneof![2 => Just(String::new()), 1 => PIECES]
+    }
+
+    /// The other parser is the WHATWG one, by which reqwest reads a URI.
+    ///
+    /// Promise: S1
+    #[test]
+    fn no_uri_gets_the_token_that_another_parser_takes_elsewhere() {
+        let origins = Origins::new(["https://api.example.com"]).unwrap();
+        let selected = std::cell::Cell::new(0);
+        let uris = (
+            "https?|HTTPS|wss",
+            piece(),
+            "api\\.example\\.com|API\\.EXAMPLE\\.com",
+            prop_oneof![2 => "(:443)?(/.?)?", 1 => PIECES],
+        );
+        let config = ProptestConfig {
+            cases: 5_000,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
+        proptest!(config, |((scheme, before, host, after) in uris)| {
+            let text = format!("{scheme}://{before}{host}{after}");
+            let Ok(request) = Request::get(&text).body(()) else { return Ok(()) };
+            if origins.select(&request).is_some() {
+                selected.set(selected.get() + 1);
+                let url = url::Url::parse(&text).unwrap();
+                prop_assert_eq!(url.origin().ascii_serialization(), "https://api.example.com");
+                prop_assert!(url.username().is_empty() && url.password().is_none());
+            }
+        });
+        assert!(
+            selected.get() > 1_000,
+            "{selected:?} of 20,000 were of the origin"
+        );
+    }
+}
+
+mod own {
+    //! S3: an `Authorization` that is there already.
+
+    use super::*;
+
+    const API: &str = "https://api.example.com/orders";
+    const OWN: [&[&str]; 4] = [
+        &["Basic YTpi"],
+        &["Bearer mine"],
+        &[""],
+        &["Bearer a", "Bearer b"],
+    ];
+
+    /// Promise: S3
+    #[tokio::test(start_paused = true)]
+    async fn it_is_replaced_where_that_is_asked_for_in_both_tries_and_whole() {
+        for own in OWN {
+            let layer = layer().own_authorization(OwnAuthorization::Replace);
+            assert_eq!(sent(&layer, with_own(API, own)).await, [[TOKEN]]);
+
+            let tokens = ["one", "two"].map(|token| {
+                let body = format!(r#"{{"access_token":"{token}","token_type":"bearer"}}"#);
+                answer(200, &[("content-type", "application/json")], body)
+            });
+            let endpoint = Endpoint::new(tokens);
+            let credentials =
+                ClientCredentials::builder("https://auth.example.com/token", "id", "secret")
+                    .build_with(endpoint.clone())
+                    .unwrap();
+            let layer =
+                BearerAuthLayer::new(credentials).own_authorization(OwnAuthorization::Replace);
+            let api = api([401, 200]);
+            let answer = layer.layer(api.clone()).oneshot(with_own(API, own)).await;
+            assert_eq!(answer.unwrap().status(), 200);
+            assert_eq!(authorizations(&api), [["Bearer one"], ["Bearer two"]]);
+            assert_eq!(endpoint.posts(), 2);
+        }
+    }
+
+    /// Promise: S3
+    #[tokio::test(start_paused = true)]
+    async fn it_is_refused_where_that_is_asked_for_without_being_told() {
+        let layer = layer().own_authorization(OwnAuthorization::Refuse);
+        for own in OWN {
+            let error = refused(&layer, with_own(API, own)).await;
+            assert!(error.to_string().contains("an Authorization of its own"));
+            assert!(!format!("{error:?}").contains("Bearer"));
+        }
+        assert_eq!(sent(&layer, to(API)).await, [[TOKEN]]);
+    }
+
+    /// Promise: S1, S3
+    #[tokio::test(start_paused = true)]
+    async fn outside_the_pinned_origins_it_is_nobodys_business() {
+        for own in [
+            OwnAuthorization::Keep,
+            OwnAuthorization::Replace,
+            OwnAuthorization::Refuse,
+        ] {
+            let request = with_own("https://example.com/", &["Bearer mine"]);
+            let layer = pinned().own_authorization(own);
+            assert_eq!(sent(&layer, request).await, [["Bearer mine"]], "{own:?}");
+        }
+    }
+
+    /// Promise: S3
+    #[tokio::test(start_paused = true)]
+    async fn nothing_else_that_may_authenticate_is_touched() {
+        let request = Request::get(API)
+            .header(COOKIE, "session=1")
+            .header("proxy-authorization", "Basic YTpi")
+            .body(Bytes::new())
+            .unwrap();
+        let api = api([200]);
+        layer().layer(api.clone()).oneshot(request).await.unwrap();
+        let sent = &api.requests()[0];
+        assert_eq!(sent.headers()[COOKIE], "session=1");
+        assert_eq!(sent.headers()["proxy-authorization"], "Basic YTpi");
+        assert_eq!(sent.headers().len(), 3);
+    }
+}
+
+/// The options are about the layer, whatever else it is told, in any order.
+///
+/// Promise: S1, S2, S3
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_may_send_survives_what_it_is_told_afterwards() {
+    let layer = layer()
+        .refuse_unselected()
+        .own_authorization(OwnAuthorization::Refuse)
+        .danger_allow_tokens_over_plain_http()
+        .select(Origins::new(["http://api.example.com"]).unwrap())
+        .unauthorized(tower_bearer::BearerChallenge)
+        .replay(NoReplay);
+    let status = async |request| -> Result<u16, BoxError> {
+        let answer: Response<Full<Bytes>> = layer.layer(api([200])).oneshot(request).await?;
+        Ok(answer.status().as_u16())
+    };
+    assert_eq!(status(to("http://api.example.com/")).await.unwrap(), 200);
+    assert!(status(to("http://example.com/")).await.is_err());
+    let own = with_own("http://api.example.com/", &["Bearer mine"]);
+    assert!(status(own).await.is_err());
+}
+
+/// Promise: S1, S2, S3
+#[tokio::test(start_paused = true)]
+async fn the_grpc_layer_takes_the_same_options_and_answers_with_a_status() {
+    let api = tower::service_fn(|request: Request<tonic::body::Body>| async move {
+        let authorizations = request.headers().get_all(AUTHORIZATION).iter().count();
+        assert_eq!(authorizations, 1, "{request:?}");
+        Ok::<_, std::convert::Infallible>(Response::new(tonic::body::Body::empty()))
+    });
+    let call = |uri: &str| {
+        let request = Request::builder().method(Method::POST).uri(uri);
+        request.body(tonic::body::Body::empty()).unwrap()
+    };
+    let layer = GrpcAuthLayer::new(fixed()).select(Always);
+    let code = |error: BoxError| error.downcast::<tonic::Status>().unwrap().code();
+    let answer = layer
+        .layer(api)
+        .oneshot(call("http://api.example.com/a.B/C"))
+        .await;
+    assert_eq!(code(answer.unwrap_err()), tonic::Code::FailedPrecondition);
+    for uri in [
+        "http://127.0.0.1/a.B/C",
+        "https://api.example.com/a.B/C",
+        "/a.B/C",
+    ] {
+        layer.layer(api).oneshot(call(uri)).await.unwrap();
+    }
+    let allowed = layer.clone().danger_allow_tokens_over_plain_http();
+    let answer = allowed
+        .layer(api)
+        .oneshot(call("http://api.example.com/a.B/C"));
+    answer.await.unwrap();
+
+    let pinned = layer
+        .own_authorization(OwnAuthorization::Refuse)
+        .select(Origins::new(["https://api.example.com"]).unwrap())
+        .refuse_unselected();
+    let mut own = call("https://api.example.com/a.B/C");
+    let value = HeaderValue::from_static("Bearer mine");
+    own.headers_mut().insert(AUTHORIZATION, value);
+    for request in [own, call("https://example.com/a.B/C")] {
+        let answer = pinned.layer(api).oneshot(request).await;
+        assert_eq!(code(answer.unwrap_err()), tonic::Code::FailedPrecondition);
+    }
+}
