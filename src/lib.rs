@@ -58,6 +58,7 @@
 //! | How is a body said again? | [`replay`] |
 //! | How does it fit reqwest, reqwest-middleware, tonic? | [`adapter`] |
 //! | Where does the layer belong in a stack? | the chapter [`docs::composition`] |
+//! | What is protected, from whom, and what is not? | the chapter [`docs::security`] |
 //! | What can go wrong? | [`Error`] |
 //! | The IPXO APIs? | [`ipxo`] |
 //!

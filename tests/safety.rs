@@ -987,7 +987,7 @@ mod configured {
 }
 
 mod written {
-    //! S7: what the code is written in.
+    //! S7: what the code is written in, and what the threat model says of these tests.
 
     use super::*;
 
@@ -1048,6 +1048,37 @@ mod written {
                     path.display(),
                     at + 1
                 );
+            }
+        }
+    }
+
+    /// Promise: S1, S2, S3, S4, S5, S6, S7
+    #[test]
+    fn each_threat_that_is_said_to_be_defended_names_tests_that_are_there() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let chapter = read(&root.join("src/docs/security.rs"));
+        let (_, table) = chapter.split_once("# What is defended\n").unwrap();
+        let table = table.split("\n//! # ").next().unwrap();
+        let rows: Vec<_> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! | "))
+            .skip(2)
+            .collect();
+        assert!(rows.len() > 20, "{} rows", rows.len());
+        for row in rows {
+            let proofs = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+            let tests = proofs.split(", ").map(|proof| {
+                let named = proof.strip_prefix('`').and_then(|it| it.strip_suffix('`'));
+                named.and_then(|it| it.split_once("::")).expect(row)
+            });
+            for (file, test) in tests {
+                let tests = read(&root.join(format!("tests/{file}.rs")));
+                // An attribute comes before it, within the lines of its comment and its kind.
+                let (before, _) = tests
+                    .split_once(&format!("fn {test}("))
+                    .unwrap_or_else(|| panic!("{file}::{test} is not there"));
+                let near = before.rsplit("\n\n").next().unwrap();
+                assert!(near.contains("test"), "{file}::{test} is no test");
             }
         }
     }

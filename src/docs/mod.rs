@@ -3,3 +3,4 @@
 pub mod composition;
 pub mod credentials;
 pub mod lifetime;
+pub mod security;

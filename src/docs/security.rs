@@ -1,0 +1,148 @@
+//! What is protected, from whom, how, and which test proves it; and what is not.
+//!
+//! Reports of a weakness go the way that `SECURITY.md` tells.
+//!
+//! # What is at stake
+//! | asset | whoever has it can |
+//! | --- | --- |
+//! | what proves the client: a secret, a private key, an assertion | get tokens as this client until it is changed |
+//! | an access token | call the API as this client until the token expires |
+//! | the token endpoint's patience: rate limits, quotas that cost money, a client that is locked out | keep this client, or all that share its limits, without tokens |
+//! | the process: its memory, its threads, the time of its requests | take down the service that calls |
+//! | the requests: their bodies, their headers, where they go | read or change what the service says |
+//!
+//! # Who attacks
+//! - **The network** reads, changes, cuts and delays whatever is not under TLS, and knows where connections go.
+//! - **A token endpoint** that is broken, taken over or simply another one than meant answers anything, or never. It is
+//!   trusted with what proves the client, and with nothing else.
+//! - **An API** that is broken, taken over or simply another one than meant answers anything, or never. It is trusted with
+//!   the tokens that are for it.
+//! - **Whoever chooses a URL**: a redirect, a link in an answer, a user. Trusted with nothing.
+//! - **Whoever reads what is written down**: logs, traces, error reports, crash dumps. Trusted with no secret.
+//! - **Another tenant** behind the same layer. Trusted with its own tokens.
+//!
+//! Code in the same process is trusted: the sources, selections and clients that a stack is made of see what they handle.
+//!
+//! # What is defended
+//! Each row names tests, as `file::test` below `tests/`, and a test checks that they are there.
+//!
+//! | threat | answer | proven by |
+//! | --- | --- | --- |
+//! | a URL from elsewhere takes the token to another server | [`Origins`](crate::Origins) pins scheme, host and port, and nothing is guessed; others pass bare or are [refused](crate::BearerAuthLayer::refuse_unselected) | `destinations::what_is_not_surely_the_pinned_origin_passes_bare_by_default`, `destinations::what_is_not_surely_the_pinned_origin_is_not_sent_where_others_are_refused` |
+//! | a URL that two parsers read differently | what is not plainly scheme, host and port is another origin | `destinations::no_uri_gets_the_token_that_another_parser_takes_elsewhere` |
+//! | the API redirects to another server | reqwest's and tower-http's standard policies take the token off; above the layer, `Origins` gives none | `reqwest::a_redirect_to_another_origin_carries_no_token_and_one_to_the_same_origin_does`, `composition::a_redirect_followed_below_takes_the_token_along_the_same_origin_and_to_no_other`, `composition::a_redirect_followed_above_is_a_request_of_its_own_which_origins_keeps_the_token_from` |
+//! | a token is read on its way | no token over plain http but to loopback, unless by a long name | `destinations::over_plain_http_to_another_machine_nothing_is_sent_and_nothing_is_exchanged`, `destinations::an_http_origin_that_is_pinned_is_no_permission` |
+//! | the secret is read on its way | no plain http to a token endpoint, an issuer or a discovered endpoint, but to loopback | `safety::a_token_url_that_would_not_do_is_refused_with_what_to_change`, `discovery::a_token_endpoint_without_tls_does_not_do_where_the_issuer_has_it` |
+//! | the token endpoint redirects the secret | never followed, an error | `token_endpoint::no_redirect_takes_the_secret_to_another_server`, `reqwest::an_exchange_over_reqwest_follows_no_redirect_though_its_client_was_told_to` |
+//! | metadata of another issuer, or a redirect of it | the issuer has to be the same to the letter; never followed | `discovery::metadata_of_another_issuer_is_not_used`, `discovery::a_redirect_of_the_metadata_is_never_followed` |
+//! | a caller's credentials are overwritten, or stand beside ours | left alone, replaced or refused; never two | `safety::the_callers_own_authorization_is_left_alone_without_any_exchange`, `destinations::it_is_replaced_where_that_is_asked_for_in_both_tries_and_whole`, `destinations::it_is_refused_where_that_is_asked_for_without_being_told` |
+//! | a request goes out bare because no token was to be had | it fails, with the cause | `safety::no_request_goes_out_bare_because_a_token_could_not_be_had`, `safety::without_a_runtime_no_request_goes_out_bare` |
+//! | an access token with a line break writes headers of its own | what is not visible ASCII is no token | `token_endpoint::an_access_token_that_no_header_may_carry_is_an_error` |
+//! | a token that is bound to a key is sent as if it were not | any type but Bearer is an error | `token_endpoint::a_token_of_another_type_is_an_error` |
+//! | an answer without end, or a large one | read up to 64 KiB | `token_endpoint::an_answer_is_read_up_to_64_kib_and_not_a_byte_further`, `token_endpoint::an_answer_of_100_mib_is_cut_off_and_never_read` |
+//! | a token endpoint that hangs, or drips | the exchange's own deadline, for all waiters together | `token_endpoint::one_byte_a_second_is_cut_off_by_the_flights_deadline_for_everyone`, `flight::a_hanging_exchange_ends_for_all_waiters_together_at_its_own_deadline` |
+//! | bytes that upset a parser | typed errors, no panic | `fuzz::any_bytes_as_a_token_answer_are_a_token_or_an_error`, `fuzz::any_bytes_as_challenges_are_a_refusal_or_none`, `fuzz::any_bytes_as_retry_after_are_waited_for_five_minutes_at_most` |
+//! | a refusal without end keeps the second try waiting | 64 KiB and 50 ms of it are read, then it is dropped | `connection::an_endless_refusal_does_not_hang_the_second_try`, `connection::a_refusal_that_neither_ends_nor_goes_on_does_not_hang_the_second_try` |
+//! | an API that always refuses makes an exchange per request | a cool-down by route and an allowance for all | `soak::an_api_that_always_answers_401_costs_what_the_cool_down_allows`, `soak::an_api_whose_every_route_answers_401_costs_what_one_cool_down_allows` |
+//! | late refusals throw good tokens away | a refusal is of the token that was sent | `refusal::refusals_that_come_late_and_scattered_make_no_exchange_and_throw_no_newer_token_away` |
+//! | a herd at expiry or after a failure locks the client out | one exchange for everyone, backoff, `Retry-After` | `flight::ten_thousand_cold_requests_make_one_exchange_and_carry_one_token`, `soak::a_server_dead_for_an_hour_is_asked_about_twice_a_minute`, `token_endpoint::retry_after_is_kept_by_the_cache_and_its_cause_told` |
+//! | one tenant's token on another's request | caches by key that share nothing | `keyed::a_million_interleaved_requests_of_a_thousand_tenants_each_carry_their_own_tenants_token`, `keyed::a_refusal_exchanges_the_token_of_its_own_key_only` |
+//! | keys without end fill the memory | the map is bounded | `keyed::the_map_is_bounded_and_a_key_that_was_given_up_comes_back_with_one_exchange` |
+//! | one tenant's server delays the others | each has an exchange of its own | `keyed::a_key_that_hangs_and_one_that_fails_delay_no_other` |
+//! | `Debug` output or an error shows a secret or a token | shown nowhere, whatever the server quotes | `safety::no_debug_shows_a_secret_or_a_token`, `safety::no_error_shows_the_secret_that_a_server_quotes`, `client_auth::no_error_shows_an_assertion_or_what_signed_it_that_a_server_quotes`, `config::no_secret_is_in_debug_or_in_an_error` |
+//! | a token that was revoked or whose machine slept is sent on | a 401 replaces it; two clocks | `refusal::a_refused_request_makes_one_exchange_and_is_sent_once_more`, `lifetime::a_burst_after_three_idle_days_makes_one_exchange_and_sends_no_expired_token` |
+//! | a rotated secret locks the client out | read at each exchange, and once more when it is refused | `secret::a_secret_that_is_rotated_under_load_costs_one_exchange_at_the_most_and_no_request` |
+//! | unsafe code here | forbidden | `safety::unsafe_code_is_forbidden_by_the_manifest`, `safety::no_code_is_unsafe` |
+//!
+//! # What is not
+//! - **Bearer tokens are not bound to this client.** Whoever reads one can use it. The connection may have a client
+//!   certificate, and a server that binds tokens to it ([RFC 8705 §3]) then does; DPoP ([RFC 9449]) is not supported.
+//! - **Below the layer** a token is a header like any other. It is marked sensitive, which hyper, h2 and tower-http heed;
+//!   whether a client sends it on along a redirect, or logs it, is that client's own.
+//! - **A service of one's own for the exchange** (`build_with`) sees secret and token, and must not follow redirects.
+//! - **A URI without a scheme** does not say how it travels. Services on a connection of their own have chosen it.
+//! - **A 401 from another origin** behind a redirect that was followed below costs an exchange, within the cool-down.
+//! - **The names of things** are shown: client ids, scopes, hosts, the paths of secrets' files, names of variables and of
+//!   parameters. A secret that is given in place of a name, as in `Secret::file(secret)`, is shown.
+//! - **Memory of others.** What this crate owns is wiped, see [`Secret`](crate::Secret). Swap, core dumps and whoever can read
+//!   the process's memory are the machine's business.
+//! - **Time.** An assertion's dates and a token's life need a clock that is roughly right.
+//!
+//! # RFC 6749 §10, point by point
+//! | section | answer |
+//! | --- | --- |
+//! | [10.1] client authentication | every method that servers announce, the strong ones among them: [`ClientAuth`](crate::ClientAuth) |
+//! | [10.2] client impersonation | the credential goes to the token endpoint and nowhere else, and is shown nowhere |
+//! | [10.3] access tokens | over TLS only, to pinned origins, in memory only; as few scopes as are asked for |
+//! | [10.4] refresh tokens | this grant has none; one that comes is not kept |
+//! | [10.5]–[10.7] authorization codes, redirection URIs, passwords | no part of this grant |
+//! | [10.8] request confidentiality | TLS, or loopback |
+//! | [10.9] endpoint authenticity | the server's certificate is verified, against the platform's roots or your own |
+//! | [10.10] guessing | a denied client backs off, from 30 s to 5 min |
+//! | [10.11]–[10.13] phishing, request forgery, clickjacking | no part of this grant |
+//! | [10.14] code injection and input validation | what a server sends is typed, bounded and put on one line before anybody sees it; what goes into a header is checked |
+//! | [10.15] open redirectors | redirects of the token endpoint and of metadata are never followed |
+//! | [10.16] misuse of a token to impersonate | no part of this grant |
+//!
+//! # RFC 6750 §5, point by point
+//! | recommendation of [§5.3] | answer |
+//! | --- | --- |
+//! | safeguard bearer tokens | pinned origins, sensitive headers, no token in any output |
+//! | validate TLS certificate chains | always; there is no way to switch it off |
+//! | always use TLS | but for loopback, and by a long name |
+//! | no tokens in cookies, nor in page URLs | in the `Authorization` header and nowhere else |
+//! | short-lived tokens | as the server has it; renewed without a wait |
+//! | scoped tokens | what is asked for; a narrower grant is visible |
+//!
+//! # RFC 9700, point by point
+//! What is about redirects of a browser, authorization codes, PKCE and refresh tokens ([§2.2.2], [§4.1]–[§4.8],
+//! [§4.14], [§4.16], [§4.17]) is no part of this grant.
+//!
+//! | section | answer |
+//! | --- | --- |
+//! | [§2.2.1], [§4.10.1] sender-constrained tokens | by client certificate, where the server binds tokens to it; no DPoP |
+//! | [§2.3], [§4.10.2] restricted privileges and audiences | `scopes`, `audience` and `resource` of the builder; one credential for each API, by [`Origins::keyed`](crate::Origins::keyed) |
+//! | [§2.4] passwords | not offered |
+//! | [§2.5] client authentication | asymmetric methods are offered, and a key may stay with whoever holds it |
+//! | [§2.6] metadata, end-to-end TLS | [`discover`](crate::ClientCredentials::discover); plain http behind a proxy that ends TLS needs the long name |
+//! | [§4.9] leakage at the resource server | `Origins`: a counterfeit server is another origin |
+//! | [§4.11] open redirection | see above |
+//! | [§4.12] 307 redirects | the token endpoint's POST is never sent on |
+//! | [§4.13] proxies that end TLS | the proxy example takes the caller's `Authorization` and what is about one hop off before it adds a token |
+//! | [§4.15] a client that passes for a user | the server's business |
+//!
+//! [RFC 8705 §3]: https://www.rfc-editor.org/rfc/rfc8705#section-3
+//! [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
+//! [10.1]: https://www.rfc-editor.org/rfc/rfc6749#section-10.1
+//! [10.2]: https://www.rfc-editor.org/rfc/rfc6749#section-10.2
+//! [10.3]: https://www.rfc-editor.org/rfc/rfc6749#section-10.3
+//! [10.4]: https://www.rfc-editor.org/rfc/rfc6749#section-10.4
+//! [10.5]: https://www.rfc-editor.org/rfc/rfc6749#section-10.5
+//! [10.7]: https://www.rfc-editor.org/rfc/rfc6749#section-10.7
+//! [10.8]: https://www.rfc-editor.org/rfc/rfc6749#section-10.8
+//! [10.9]: https://www.rfc-editor.org/rfc/rfc6749#section-10.9
+//! [10.10]: https://www.rfc-editor.org/rfc/rfc6749#section-10.10
+//! [10.11]: https://www.rfc-editor.org/rfc/rfc6749#section-10.11
+//! [10.13]: https://www.rfc-editor.org/rfc/rfc6749#section-10.13
+//! [10.14]: https://www.rfc-editor.org/rfc/rfc6749#section-10.14
+//! [10.15]: https://www.rfc-editor.org/rfc/rfc6749#section-10.15
+//! [10.16]: https://www.rfc-editor.org/rfc/rfc6749#section-10.16
+//! [§5.3]: https://www.rfc-editor.org/rfc/rfc6750#section-5.3
+//! [§2.2.1]: https://www.rfc-editor.org/rfc/rfc9700#section-2.2.1
+//! [§2.2.2]: https://www.rfc-editor.org/rfc/rfc9700#section-2.2.2
+//! [§2.3]: https://www.rfc-editor.org/rfc/rfc9700#section-2.3
+//! [§2.4]: https://www.rfc-editor.org/rfc/rfc9700#section-2.4
+//! [§2.5]: https://www.rfc-editor.org/rfc/rfc9700#section-2.5
+//! [§2.6]: https://www.rfc-editor.org/rfc/rfc9700#section-2.6
+//! [§4.1]: https://www.rfc-editor.org/rfc/rfc9700#section-4.1
+//! [§4.8]: https://www.rfc-editor.org/rfc/rfc9700#section-4.8
+//! [§4.9]: https://www.rfc-editor.org/rfc/rfc9700#section-4.9
+//! [§4.10.1]: https://www.rfc-editor.org/rfc/rfc9700#section-4.10.1
+//! [§4.10.2]: https://www.rfc-editor.org/rfc/rfc9700#section-4.10.2
+//! [§4.11]: https://www.rfc-editor.org/rfc/rfc9700#section-4.11
+//! [§4.12]: https://www.rfc-editor.org/rfc/rfc9700#section-4.12
+//! [§4.13]: https://www.rfc-editor.org/rfc/rfc9700#section-4.13
+//! [§4.14]: https://www.rfc-editor.org/rfc/rfc9700#section-4.14
+//! [§4.15]: https://www.rfc-editor.org/rfc/rfc9700#section-4.15
+//! [§4.16]: https://www.rfc-editor.org/rfc/rfc9700#section-4.16
+//! [§4.17]: https://www.rfc-editor.org/rfc/rfc9700#section-4.17
