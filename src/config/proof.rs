@@ -1,5 +1,7 @@
 //! How the client proves who it is, as a configuration has it.
 
+#[cfg(not(feature = "rustls"))]
+use super::fields::NEEDS_RUSTLS;
 use super::given::{Field, wrong};
 #[cfg(feature = "jwt")]
 use crate::source::{SigningAlgorithm, SigningKey};
@@ -122,10 +124,7 @@ impl Fields {
         };
         #[cfg(not(feature = "rustls"))]
         if certificate.is_some() {
-            return Err(wrong(
-                "client_certificate_file",
-                "is for the default transport, which needs the feature `rustls`",
-            ));
+            return Err(wrong("client_certificate_file", NEEDS_RUSTLS));
         }
         Ok(Proven {
             auth,

@@ -160,9 +160,9 @@ impl Discovery {
                 ErrorKind::InvalidAnswer => {
                     error.retold(format!("{location} is larger than 64 KiB"))
                 }
-                ErrorKind::Unavailable => error.retold(format!(
-                    "could not get an answer from {location}, which is to tell the token endpoint"
-                )),
+                ErrorKind::Unavailable => {
+                    error.unanswered_by(&format!("{location}, which is to tell the token endpoint"))
+                }
                 _ => error,
             })?
             .into_parts();
