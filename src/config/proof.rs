@@ -140,12 +140,12 @@ impl Fields {
 
 fn plain(field: Named) -> Result<Proof, Error> {
     let name = field.0;
-    let value = field.required()?;
+    let value = field.required_secret()?;
     Ok(match name {
-        "client_secret_file" => Proof::Secret(Secret::file(value)),
-        "client_secret_env" => Proof::Secret(Secret::env(value)),
-        "assertion_file" => Proof::Assertion(Secret::file(value)),
-        _ => Proof::Secret(value.into()),
+        "client_secret_file" => Proof::Secret(Secret::file(value.into_text())),
+        "client_secret_env" => Proof::Secret(Secret::env(value.into_text())),
+        "assertion_file" => Proof::Assertion(Secret::file(value.into_text())),
+        _ => Proof::Secret(Secret::of(value)),
     })
 }
 
