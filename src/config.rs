@@ -71,6 +71,7 @@ use crate::{
 /// | `assertion_audience` | the `aud` of an assertion that is signed here; the token URL by default |
 /// | `client_auth` | how the proof is sent: see below |
 /// | `client_certificate_file`, `client_certificate_key_file` | the connection's client certificate, in PEM, and its key (feature `rustls`) |
+/// | `root_certificates_file` | what the connection trusts in place of the platform's roots, in PEM (feature `rustls`) |
 /// | `scopes`, `audience`, `resource` | lists, as for the [builder](ClientCredentialsBuilder) |
 /// | `params` | a table of more parameters; the value is a string, or a list of them |
 /// | `require_all_scopes` | `true`: see [`require_all_scopes`](ClientCredentialsBuilder::require_all_scopes) |

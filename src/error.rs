@@ -186,13 +186,20 @@ impl Error {
     pub(crate) fn transport(source: BoxError) -> Self {
         Inner {
             source: Some(source),
-            ..Inner::new(
-                ErrorKind::Unavailable,
-                true,
-                "could not get an answer from the token endpoint",
-            )
+            ..Inner::new(ErrorKind::Unavailable, true, UNANSWERED)
         }
         .into()
+    }
+
+    /// The same, where it is not the token endpoint that gave no answer.
+    pub(crate) fn unanswered_by(self, whom: &str) -> Self {
+        match self.0.message.strip_prefix(UNANSWERED) {
+            Some(why) => {
+                let message = format!("could not get an answer from {whom}{why}");
+                self.retold(message)
+            }
+            None => self,
+        }
     }
 
     /// The server says beforehand that it does not take what this credential has. It would say so at each exchange, until
@@ -397,3 +404,6 @@ impl StdError for Error {
         Some(&**self.0.source.as_ref()?)
     }
 }
+
+/// What may follow says why.
+const UNANSWERED: &str = "could not get an answer from the token endpoint";

@@ -104,6 +104,7 @@ mod source;
 mod telemetry;
 mod token;
 pub mod unauthorized;
+mod wiped;
 
 #[cfg(feature = "keyed")]
 #[doc(inline)]

@@ -12,6 +12,9 @@ use crate::error::Error;
 /// `Authorization` value is built and marked sensitive once, here; a request gets a clone of it. Clones are cheap and
 /// `Debug` never shows the token.
 ///
+/// It is not overwritten in memory when it is dropped, as a [`Secret`](crate::Secret) is: requests, and the clients that
+/// send them, have the same bytes.
+///
 /// # Example
 /// ```
 /// use std::time::Duration;
@@ -50,7 +53,7 @@ impl Token {
                 "the access token has a character that is not visible ASCII",
             ));
         }
-        let mut authorization = HeaderValue::try_from(format!("{PREFIX}{access_token}"))
+        let mut authorization = HeaderValue::try_from([PREFIX, access_token].concat())
             .map_err(|_| Error::unusable_token("the access token cannot be put in a header"))?;
         authorization.set_sensitive(true);
         Ok(Self {

@@ -576,6 +576,10 @@ fn what_a_field_refers_to_is_looked_at_when_it_is_built() {
             json!({"client_certificate_file": CERTIFICATE, "client_certificate_key_file": "/no/such/key"}),
             "/no/such/key",
         ),
+        (
+            json!({"client_secret": "x", "root_certificates_file": "/no/such/roots"}),
+            "the root certificate's file /no/such/roots",
+        ),
     ] {
         let error = from_json(members.clone()).unwrap().layer().unwrap_err();
         assert!(error.to_string().contains(named), "{members}: {error}");
@@ -584,6 +588,8 @@ fn what_a_field_refers_to_is_looked_at_when_it_is_built() {
     let by_certificate =
         json!({"client_certificate_file": CERTIFICATE, "client_certificate_key_file": key});
     assert!(from_json(by_certificate).unwrap().layer().is_ok());
+    let by_roots = json!({"client_secret": "x", "root_certificates_file": CERTIFICATE});
+    assert!(from_json(by_roots).unwrap().layer().is_ok());
 }
 
 /// Promise: S4

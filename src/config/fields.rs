@@ -7,6 +7,8 @@ use super::{
     given::{Field, Given, wrong},
     proof,
 };
+#[cfg(feature = "rustls")]
+use crate::source::Secret;
 use crate::{cache::Schedule, error::Error, select::Origins, source::ClientCredentials};
 
 macro_rules! field {
@@ -58,6 +60,7 @@ pub(super) struct Fields {
     assertion_audience: Option<Given>,
     client_certificate_file: Option<Given>,
     client_certificate_key_file: Option<Given>,
+    root_certificates_file: Option<Given>,
     scopes: Option<Given>,
     require_all_scopes: Option<Given>,
     audience: Option<Given>,
@@ -121,6 +124,15 @@ impl TryFrom<Fields> for Configuration {
         #[cfg(feature = "rustls")]
         if let Some((certificate, key)) = proven.certificate {
             credentials = credentials.client_certificate(certificate, key);
+        }
+        let roots = field!(fields.root_certificates_file);
+        #[cfg(not(feature = "rustls"))]
+        if roots.is_given() {
+            return Err(wrong(roots.0, NEEDS_RUSTLS));
+        }
+        #[cfg(feature = "rustls")]
+        if let Some(file) = roots.text()? {
+            credentials = credentials.root_certificates(Secret::file(file));
         }
         Ok(Self {
             credentials,
@@ -213,6 +225,10 @@ fn schedule(given: Cache) -> Result<Schedule, Error> {
     schedule.check().map_err(in_the_cache)?;
     Ok(schedule)
 }
+
+#[cfg(not(feature = "rustls"))]
+pub(super) const NEEDS_RUSTLS: &str =
+    "is for the default transport, which needs the feature `rustls`";
 
 /// Stands for every origin. It cannot be one, as it has no scheme.
 const ANY: &str = "any";

@@ -10,13 +10,13 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-use crate::error::Error;
+use crate::{error::Error, wiped::Wiped};
 
-/// Anything.
+/// Anything, of which some may be secret.
 pub(super) enum Given {
-    Text(String),
+    Text(Wiped),
     /// A number or a boolean, as text.
-    Bare(String),
+    Bare(Wiped),
     List(Vec<Self>),
     Map(Vec<(String, Self)>),
     Nothing,
@@ -31,6 +31,11 @@ impl<N: fmt::Display> Field<N> {
     }
 
     pub(super) fn text(self) -> Result<Option<String>, Error> {
+        Ok(self.secret()?.map(Wiped::into_text))
+    }
+
+    /// A string that stays what it is.
+    pub(super) fn secret(self) -> Result<Option<Wiped>, Error> {
         match self.1 {
             None | Some(Given::Nothing) => Ok(None),
             Some(Given::Text(text)) => Ok(Some(text)),
@@ -44,8 +49,12 @@ impl<N: fmt::Display> Field<N> {
     }
 
     pub(super) fn required(self) -> Result<String, Error> {
+        self.required_secret().map(Wiped::into_text)
+    }
+
+    pub(super) fn required_secret(self) -> Result<Wiped, Error> {
         let name = self.0.to_string();
-        self.text()?.ok_or_else(|| wrong(name, "is missing"))
+        self.secret()?.ok_or_else(|| wrong(name, "is missing"))
     }
 
     /// A list, or a string with white space between its members.
@@ -124,35 +133,35 @@ impl<'de> Visitor<'de> for Anything {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Given, E> {
-        Ok(Given::Text(text.to_owned()))
+        Ok(Given::Text(text.into()))
     }
 
     fn visit_string<E>(self, text: String) -> Result<Given, E> {
-        Ok(Given::Text(text))
+        Ok(Given::Text(text.into()))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Given, E> {
-        Ok(Given::Bare(value.to_string()))
+        Ok(Given::Bare(value.to_string().into()))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Given, E> {
-        Ok(Given::Bare(value.to_string()))
+        Ok(Given::Bare(value.to_string().into()))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Given, E> {
-        Ok(Given::Bare(value.to_string()))
+        Ok(Given::Bare(value.to_string().into()))
     }
 
     fn visit_i128<E>(self, value: i128) -> Result<Given, E> {
-        Ok(Given::Bare(value.to_string()))
+        Ok(Given::Bare(value.to_string().into()))
     }
 
     fn visit_u128<E>(self, value: u128) -> Result<Given, E> {
-        Ok(Given::Bare(value.to_string()))
+        Ok(Given::Bare(value.to_string().into()))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Given, E> {
-        Ok(Given::Bare(value.to_string()))
+        Ok(Given::Bare(value.to_string().into()))
     }
 
     fn visit_unit<E>(self) -> Result<Given, E> {

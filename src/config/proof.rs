@@ -1,5 +1,7 @@
 //! How the client proves who it is, as a configuration has it.
 
+#[cfg(not(feature = "rustls"))]
+use super::fields::NEEDS_RUSTLS;
 use super::given::{Field, wrong};
 #[cfg(feature = "jwt")]
 use crate::source::{SigningAlgorithm, SigningKey};
@@ -122,10 +124,7 @@ impl Fields {
         };
         #[cfg(not(feature = "rustls"))]
         if certificate.is_some() {
-            return Err(wrong(
-                "client_certificate_file",
-                "is for the default transport, which needs the feature `rustls`",
-            ));
+            return Err(wrong("client_certificate_file", NEEDS_RUSTLS));
         }
         Ok(Proven {
             auth,
@@ -141,12 +140,12 @@ impl Fields {
 
 fn plain(field: Named) -> Result<Proof, Error> {
     let name = field.0;
-    let value = field.required()?;
+    let value = field.required_secret()?;
     Ok(match name {
-        "client_secret_file" => Proof::Secret(Secret::file(value)),
-        "client_secret_env" => Proof::Secret(Secret::env(value)),
-        "assertion_file" => Proof::Assertion(Secret::file(value)),
-        _ => Proof::Secret(value.into()),
+        "client_secret_file" => Proof::Secret(Secret::file(value.into_text())),
+        "client_secret_env" => Proof::Secret(Secret::env(value.into_text())),
+        "assertion_file" => Proof::Assertion(Secret::file(value.into_text())),
+        _ => Proof::Secret(Secret::of(value)),
     })
 }
 

@@ -159,7 +159,7 @@
 //! # Secrets that rotate
 //! A file, such as one of Kubernetes' secrets or one that a vault's agent writes, is read at each exchange, and again when the
 //! server says `invalid_client`; so is a provider. A secret, a key or a certificate that is replaced there needs no restart,
-//! where one in a text or in the environment does. The connection's client certificate is read for each connection, and so
+//! where one in a text or in the environment does. The connection's client certificate and its roots are read for each, and so
 //! not again before the next exchange.
 //! ```
 //! use tower_bearer::{ClientAuth, Secret};
@@ -168,6 +168,20 @@
 //! # async fn read_from_vault(_: &str) -> Result<String, std::io::Error> { Ok("secret".to_owned()) }
 //! let from_a_vault = ClientAuth::basic(Secret::provider(|| read_from_vault("kv/my-client")));
 //! # let _ = (from_a_file, from_a_vault);
+//! ```
+//!
+//! # A private CA
+//! The default transport trusts what the platform trusts, a company's own CA included where it is installed. In a container
+//! it often is a file beside the secret: `root_certificates` trusts that *in place of* the platform's roots, for the token
+//! endpoint and the issuer's metadata. The API's own client has roots of its own. A server that is not trusted is not sent
+//! the secret, and the error says why: another host name, expired, not valid yet, self-signed or of an unknown CA.
+//! ```
+//! # #[cfg(feature = "rustls")] {
+//! use tower_bearer::{ClientCredentials, Secret};
+//!
+//! let credentials = ClientCredentials::builder("https://auth.internal/token", "my-client", Secret::file("/run/secrets/my-client"))
+//!     .root_certificates(Secret::file("/run/tls/ca.crt"));
+//! # let _ = credentials; }
 //! ```
 //!
 //! # Many credentials

@@ -14,7 +14,7 @@ use tower_service::Service;
 use url::Url;
 
 #[cfg(feature = "rustls")]
-use super::{certificate::ClientCertificate, secret::Secret};
+use super::{certificate::ClientCertificate, roots::RootCertificates, secret::Secret, standard};
 use super::{
     check,
     client_auth::ClientAuth,
@@ -44,6 +44,8 @@ pub struct ClientCredentialsBuilder {
     params: Vec<(String, String)>,
     #[cfg(feature = "rustls")]
     certificate: Option<ClientCertificate>,
+    #[cfg(feature = "rustls")]
+    roots: Option<RootCertificates>,
 }
 
 impl ClientCredentialsBuilder {
@@ -62,6 +64,8 @@ impl ClientCredentialsBuilder {
             params: Vec::new(),
             #[cfg(feature = "rustls")]
             certificate: None,
+            #[cfg(feature = "rustls")]
+            roots: None,
         }
     }
 
@@ -152,8 +156,32 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// Builds with the default transport: hyper-util's client over rustls, with the platform's TLS roots, HTTP/1.1 and
-    /// HTTP/2, a 5 s connect timeout, no redirects and no proxy.
+    /// What the default transport trusts *in place of* the platform's roots, for the token endpoint and for the issuer's
+    /// metadata: one or more certificates in PEM, at most 64 KiB of it. As a rule they are those of a private CA; a server's
+    /// own certificate that is self-signed will do, if it is not made out as one of a CA.
+    ///
+    /// They are kept as a [`Secret`] is, though they are none, and are read for each connection, which is one for each
+    /// request: a CA that is replaced in its file is picked up.
+    ///
+    /// A CA that is to be trusted *beside* the others is installed on the platform: where there is OpenSSL's kind of store,
+    /// the variable `SSL_CERT_FILE` names another one.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::{ClientCredentials, Secret};
+    ///
+    /// let credentials = ClientCredentials::builder("https://auth.internal/oauth2/token", "my-client", "my-secret")
+    ///     .root_certificates(Secret::file("/run/tls/ca.crt"));
+    /// # let _ = credentials;
+    /// ```
+    #[cfg(feature = "rustls")]
+    pub fn root_certificates(mut self, pem: impl Into<Secret>) -> Self {
+        self.roots = Some(RootCertificates::new(pem.into()));
+        self
+    }
+
+    /// Builds with the default transport: hyper-util's client over rustls, with the platform's TLS roots or those of
+    /// [`root_certificates`](Self::root_certificates), HTTP/1.1 and HTTP/2, a 5 s connect timeout, no redirects and no proxy.
     ///
     /// The platform's roots, and not a bundle: they include a company's own CA, and one that is withdrawn is gone with the
     /// system's update and a restart, without a rebuild. They are loaded once in a process.
@@ -162,14 +190,15 @@ impl ClientCredentialsBuilder {
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change: when the
     /// token URL or issuer does not parse, is not https (loopback apart), or has a fragment or credentials in it, or the
     /// issuer a query; when id, secret or a scope is empty or has a character that it must not have; when a key does not do
-    /// for its algorithm; when a parameter is one that this crate sets, or a resource is no absolute URI; when the platform's
-    /// TLS roots cannot be loaded. What is kept in a file is read once, there and then, which blocks on the file system; a
+    /// for its algorithm; when a parameter is one that this crate sets, or a resource is no absolute URI; when the
+    /// platform's TLS roots cannot be loaded, or those that are given are none. What is kept in a file is read once, there and then, which blocks on the file system; a
     /// provider is not asked.
     #[cfg(feature = "rustls")]
     pub fn build(self) -> Result<ClientCredentials, Error> {
         let endpoint = self.checked_endpoint()?;
         let certificate = self.checked_certificate(&endpoint)?;
-        let transport = transport::platform(&endpoint, certificate)?;
+        let roots = self.checked_roots(&endpoint)?;
+        let transport = standard::standard(&endpoint, certificate, roots)?;
         self.build_over(endpoint, transport)
     }
 
@@ -214,10 +243,15 @@ impl ClientCredentialsBuilder {
     {
         let endpoint = self.checked_endpoint()?;
         #[cfg(feature = "rustls")]
-        if self.certificate.is_some() {
-            return Err(Error::configuration(
-                "a client certificate goes with the default transport only; give it to your own transport instead",
-            ));
+        for (is_given, what) in [
+            (self.certificate.is_some(), "a client certificate goes"),
+            (self.roots.is_some(), "root certificates go"),
+        ] {
+            if is_given {
+                return Err(Error::configuration(format!(
+                    "{what} with the default transport only; your own transport has to be given that itself"
+                )));
+            }
         }
         self.build_over(endpoint, transport::erase(transport))
     }
@@ -289,6 +323,23 @@ impl ClientCredentialsBuilder {
             )),
             (None, _) => Ok(None),
         }
+    }
+
+    #[cfg(feature = "rustls")]
+    fn checked_roots(
+        &self,
+        endpoint: &Endpoint<Given, Given>,
+    ) -> Result<Option<RootCertificates>, Error> {
+        let Some(roots) = &self.roots else {
+            return Ok(None);
+        };
+        if matches!(endpoint, Endpoint::Known(known) if known.url.scheme() != "https") {
+            return Err(Error::configuration(
+                "there are root certificates, but the token URL is not https",
+            ));
+        }
+        roots.check()?;
+        Ok(Some(roots.clone()))
     }
 
     fn build_over(

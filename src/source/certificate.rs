@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::{
     SignatureScheme,
     client::ResolvesClientCert,
-    crypto::{CryptoProvider, ring},
+    crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
+use zeroize::Zeroizing;
 
 use super::secret::Secret;
 use crate::error::Error;
@@ -56,9 +57,12 @@ fn certified(chain: &str, key: &str) -> Result<CertifiedKey, String> {
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| {
         "the client certificate's key is no PEM that begins with BEGIN PRIVATE KEY, or it is encrypted"
     })?;
-    let provider: CryptoProvider = ring::default_provider();
-    CertifiedKey::from_der(chain, key, &provider)
-        .map_err(|error| format!("the client certificate and its key do not do ({error})"))
+    // Borrowed, so that it can be wiped: rustls does not do it.
+    let key = Zeroizing::new(key);
+    let certified = ring::sign::any_supported_type(&key)
+        .map(|key| CertifiedKey::new(chain, key))
+        .and_then(|certified| certified.keys_match().map(|()| certified));
+    certified.map_err(|error| format!("the client certificate and its key do not do ({error})"))
 }
 
 /// What connections present, read anew before each.

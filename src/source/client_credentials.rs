@@ -10,11 +10,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::StatusCode;
 use oauth2::{
-    ClientId, ClientSecret, EndpointNotSet, EndpointSet, RequestTokenError, Scope,
-    StandardRevocableToken,
+    ClientId, EndpointNotSet, EndpointSet, RequestTokenError, Scope, StandardRevocableToken,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
 use tower::ServiceExt;
@@ -35,6 +33,7 @@ use crate::{
     error::{Error, ErrorKind},
     telemetry,
     token::Token,
+    wiped::Wiped,
 };
 
 /// A [`TokenSource`](crate::TokenSource) that exchanges a client's own credentials for a token, at each call.
@@ -239,28 +238,31 @@ impl Credential {
                 .filter(|_| matches!(evidence, Evidence::Open(_))),
             hidden,
         });
+        let (auth_type, secret) = proof.stand_in();
         let mut client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
-            .set_auth_type(proof.auth_type())
+            .set_auth_type(auth_type)
             .set_token_uri(target.token_url.clone());
-        if let Some(secret) = proof.secret() {
-            client = client.set_client_secret(ClientSecret::new(secret.to_owned()));
+        if let Some(secret) = secret {
+            client = client.set_client_secret(secret);
         }
         let mut exchange = client.exchange_client_credentials();
         for scope in &self.scopes {
             exchange = exchange.add_scope(scope.clone());
         }
-        let params = self.params.iter().map(|(name, value)| (&**name, &**value));
-        for (name, value) in params.chain(proof.params()) {
+        for (name, value) in &self.params {
             exchange = exchange.add_extra_param(name, value);
         }
         let send = {
             let (this, proof) = (Arc::clone(self), proof.clone());
             let transport = transport.clone();
             move |request: oauth2::HttpRequest| {
-                let mut request = request.map(Bytes::from);
-                proof.finish(&mut request, &this.client_id);
+                let (request, lent) = proof.add_to(request, &this.client_id);
                 let (transport, sent) = (transport.clone(), Arc::clone(&sent));
-                async move { response::accept(transport.oneshot(request).await?, &sent) }
+                async move {
+                    // Outlives the request, also where the exchange is cut off.
+                    let _lent = lent;
+                    response::accept(transport.oneshot(request).await?, &sent)
+                }
             }
         };
         match exchange.request_async(&send).await {
@@ -306,12 +308,12 @@ impl Credential {
     }
 
     /// What no error may show, in every form in which a server could echo it: the evidence, and the last token.
-    fn hidden(&self, evidence: &Evidence) -> Vec<String> {
+    fn hidden(&self, evidence: &Evidence) -> Vec<Wiped> {
         let mut hidden = evidence.hidden(&self.client_id);
         hidden.extend(
             self.lock_given()
                 .as_ref()
-                .map(|token| token.access_token().to_owned()),
+                .map(|token| token.access_token().into()),
         );
         hidden
     }

@@ -24,6 +24,7 @@ use crate::{
     clock::{self, Moment},
     error::{Error, ErrorKind},
     telemetry,
+    wiped::Wiped,
 };
 
 /// How long metadata is used before it is asked for again.
@@ -67,7 +68,7 @@ impl Discovery {
     pub(super) async fn target(
         &self,
         transport: &Transport,
-        hidden: &[String],
+        hidden: &[Wiped],
     ) -> Result<Arc<Target>, Error> {
         let now = Moment::now();
         let kept = self.lock().clone();
@@ -120,7 +121,7 @@ impl Discovery {
         target
     }
 
-    async fn look_up(&self, transport: &Transport, hidden: &[String]) -> Result<Target, Error> {
+    async fn look_up(&self, transport: &Transport, hidden: &[Wiped]) -> Result<Target, Error> {
         let [first, second] = locations(&self.issuer.url);
         let not_there = match self.metadata(&first, transport, hidden).await {
             Ok(metadata) => return metadata.target(&self.client, &first, hidden),
@@ -148,7 +149,7 @@ impl Discovery {
         &self,
         location: &Url,
         transport: &Transport,
-        hidden: &[String],
+        hidden: &[Wiped],
     ) -> Result<Metadata, Error> {
         let request = Request::get(location.as_str())
             .header(ACCEPT, "application/json")
@@ -160,9 +161,9 @@ impl Discovery {
                 ErrorKind::InvalidAnswer => {
                     error.retold(format!("{location} is larger than 64 KiB"))
                 }
-                ErrorKind::Unavailable => error.retold(format!(
-                    "could not get an answer from {location}, which is to tell the token endpoint"
-                )),
+                ErrorKind::Unavailable => {
+                    error.unanswered_by(&format!("{location}, which is to tell the token endpoint"))
+                }
                 _ => error,
             })?
             .into_parts();

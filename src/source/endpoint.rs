@@ -4,7 +4,7 @@ use oauth2::TokenUrl;
 use url::Url;
 
 use super::{evidence::Evidence, response};
-use crate::error::Error;
+use crate::{error::Error, wiped::Wiped};
 
 /// Text of a server is cut here, in characters.
 pub(super) const LONGEST_TEXT: usize = 300;
@@ -37,7 +37,7 @@ pub(super) struct Target {
 impl Target {
     /// # Errors
     /// Where the server says that it does not take what the assertion would be signed with.
-    pub(super) fn check(&self, evidence: &Evidence, hidden: &[String]) -> Result<(), Error> {
+    pub(super) fn check(&self, evidence: &Evidence, hidden: &[Wiped]) -> Result<(), Error> {
         let (Some(algorithms), Some(algorithm)) =
             (&self.algorithms, evidence.algorithm(self.method))
         else {

@@ -9,17 +9,17 @@ use super::{
     client_auth::CLIENT_SECRET_JWT,
     jwt::{self, ReadKey},
 };
-use crate::error::Error;
+use crate::{error::Error, wiped::Wiped};
 
 /// Each attempt of an exchange is proven by it: as it is, or by something that it signs anew.
 pub(super) enum Evidence {
     /// It goes as it is.
     Ready(Proof),
     /// A secret that goes by the method that was picked from what the server offers, or by the form.
-    Open(String),
+    Open(Wiped),
     /// It signs.
     #[cfg(feature = "jwt")]
-    Secret(String),
+    Secret(Wiped),
     /// It signs.
     #[cfg(feature = "jwt")]
     Key(ReadKey),
@@ -56,7 +56,7 @@ impl Evidence {
     }
 
     /// What no error may show, sent or not. A private key is nothing that a server could echo.
-    pub(super) fn hidden(&self, client_id: &str) -> Vec<String> {
+    pub(super) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
         match self {
             Self::Ready(proof) => proof.hidden(client_id),
             Self::Open(secret) => proof::in_all_forms(client_id, secret),

@@ -13,7 +13,7 @@ use super::{
     endpoint::{LONGEST_TEXT, Target},
     response,
 };
-use crate::error::Error;
+use crate::{error::Error, wiped::Wiped};
 
 /// What a server takes that does not say what it takes.
 const DEFAULT_METHODS: [&str; 1] = [CLIENT_SECRET_BASIC];
@@ -66,7 +66,7 @@ impl Metadata {
         body: &Bytes,
         location: &Url,
         issuer: &str,
-        hidden: &[String],
+        hidden: &[Wiped],
     ) -> Result<Self, Error> {
         let metadata: Self = response::json_object(body)
             .and_then(|json| serde_json::from_slice(json).ok())
@@ -92,7 +92,7 @@ impl Metadata {
         self,
         client: &Client,
         location: &Url,
-        hidden: &[String],
+        hidden: &[Wiped],
     ) -> Result<Target, Error> {
         let method = self.method(client, hidden)?;
         let alias = self
@@ -124,7 +124,7 @@ impl Metadata {
     }
 
     /// The best method of those that both sides have.
-    fn method(&self, client: &Client, hidden: &[String]) -> Result<&'static str, Error> {
+    fn method(&self, client: &Client, hidden: &[Wiped]) -> Result<&'static str, Error> {
         let offered: Vec<&str> = match &self.token_endpoint_auth_methods_supported {
             Some(methods) => methods.iter().map(|method| &**method).collect(),
             None => DEFAULT_METHODS.to_vec(),

@@ -12,13 +12,19 @@ mod client_credentials;
 mod discovery;
 mod endpoint;
 mod evidence;
+#[cfg(feature = "rustls")]
+mod handshake;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod lookup;
 mod metadata;
 mod proof;
 mod response;
+#[cfg(feature = "rustls")]
+mod roots;
 mod secret;
+#[cfg(feature = "rustls")]
+mod standard;
 mod transport;
 
 use std::{

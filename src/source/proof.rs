@@ -1,75 +1,81 @@
 //! What one request to the token endpoint carries to prove who sent it.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use http::{HeaderValue, Request, header::AUTHORIZATION};
-use oauth2::AuthType;
+use oauth2::{AuthType, ClientSecret};
 use url::form_urlencoded::byte_serialize;
+
+use crate::wiped::{Lent, Wiped};
 
 /// The proof of one attempt. The client id goes with each.
 #[derive(Clone, PartialEq)]
 pub(super) enum Proof {
     /// The secret, in the form.
-    Post(String),
+    Post(Wiped),
     /// The secret, in a Basic header, form-encoded.
-    Basic(String),
+    Basic(Wiped),
     /// The secret, in a Basic header, as it is.
-    BasicRaw(String),
+    BasicRaw(Wiped),
     /// A signed assertion, in the form ([RFC 7521 §4.2]).
     ///
     /// [RFC 7521 §4.2]: https://www.rfc-editor.org/rfc/rfc7521#section-4.2
-    Assertion(String),
+    Assertion(Wiped),
     /// Nothing but the client id.
     ClientId,
 }
 
 impl Proof {
-    /// What the `oauth2` crate is told.
-    pub(super) fn auth_type(&self) -> AuthType {
+    /// By what the `oauth2` crate is told that the client proves itself, for it to leave the client id out of the form where
+    /// a header has it, and with what: any secret will do, as the header is made anew. The crate does not wipe what it
+    /// holds, so it is not told the real one.
+    pub(super) fn stand_in(&self) -> (AuthType, Option<ClientSecret>) {
         match self {
-            Self::Basic(_) | Self::BasicRaw(_) => AuthType::BasicAuth,
-            Self::Post(_) | Self::Assertion(_) | Self::ClientId => AuthType::RequestBody,
+            Self::Basic(_) | Self::BasicRaw(_) => {
+                let none = ClientSecret::new(String::new());
+                (AuthType::BasicAuth, Some(none))
+            }
+            Self::Post(_) | Self::Assertion(_) | Self::ClientId => (AuthType::RequestBody, None),
         }
     }
 
-    /// The secret, if one is sent.
-    pub(super) fn secret(&self) -> Option<&str> {
-        match self {
-            Self::Post(secret) | Self::Basic(secret) | Self::BasicRaw(secret) => Some(secret),
-            Self::Assertion(_) | Self::ClientId => None,
-        }
-    }
-
-    /// What goes into the form beside what the `oauth2` crate puts there.
-    pub(super) fn params(&self) -> Vec<(&'static str, &str)> {
-        match self {
-            Self::Assertion(assertion) => vec![
-                (
-                    "client_assertion_type",
-                    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-                ),
-                ("client_assertion", assertion),
-            ],
-            Self::Post(_) | Self::Basic(_) | Self::BasicRaw(_) | Self::ClientId => Vec::new(),
-        }
-    }
-
-    /// Finishes the request that the `oauth2` crate made: a header with the secret is marked sensitive, and holds id and
-    /// secret raw where that is asked for.
-    pub(super) fn finish<B>(&self, request: &mut Request<B>, client_id: &str) {
-        if let Self::BasicRaw(secret) = self {
-            let pair = BASE64_STANDARD.encode(format!("{client_id}:{secret}"));
+    /// The request that the `oauth2` crate made, with the proof in it, and what is to be wiped when it was sent. A header
+    /// with the secret is marked sensitive.
+    pub(super) fn add_to(
+        &self,
+        request: Request<Vec<u8>>,
+        client_id: &str,
+    ) -> (Request<Bytes>, [Lent; 2]) {
+        let request = match self {
+            Self::Post(secret) => request.map(|form| extended(&form, "client_secret", secret)),
+            Self::Assertion(assertion) => request.map(|form| {
+                let form = extended(&form, "client_assertion_type", JWT_BEARER);
+                extended(&form, "client_assertion", assertion)
+            }),
+            Self::Basic(_) | Self::BasicRaw(_) | Self::ClientId => request,
+        };
+        let mut request = request.map(Bytes::from);
+        let form = Lent::new(request.body());
+        let pair = match self {
+            Self::Basic(secret) => Some(pair(&encode(client_id), &encode(secret))),
+            Self::BasicRaw(secret) => Some(pair(client_id, secret)),
+            Self::Post(_) | Self::Assertion(_) | Self::ClientId => None,
+        };
+        let mut header = Lent::default();
+        if let Some(pair) = pair {
+            let basic = Bytes::from(["Basic ", &pair].concat());
+            header = Lent::new(&basic);
             // Base64 is always fit for a header.
-            if let Ok(basic) = HeaderValue::try_from(format!("Basic {pair}")) {
+            if let Ok(mut basic) = HeaderValue::from_maybe_shared(basic) {
+                basic.set_sensitive(true);
                 request.headers_mut().insert(AUTHORIZATION, basic);
             }
         }
-        if let Some(authorization) = request.headers_mut().get_mut(AUTHORIZATION) {
-            authorization.set_sensitive(true);
-        }
+        (request, [form, header])
     }
 
     /// What no error may show, in every form in which a server could echo it.
-    pub(super) fn hidden(&self, client_id: &str) -> Vec<String> {
+    pub(super) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
         match self {
             Self::Post(secret) | Self::Basic(secret) | Self::BasicRaw(secret) => {
                 in_all_forms(client_id, secret)
@@ -87,16 +93,33 @@ impl Proof {
 }
 
 /// A text that proves something, as it may be sent.
-pub(super) fn in_all_forms(client_id: &str, text: &str) -> Vec<String> {
+pub(super) fn in_all_forms(client_id: &str, text: &str) -> Vec<Wiped> {
     let (id, encoded) = (encode(client_id), encode(text));
     vec![
-        BASE64_STANDARD.encode(format!("{client_id}:{text}")),
-        BASE64_STANDARD.encode(format!("{id}:{encoded}")),
+        pair(client_id, text),
+        pair(&id, &encoded),
         encoded,
-        text.to_owned(),
+        text.into(),
     ]
 }
 
-fn encode(text: &str) -> String {
-    byte_serialize(text.as_bytes()).collect()
+/// What a Basic header has of both.
+fn pair(id: &str, secret: &str) -> Wiped {
+    let pair = Wiped::concat(&[id, ":", secret]);
+    BASE64_STANDARD.encode(&*pair).into()
 }
+
+/// A form with one more pair.
+fn extended(form: &[u8], name: &str, value: &str) -> Vec<u8> {
+    let value = encode(value);
+    [form, b"&", name.as_bytes(), b"=", value.as_bytes()].concat()
+}
+
+/// Form-encoded.
+fn encode(text: &str) -> Wiped {
+    let parts: Vec<_> = byte_serialize(text.as_bytes()).collect();
+    Wiped::concat(&parts)
+}
+
+/// RFC 7523 §2.2: what kind of assertion it is.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

@@ -3,7 +3,10 @@
 //! Nothing of an answer but its status, its OAuth error and a bounded, cleaned description gets into an error: a body
 //! may hold a token.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    mem,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{
@@ -14,9 +17,10 @@ use oauth2::{AccessToken, RefreshToken, Scope, TokenResponse, basic::BasicTokenT
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use url::Url;
+use zeroize::Zeroize;
 
 use super::{client_auth::ClientAuth, client_credentials::INVALID_CLIENT};
-use crate::{clock, error::Error, token::Token};
+use crate::{clock, error::Error, token::Token, wiped::Wiped};
 
 /// A description is cut here, in characters.
 const LONGEST_DESCRIPTION: usize = 300;
@@ -80,7 +84,7 @@ impl Answer {
     }
 
     /// The token in it.
-    pub(super) fn into_token(self) -> Result<Token, Error> {
+    pub(super) fn into_token(mut self) -> Result<Token, Error> {
         match self.token_type {
             BasicTokenType::Bearer => {}
             // A proof-of-possession token sent as a bearer token would be refused, and misused on its way.
@@ -97,17 +101,27 @@ impl Answer {
             Some(lifetime) => token.with_lifetime(lifetime),
             None => token,
         };
-        Ok(match self.scopes {
+        Ok(match self.scopes.take() {
             Some(scopes) => token.with_scopes(scopes.into_iter().map(|scope| scope.to_string())),
             None => token,
         })
     }
 }
 
+/// The `oauth2` crate has a type for tokens that does not do it.
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let token = AccessToken::new(String::new());
+        mem::replace(&mut self.access_token, token)
+            .into_secret()
+            .zeroize();
+    }
+}
+
 /// What there is to know about a request when its answer is read.
 pub(super) struct Sent {
     /// What no error may show.
-    pub(super) hidden: Vec<String>,
+    pub(super) hidden: Vec<Wiped>,
     /// What the assertion was signed with, if one was signed for it.
     pub(super) signed: Option<String>,
     /// The method, if it was picked from what the server offers.
@@ -157,12 +171,12 @@ fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent:
     let Some(answer) = answer else {
         return Error::answered(status, message, None, retry_after);
     };
-    let token = answer.access_token.into_secret();
+    let token = Wiped::from(answer.access_token.secret());
     let clean = |text: &str, longest| clean(text, longest, sent.hidden.iter().chain([&token]));
-    let code = answer.error.map(|code| match code.as_str() {
+    let code = answer.error.as_ref().map(|code| match code.as_str() {
         // Some things hang on it, so it is whole even where the secret is one of its words.
-        INVALID_CLIENT => code,
-        _ => clean(&code, LONGEST_CODE),
+        INVALID_CLIENT => code.clone(),
+        _ => clean(code, LONGEST_CODE),
     });
     if let Some(code) = &code {
         message.push(' ');
@@ -218,7 +232,7 @@ fn clock_off(headers: &HeaderMap, now: SystemTime) -> Option<String> {
     })
 }
 
-fn redirected(status: StatusCode, headers: &HeaderMap, hidden: &[String]) -> Error {
+fn redirected(status: StatusCode, headers: &HeaderMap, hidden: &[Wiped]) -> Error {
     let target = headers
         .get(LOCATION)
         .and_then(|location| location.to_str().ok())
@@ -257,11 +271,11 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 pub(super) fn clean<'a>(
     text: &str,
     longest: usize,
-    hidden: impl IntoIterator<Item = &'a String>,
+    hidden: impl IntoIterator<Item = &'a Wiped>,
 ) -> String {
     let mut text = text.to_owned();
     for hidden in hidden.into_iter().filter(|hidden| !hidden.is_empty()) {
-        text = text.replace(hidden.as_str(), "[redacted]");
+        text = text.replace(&**hidden, "[redacted]");
     }
     let mut characters = text.chars().map(|c| if breaks_lines(c) { ' ' } else { c });
     let mut cleaned: String = characters.by_ref().take(longest).collect();

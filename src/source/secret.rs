@@ -12,8 +12,9 @@ use std::{
 
 use tokio::task::spawn_blocking;
 use tower::BoxError;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::error::Error;
+use crate::{error::Error, wiped::Wiped};
 
 /// A client secret, or an assertion or a private key in its place: the text itself, or where it is kept.
 ///
@@ -25,8 +26,14 @@ use crate::error::Error;
 /// | [`provider`](Self::provider) | at each exchange | is part of it |
 ///
 /// What is read at each exchange is picked up without a restart when it is rotated. It is read once more when the server
-/// says `invalid_client`, in case it was rotated just then; but for the connection's client certificate, which is read for
-/// each connection.
+/// says `invalid_client`, in case it was rotated just then; but for the connection's client certificate and the roots that it
+/// trusts, which are read for each connection.
+///
+/// # In memory
+/// It is overwritten when it is dropped, and so is what is made of it here: what was read, the forms in which it is sent, and
+/// the request's form and header once the transport has let go of them. Out of reach are the copies of others: the text that
+/// a provider or the caller still has, the process's environment, a transport's buffers, what a server echoes, and what ring
+/// and the decoder of PEM make of a private key.
 ///
 /// # Example
 /// ```
@@ -46,17 +53,18 @@ pub struct Secret(Kept);
 
 #[derive(Clone)]
 enum Kept {
-    Text(String),
+    Text(Wiped),
     Variable {
         name: String,
-        value: Result<String, VarError>,
+        /// Or what is wrong with it.
+        value: Result<Wiped, &'static str>,
     },
     File(PathBuf),
     Provider(Arc<Provider>),
 }
 
 type Provider = dyn Fn() -> Provided + Send + Sync;
-type Provided = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
+type Provided = Pin<Box<dyn Future<Output = Result<Wiped, BoxError>> + Send>>;
 
 impl Secret {
     /// The secret is in this environment variable, alone but for white space around it.
@@ -67,8 +75,8 @@ impl Secret {
         let name = name.into();
         // Such a name cannot be set, and on some systems asking for it panics.
         let value = match name.is_empty() || name.contains(['=', '\0']) {
-            true => Err(VarError::NotPresent),
-            false => env::var(&name),
+            true => Err(NOT_SET),
+            false => read_variable(&name),
         };
         Self(Kept::Variable { name, value })
     }
@@ -92,16 +100,21 @@ impl Secret {
     {
         let provide = move || -> Provided {
             let provided = provide();
-            Box::pin(async { provided.await.map(Into::into).map_err(Into::into) })
+            Box::pin(async { provided.await.map(Wiped::from).map_err(Into::into) })
         };
         Self(Kept::Provider(Arc::new(provide)))
+    }
+
+    /// The text itself.
+    pub(crate) fn of(text: Wiped) -> Self {
+        Self(Kept::Text(text))
     }
 
     /// The secret as it is now. `what` it is, is for the errors.
     ///
     /// # Errors
     /// When there is none, or it cannot be had.
-    pub(super) async fn read(&self, what: &'static str) -> Result<String, Error> {
+    pub(super) async fn read(&self, what: &'static str) -> Result<Wiped, Error> {
         match &self.0 {
             Kept::Provider(provide) => match provide().await {
                 Ok(secret) if secret.is_empty() => Err(Error::provided(
@@ -129,7 +142,7 @@ impl Secret {
     ///
     /// # Errors
     /// As for [`read`](Self::read).
-    pub(super) fn peek(&self, what: &'static str) -> Result<Option<String>, Error> {
+    pub(super) fn peek(&self, what: &'static str) -> Result<Option<Wiped>, Error> {
         match &self.0 {
             Kept::Provider(_) => Ok(None),
             Kept::File(path) => read_file(path, what).map(Some),
@@ -137,7 +150,7 @@ impl Secret {
         }
     }
 
-    fn at_hand(&self, what: &str) -> Result<String, Error> {
+    fn at_hand(&self, what: &str) -> Result<Wiped, Error> {
         match &self.0 {
             Kept::Text(text) if !text.is_empty() => Ok(text.clone()),
             Kept::Variable {
@@ -147,20 +160,14 @@ impl Secret {
                 "" => Err(Error::configuration(format!(
                     "the environment variable {name}, which is to hold the {what}, is empty"
                 ))),
-                value => Ok(value.to_owned()),
+                value => Ok(value.into()),
             },
             Kept::Variable {
                 name,
-                value: Err(error),
-            } => {
-                let problem = match error {
-                    VarError::NotPresent => "is not set",
-                    VarError::NotUnicode(_) => "is not UTF-8",
-                };
-                Err(Error::configuration(format!(
-                    "the environment variable {name}, which is to hold the {what}, {problem}"
-                )))
-            }
+                value: Err(problem),
+            } => Err(Error::configuration(format!(
+                "the environment variable {name}, which is to hold the {what}, {problem}"
+            ))),
             Kept::Text(_) | Kept::File(_) | Kept::Provider(_) => Err(Error::configuration(
                 format!("the {what} is empty; is the variable that it comes from set?"),
             )),
@@ -173,31 +180,53 @@ impl Secret {
     }
 }
 
-fn read_file(path: &Path, what: &str) -> Result<String, Error> {
+fn read_variable(name: &str) -> Result<Wiped, &'static str> {
+    match env::var(name) {
+        Ok(value) => Ok(value.into()),
+        Err(VarError::NotPresent) => Err(NOT_SET),
+        Err(VarError::NotUnicode(value)) => {
+            value.into_encoded_bytes().zeroize();
+            Err("is not UTF-8")
+        }
+    }
+}
+
+const NOT_SET: &str = "is not set";
+
+fn read_file(path: &Path, what: &str) -> Result<Wiped, Error> {
     let secret = read_whole(path)
         .map_err(|error| Error::secret_file(what, path, "cannot be read", Some(error)))?;
     match secret.trim() {
         "" => Err(Error::secret_file(what, path, "is empty", None)),
-        secret => Ok(secret.to_owned()),
+        secret => Ok(secret.into()),
     }
 }
 
 /// Whatever is at that path, no more than a secret's worth is read, and a part of one is none.
-fn read_whole(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let read = File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
-    if read as u64 == LONGEST {
+fn read_whole(path: &Path) -> io::Result<Wiped> {
+    // As large from the start as it may get: where it grew it would leave a part of the secret behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
+    let read = File::open(path)?
+        .take(LONGEST as u64)
+        .read_to_end(&mut bytes)?;
+    if read == LONGEST {
         return Err(io::Error::other("it is longer than 64 KiB"));
     }
-    Ok(text)
+    match str::from_utf8(&bytes) {
+        Ok(text) => Ok(text.into()),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is not UTF-8",
+        )),
+    }
 }
 
 /// In bytes.
-const LONGEST: u64 = 64 * 1024;
+const LONGEST: usize = 64 * 1024;
 
 impl<T: Into<String>> From<T> for Secret {
     fn from(text: T) -> Self {
-        Self(Kept::Text(text.into()))
+        Self::of(Wiped::from(text))
     }
 }
 

@@ -12,9 +12,10 @@ use ring::{
 };
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::{signer::SigningAlgorithm, signing_key::Named};
-use crate::error::Error;
+use crate::{error::Error, wiped::Wiped};
 
 /// A key of the right type for its algorithm.
 pub(super) enum LocalKey {
@@ -36,6 +37,7 @@ impl LocalKey {
         let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
             "the private key is no PEM that begins with BEGIN PRIVATE KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY"
         })?;
+        let der = Zeroizing::new(der);
         Self::from_der(algorithm, &der).map_err(|rejected| rejected_for(algorithm, rejected))
     }
 
@@ -54,7 +56,7 @@ impl LocalKey {
             SigningAlgorithm::Ps256 => Self::Ps256(rsa()?),
             SigningAlgorithm::Es256 => {
                 let pkcs8 = match der {
-                    Pkcs8(pkcs8) => pkcs8.secret_pkcs8_der().to_vec(),
+                    Pkcs8(pkcs8) => Zeroizing::new(pkcs8.secret_pkcs8_der().to_vec()),
                     Sec1(sec1) => p256_as_pkcs8(sec1.secret_sec1_der()).ok_or(None)?,
                     _ => return Err(None),
                 };
@@ -150,7 +152,7 @@ fn rejected_for(algorithm: SigningAlgorithm, rejected: Option<KeyRejected>) -> S
 ///
 /// [RFC 5958 §2]: https://www.rfc-editor.org/rfc/rfc5958#section-2
 /// [RFC 5915 §3]: https://www.rfc-editor.org/rfc/rfc5915#section-3
-fn p256_as_pkcs8(sec1: &[u8]) -> Option<Vec<u8>> {
+fn p256_as_pkcs8(sec1: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     /// Version 0, and the algorithm: id-ecPublicKey on prime256v1.
     const PREFIX: &[u8] = &[
         0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
@@ -160,16 +162,16 @@ fn p256_as_pkcs8(sec1: &[u8]) -> Option<Vec<u8>> {
     const SEQUENCE: u8 = 0x30;
 
     /// A key on P-256 has 121 bytes, so one byte tells a length.
-    fn tagged(tag: u8, content: &[u8]) -> Option<Vec<u8>> {
-        let mut der = match u8::try_from(content.len()).ok()? {
-            short @ ..0x80 => vec![tag, short],
-            long => vec![tag, 0x81, long],
+    fn tagged(tag: u8, content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let head: &[u8] = match u8::try_from(content.len()).ok()? {
+            short @ ..0x80 => &[tag, short],
+            long => &[tag, 0x81, long],
         };
-        der.extend_from_slice(content);
-        Some(der)
+        Some(Zeroizing::new([head, content].concat()))
     }
 
-    tagged(SEQUENCE, &[PREFIX, &tagged(OCTET_STRING, sec1)?].concat())
+    let key = tagged(OCTET_STRING, sec1)?;
+    tagged(SEQUENCE, &Zeroizing::new([PREFIX, &key].concat()))
 }
 
 /// A private JWK ([RFC 7517 §4], [RFC 7518 §6], [RFC 8037 §2]).
@@ -185,16 +187,16 @@ struct Jwk {
     kid: Option<String>,
     #[serde(rename = "x5t#S256")]
     x5t_s256: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    d: Option<String>,
-    p: Option<String>,
-    q: Option<String>,
-    dp: Option<String>,
-    dq: Option<String>,
-    qi: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
+    n: Option<Wiped>,
+    e: Option<Wiped>,
+    d: Option<Wiped>,
+    p: Option<Wiped>,
+    q: Option<Wiped>,
+    dp: Option<Wiped>,
+    dq: Option<Wiped>,
+    qi: Option<Wiped>,
+    x: Option<Wiped>,
+    y: Option<Wiped>,
 }
 
 enum Unfit {
@@ -240,7 +242,7 @@ impl Jwk {
 
         let private = octets(&self.d, "d")?;
         let (x, y) = (octets(&self.x, "x")?, octets(&self.y, "y")?);
-        let public = [vec![UNCOMPRESSED], x, y].concat();
+        let public = [&[UNCOMPRESSED], &**x, &y].concat();
         EcdsaKeyPair::from_private_key_and_public_key(
             &ECDSA_P256_SHA256_FIXED_SIGNING,
             &private,
@@ -256,16 +258,17 @@ impl Jwk {
     }
 }
 
-fn octets(member: &Option<String>, name: &'static str) -> Result<Vec<u8>, Unfit> {
-    let member = member.as_deref().ok_or(Unfit::Lacks(name))?;
+fn octets(member: &Option<Wiped>, name: &'static str) -> Result<Zeroizing<Vec<u8>>, Unfit> {
+    let member = member.as_ref().ok_or(Unfit::Lacks(name))?;
     BASE64_URL_SAFE_NO_PAD
-        .decode(member)
+        .decode(&**member)
+        .map(Zeroizing::new)
         .map_err(|_| Unfit::Lacks(name))
 }
 
 /// Without the zeros that some put before it, and that ring takes for a mistake.
-fn number(member: &Option<String>, name: &'static str) -> Result<Vec<u8>, Unfit> {
+fn number(member: &Option<Wiped>, name: &'static str) -> Result<Zeroizing<Vec<u8>>, Unfit> {
     let octets = octets(member, name)?;
     let zeros = octets.iter().take_while(|octet| **octet == 0).count();
-    Ok(octets[zeros..].to_vec())
+    Ok(Zeroizing::new(octets[zeros..].to_vec()))
 }

@@ -20,7 +20,7 @@ pub use self::{
     signer::{Signer, SigningAlgorithm},
     signing_key::SigningKey,
 };
-use crate::{clock, error::Error};
+use crate::{clock, error::Error, wiped::Wiped};
 
 /// Signs an assertion with the client's secret, by HS256 ([RFC 7518 §3.2]): `client_secret_jwt`.
 ///
@@ -29,11 +29,11 @@ pub(super) fn sign_by_secret(
     secret: &str,
     client_id: &str,
     audience: &str,
-) -> Result<String, Error> {
+) -> Result<Wiped, Error> {
     let input = signing_input(&Header::new(HS256), client_id, audience)?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let signature = hmac::sign(&key, input.as_bytes());
-    Ok(with_signature(input, signature.as_ref()))
+    Ok(with_signature(&input, signature.as_ref()))
 }
 
 /// Signs an assertion with a private key: `private_key_jwt`.
@@ -41,10 +41,10 @@ pub(super) async fn sign_by_key(
     key: &ReadKey,
     client_id: &str,
     audience: &str,
-) -> Result<String, Error> {
+) -> Result<Wiped, Error> {
     let input = signing_input(key.header(), client_id, audience)?;
     let signature = key.sign(&input).await?;
-    Ok(with_signature(input, &signature))
+    Ok(with_signature(&input, &signature))
 }
 
 /// The protected header ([RFC 7515 §4.1]).
@@ -111,10 +111,10 @@ fn part(json: &impl Serialize) -> Result<String, Error> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(json))
 }
 
-fn with_signature(mut input: String, signature: &[u8]) -> String {
-    input.push('.');
-    BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut input);
-    input
+/// Without its signature an assertion proves nothing.
+fn with_signature(input: &str, signature: &[u8]) -> Wiped {
+    let signature = Wiped::from(BASE64_URL_SAFE_NO_PAD.encode(signature));
+    Wiped::concat(&[input, ".", &signature])
 }
 
 /// 128 random bits: no two assertions of a client are taken for one, whatever process made them.

@@ -12,7 +12,7 @@ use super::{
     key::LocalKey,
     signer::{Signer, SigningAlgorithm},
 };
-use crate::{error::Error, source::secret::Secret};
+use crate::{error::Error, source::secret::Secret, wiped::Wiped};
 
 /// A private key that signs assertions, for [`ClientAuth::private_key_jwt`](crate::ClientAuth::private_key_jwt).
 ///
@@ -196,7 +196,7 @@ pub(super) struct Named {
 /// A key as it was when it was read.
 pub(in crate::source) struct ReadKey {
     /// As it is kept, if it is here.
-    text: Option<String>,
+    text: Option<Wiped>,
     holder: Holder,
     header: Header,
 }
