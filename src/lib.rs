@@ -74,6 +74,7 @@
 //! | `tonic` | no | the layer for tonic's channels: gRPC's refusals, deadlines and statuses |
 //! | `tracing` | no | events for exchanges and refusals |
 
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1035,6 +1035,17 @@ mod written {
         );
     }
 
+    /// And by the crate itself, for whoever builds it without the manifest's lints.
+    ///
+    /// Promise: S7
+    #[test]
+    fn unsafe_code_is_forbidden_by_the_crate() {
+        let root = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"));
+        assert!(root.lines().any(|line| line == FORBIDDEN));
+    }
+
+    const FORBIDDEN: &str = "#![forbid(unsafe_code)]";
+
     /// Promise: S7
     #[test]
     fn no_code_is_unsafe() {
@@ -1043,7 +1054,7 @@ mod written {
         for path in sources {
             for (at, line) in read(&path).lines().enumerate() {
                 assert!(
-                    !code(line).contains("unsafe"),
+                    line == FORBIDDEN || !code(line).contains("unsafe"),
                     "{}:{}: {line}",
                     path.display(),
                     at + 1
