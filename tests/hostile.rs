@@ -30,7 +30,7 @@ use http::{
     header::WWW_AUTHENTICATE,
 };
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use proptest::{
     prelude::*,
@@ -41,7 +41,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    runtime::Builder,
+    runtime::{Builder, Runtime},
     time::{Instant, Sleep, sleep, timeout},
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -77,6 +77,35 @@ mod answers {
             Ok(()) => println!("{cases} lives"),
             Err(TestError::Fail(reason, life)) => panic!("{reason}, with {life:#?}"),
             Err(TestError::Abort(reason)) => panic!("{reason}"),
+        }
+    }
+
+    /// Promise: E1
+    #[test]
+    fn parts_of_a_token_answer_are_not_kept_and_count_though_they_are_empty() {
+        let _alone = alone();
+        for size in [0, 1] {
+            let most = Arc::new(AtomicUsize::new(allocated()));
+            let before = allocated();
+            let seen = Arc::clone(&most);
+            let transport = service_fn(move |_: Request<Full<Bytes>>| {
+                let seen = Arc::clone(&seen);
+                let parts = std::iter::repeat_with(move || {
+                    seen.fetch_max(allocated(), Ordering::SeqCst);
+                    Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; size])))
+                });
+                // An end, for time stands still meanwhile.
+                let parts = tokio_stream::iter(parts.take(100_000));
+                async move { Ok::<_, Infallible>(Response::new(StreamBody::new(parts))) }
+            });
+            let source = ClientCredentials::builder("https://auth.test/", "id", "secret")
+                .build_with(transport)
+                .unwrap();
+            let error = paused().block_on(async { TokenCache::new(source).get().await });
+            let error = error.unwrap_err();
+            assert!(error.to_string().contains("larger than 64 KiB"), "{error}");
+            let grown = most.load(Ordering::SeqCst) - before;
+            assert!(grown < MEMORY, "{grown} bytes");
         }
     }
 
@@ -250,11 +279,7 @@ mod answers {
 
     fn live(life: Life) {
         let before = allocated();
-        let runtime = Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
+        let runtime = paused();
         let Life {
             api,
             endpoint,
@@ -314,6 +339,14 @@ mod answers {
         drop((service, layer, runtime, api));
         let kept = allocated().saturating_sub(before);
         assert!(kept < SLACK, "{kept} bytes were kept");
+    }
+
+    fn paused() -> Runtime {
+        Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
     }
 
     fn is_refusal(answer: &Answer) -> bool {
