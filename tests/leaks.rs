@@ -470,10 +470,8 @@ mod panicked {
         let heard = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&heard);
         std::panic::set_hook(Box::new(move |panic| {
-            match panic
-                .payload_as_str()
-                .is_some_and(|said| said.ends_with("on purpose"))
-            {
+            let said = panic.payload().downcast_ref::<String>();
+            match said.is_some_and(|said| said.ends_with("on purpose")) {
                 true => drop(count.fetch_add(1, Ordering::SeqCst)),
                 false => quiet(panic),
             }
