@@ -1,9 +1,11 @@
 //! How an exchange's request reaches the token endpoint.
 
-use bytes::Bytes;
+use std::pin::pin;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 use tower_service::Service;
 
@@ -36,11 +38,11 @@ where
                 .await
                 .map_err(|error| unanswered(error.into()))?;
             let (head, body) = answer.into_parts();
-            let body = match Limited::new(body, LARGEST_ANSWER).collect().await {
-                Ok(body) => body.to_bytes(),
+            let body = match read(body).await {
+                Ok(Some(body)) => body,
                 // Its status and its headers say enough.
-                Err(_) if !head.status.is_success() => Bytes::new(),
-                Err(error) if error.is::<LengthLimitError>() => {
+                _ if !head.status.is_success() => Bytes::new(),
+                Ok(None) => {
                     return Err(Error::invalid_answer(
                         "the token endpoint's answer is larger than 64 KiB",
                     ));
@@ -50,6 +52,29 @@ where
             Ok(Response::from_parts(head, body))
         }
     }))
+}
+
+/// Reads a body to its end, or nothing if it is too large. Its parts are not kept: one of a byte takes far more than that.
+async fn read<A>(body: A) -> Result<Option<Bytes>, BoxError>
+where
+    A: Body<Error: Into<BoxError>>,
+{
+    let mut body = pin!(body);
+    let mut whole = BytesMut::new();
+    let mut left = LARGEST_ANSWER;
+    while let Some(frame) = body.frame().await {
+        let data = frame.map_err(Into::into)?.into_data().ok();
+        // A part without any data counts too: there may be no end of them.
+        let length = data.as_ref().map_or(0, Buf::remaining);
+        match left.checked_sub(length.max(1)) {
+            Some(rest) => left = rest,
+            None => return Ok(None),
+        }
+        if let Some(data) = data {
+            whole.put(data);
+        }
+    }
+    Ok(Some(whole.freeze()))
 }
 
 fn unanswered(error: BoxError) -> Error {
