@@ -1,84 +1,61 @@
 //! What a warm request costs over the service below the layer, in memory.
 //!
-//! `cargo bench --bench hot_path`. Ratios of one run count; single times do not.
+//! ```sh
+//! cargo bench --bench hot_path                              # nanoseconds, all drivers in turn
+//! cargo bench --bench hot_path -- --instructions            # instructions and allocations, under valgrind
+//! cargo bench --bench hot_path -- --guard                   # has it grown over benches/baseline.csv?
+//! cargo bench --bench hot_path -- --guard --update          # write benches/baseline.csv
+//! ```
 
-#![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+mod support;
 
-use std::{convert::Infallible, hint::black_box};
+use self::support::{
+    baseline::{Guarded, guard},
+    options::Options,
+    valgrind::Count,
+    warm::{BARE, Drivers, Titles},
+};
 
-use bytes::Bytes;
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
-use http_body_util::Full;
-use tokio::runtime::Builder;
-use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_bearer::{BearerAuthLayer, FixedToken, NoReplay, Token};
-
-type Body = Full<Bytes>;
-
-fn warm_request(c: &mut Criterion) {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let token = Token::new("ory_at_4jSHq0y1hV8sQzR2mXw.k2dWn7tB9pLc").unwrap();
-    let api = service_fn(|request: Request<Body>| async move {
-        black_box(&request);
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-    });
-    let layer = BearerAuthLayer::new(FixedToken::new(token.clone()));
-
-    let mut group = c.benchmark_group("warm request");
-    let mut measure = |name: &str, call: &mut dyn FnMut(Request<Body>)| {
-        group.bench_function(name, |b| {
-            b.iter_batched(request, &mut *call, BatchSize::SmallInput);
-        });
+fn main() {
+    let options = Options::from_command_line();
+    let mut drivers = Drivers::new(&options);
+    drivers.add_yardsticks();
+    drivers.add_tower_bearer();
+    let names: Vec<_> = drivers.drivers.iter().map(|driver| driver.name).collect();
+    let titles = Titles {
+        times: "A warm request: 6 headers, 256 bytes of body, in memory",
+        times_file: "hot_path",
+        counts_file: "hot_path_counts",
     };
-
-    let mut bare = api;
-    measure("bare", &mut |request| {
-        runtime
-            .block_on(async { bare.call(request).await })
-            .unwrap();
-    });
-
-    let authorization: HeaderValue = token.authorization().clone();
-    let mut by_hand = api;
-    measure("header by hand, no retry", &mut |mut request| {
-        let headers = request.headers_mut();
-        headers.insert(AUTHORIZATION, authorization.clone());
-        runtime
-            .block_on(async { by_hand.call(request).await })
-            .unwrap();
-    });
-
-    let mut once = layer.clone().replay(NoReplay).layer(api);
-    measure("BearerAuth, NoReplay", &mut |request| {
-        runtime
-            .block_on(async { once.ready().await?.call(request).await })
-            .unwrap();
-    });
-
-    let mut retrying = layer.layer(api);
-    measure("BearerAuth", &mut |request| {
-        runtime
-            .block_on(async { retrying.ready().await?.call(request).await })
-            .unwrap();
-    });
+    let counts = drivers.run(&options, titles);
+    if options.guard {
+        let counts = counts.expect("the guard needs valgrind");
+        guard(&options, &guarded(&names, &counts));
+    }
 }
 
-/// Six headers and 256 bytes of body.
-fn request() -> Request<Body> {
-    Request::post("https://apigw.ipxo.com/ecommerce/public/6f1c/cart")
-        .header("accept", "application/json")
-        .header("accept-encoding", "gzip, br")
-        .header("content-type", "application/json")
-        .header("user-agent", "tower-bearer-bench/1")
-        .header("x-request-id", "7f9c24e8-3b12-4fef-91e0-5a2b6c7d8e9f")
-        .header(
-            "traceparent",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        )
-        .body(Full::new(Bytes::from_static(&[b'x'; 256])))
-        .unwrap()
+/// What tower-bearer adds to a request, in parts of what the request takes without it: a newer compiler, another processor's
+/// `memcpy` or a newer `http` moves both, and the quotient little.
+fn guarded(names: &[&str], counts: &[Count]) -> Vec<Guarded> {
+    let place = names.iter().position(|name| *name == BARE);
+    let bare = counts[place.expect("the service alone is counted")];
+    let ours = names
+        .iter()
+        .zip(counts)
+        .filter(|(name, _)| name.starts_with("tower-bearer"));
+    ours.flat_map(|(name, count)| {
+        let name = name.replace(',', "");
+        let over = count.over(&bare);
+        [
+            Guarded {
+                name: format!("{name}: instructions over the service alone in parts of it"),
+                value: over.instructions / bare.instructions,
+            },
+            Guarded {
+                name: format!("{name}: allocations over the service alone"),
+                value: over.allocations,
+            },
+        ]
+    })
+    .collect()
 }
-
-criterion_group!(benches, warm_request);
-criterion_main!(benches);

@@ -12,16 +12,14 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{Method, StatusCode, Uri, Version, uri::Authority, uri::Scheme};
 use hyper_util::{
     client::legacy::{self, Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_bearer::{
-    BearerAuth, BearerAuthLayer, Buffered, Error, ErrorKind, Origins, TokenCache,
-    replay::ReplayBody, unauthorized::BearerChallenge,
-};
+use tower_bearer::{BearerAuthLayer, Buffered, Error, ErrorKind, Origins, TokenCache};
 
 use self::patience::Watched;
 
@@ -47,8 +45,23 @@ pub(crate) fn proxy(
         false => layer,
     };
     let api = layer.layer(client());
+    proxy_over(api, upstream.authority, patience)
+}
+
+/// The same over any client, one without the layer included, which the bench compares it with.
+pub(crate) fn proxy_over<S, B>(
+    api: S,
+    authority: Authority,
+    patience: Duration,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send
+where
+    S: Service<http::Request<Watched<Body>>, Response = http::Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     service_fn(move |request| {
-        let answer = forward(api.clone(), upstream.authority.clone(), patience, request);
+        let answer = forward(api.clone(), authority.clone(), patience, request);
         async move { Ok(answer.await.unwrap_or_else(Failure::into_response)) }
     })
 }
@@ -94,14 +107,10 @@ impl Upstream {
     }
 }
 
-type Api = BearerAuth<
-    Client<HttpConnector, ReplayBody<Watched<Body>>>,
-    Origins,
-    BearerChallenge,
-    Buffered,
->;
-
-fn client() -> Client<HttpConnector, ReplayBody<Watched<Body>>> {
+pub(crate) fn client<B>() -> Client<HttpConnector, B>
+where
+    B: http_body::Body<Data: Send> + Send,
+{
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -111,12 +120,17 @@ fn client() -> Client<HttpConnector, ReplayBody<Watched<Body>>> {
         .build(tcp)
 }
 
-async fn forward(
-    api: Api,
+async fn forward<S, B>(
+    api: S,
     authority: Authority,
     patience: Duration,
     request: Request,
-) -> Result<Response, Failure> {
+) -> Result<Response, Failure>
+where
+    S: Service<http::Request<Watched<Body>>, Response = http::Response<B>>,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     // An upstream that answers a TRACE would tell the caller the token, and a tunnel has no place for one.
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         let why = format!("{} is not forwarded", request.method());
@@ -139,7 +153,7 @@ async fn forward(
         tracing::warn!("{why}");
         return Err(Failure(StatusCode::GATEWAY_TIMEOUT, why));
     };
-    let mut answer = answer.map_err(|error| Failure::of(&error))?;
+    let mut answer = answer.map_err(|error| Failure::of(&error.into()))?;
     if answer.status().is_informational() {
         let why = "the upstream switched protocols, which nobody had asked for";
         return Err(Failure(StatusCode::BAD_GATEWAY, why.into()));

@@ -1,0 +1,160 @@
+//! What a request and a credential take in memory, by a counting allocator. Exact: no figure here depends on the machine.
+//!
+//! ```sh
+//! cargo bench --bench memory
+//! ```
+
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+
+mod support;
+
+use std::{alloc::System, mem::size_of_val};
+
+use http::Request;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
+use tokio::runtime::Builder;
+use tower::{Layer, Service};
+use tower_bearer::{BearerAuthLayer, FixedToken, Keyed, NoReplay, Token, TokenCache};
+
+use self::support::{
+    options::Options,
+    table::{NONE, Table, ratio},
+    warm::{Body, Drivers, TOKEN, api, request},
+};
+
+/// Counts what is allocated, and what of it was freed again.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+fn main() {
+    let options = Options::from_command_line();
+    let requests = if options.test { 100 } else { 10_000 };
+
+    let mut drivers = Drivers::new(&options);
+    drivers.add_yardsticks();
+    drivers.add_tower_bearer();
+    let mut table = Table::new(
+        "A warm request: calls of the allocator, and what they ask for",
+        ["driver", "allocations", "over alone", "bytes", "over alone"],
+    );
+    let mut alone = None;
+    for driver in &mut drivers.drivers {
+        driver.send(100);
+        let region = Region::new(ALLOCATOR);
+        driver.send(requests);
+        let [calls, bytes] =
+            asked_for(&region.change()).map(|sum| sum as f64 / f64::from(requests));
+        let [alone_calls, alone_bytes] = *alone.get_or_insert([calls, bytes]);
+        table.row([
+            driver.name.to_owned(),
+            format!("{calls:.1}"),
+            format!("{:.1}", calls - alone_calls),
+            format!("{bytes:.0}"),
+            format!("{:.0}", bytes - alone_bytes),
+        ]);
+    }
+    table.done("memory_request");
+
+    futures();
+    credentials(&options);
+}
+
+/// How large the future of a warm request is.
+fn futures() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let layer = BearerAuthLayer::new(FixedToken::new(Token::new(TOKEN).unwrap()));
+    let inner = size_of_val(&api().call(request()));
+    let mut table = Table::new(
+        "The future of a warm request, in bytes",
+        ["driver", "future", "over the inner one", "in requests"],
+    );
+    let of_request = size_of::<Request<Body>>();
+    for (name, future) in [
+        ("the service alone", inner),
+        (
+            "tower-bearer, NoReplay",
+            size_of_val(&layer.clone().replay(NoReplay).layer(api()).call(request())),
+        ),
+        (
+            "tower-bearer",
+            size_of_val(&layer.layer(api()).call(request())),
+        ),
+    ] {
+        table.row([
+            name.to_owned(),
+            future.to_string(),
+            (future - inner).to_string(),
+            ratio((future - inner) as f64 / of_request as f64),
+        ]);
+    }
+    table.row([
+        "a request, for comparison".to_owned(),
+        of_request.to_string(),
+        NONE.into(),
+        NONE.into(),
+    ]);
+    table.done("memory_future");
+}
+
+/// What a keyed cache takes for each credential, its token aside.
+fn credentials(options: &Options) {
+    let companies = if options.test { 1_000 } else { 100_000 };
+    let token = |number| Token::new(format!("{TOKEN}{number}")).unwrap();
+
+    let region = Region::new(ALLOCATOR);
+    let tokens: Vec<_> = (0..companies).map(token).collect();
+    let of_tokens = kept(&region.change()) / companies;
+    drop(tokens);
+
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let region = Region::new(ALLOCATOR);
+    let keyed = runtime.block_on(async {
+        // A quarter more room than there are keys, as the documentation advises.
+        let keyed = Keyed::with_capacity(
+            (companies * 5 / 4).try_into().unwrap(),
+            move |company: &u128| {
+                let company = *company;
+                // No secret and no client: those are the source's own.
+                TokenCache::new(tower::service_fn(move |_| {
+                    std::future::ready(Token::new(format!("{TOKEN}{company}")))
+                }))
+            },
+        );
+        for company in 0..companies as u128 {
+            keyed.get(&company).warm().await.unwrap();
+        }
+        keyed
+    });
+    assert_eq!(keyed.len(), companies);
+    drop(runtime);
+    let of_caches = kept(&region.change()) / companies;
+
+    let mut table = Table::new(
+        "Many credentials: bytes for each, keys of 16 bytes",
+        [
+            "credentials",
+            "bytes for each",
+            "of these its token",
+            "beyond it",
+        ],
+    );
+    table.row([
+        companies.to_string(),
+        of_caches.to_string(),
+        of_tokens.to_string(),
+        (of_caches - of_tokens).to_string(),
+    ]);
+    table.done("memory_keyed");
+}
+
+fn asked_for(change: &Stats) -> [usize; 2] {
+    [
+        change.allocations + change.reallocations,
+        change.bytes_allocated,
+    ]
+}
+
+fn kept(change: &Stats) -> usize {
+    change.bytes_allocated - change.bytes_deallocated
+}
