@@ -353,6 +353,46 @@ async fn the_token_goes_to_the_origins_or_by_name_to_any() {
     assert!(unsaid.cache(fixed()).build().is_ok());
 }
 
+/// Promise: S2
+#[tokio::test]
+async fn plain_http_to_another_machine_is_allowed_by_a_long_name_only() {
+    let saying = |allowed: Value| {
+        let members = json!({
+            "token_url": "http://hydra.auth/oauth2/token",
+            "client_auth": "none",
+            "origins": "http://orders.shop",
+            "danger_allow_plain_http": allowed,
+        });
+        from_json(members).unwrap()
+    };
+    let endpoint = || Endpoint::new([answer(500, &[], "")]);
+    let get = || {
+        Request::get("http://orders.shop/")
+            .body(Bytes::new())
+            .unwrap()
+    };
+    for said in [json!(null), json!(false), json!("false")] {
+        let configuration = saying(said);
+        let built = configuration.credentials().build_with(endpoint());
+        let error = built.unwrap_err();
+        assert!(error.to_string().contains("is not https"), "{error}");
+
+        let api = endpoint();
+        let layer = configuration.layer_around(fixed()).unwrap();
+        let told = layer.layer(api.clone()).oneshot(get()).await;
+        let error = told.unwrap_err();
+        assert!(error.to_string().contains("in the clear"), "{error}");
+        assert!(api.requests().is_empty());
+    }
+    for said in [json!(true), json!("true")] {
+        let configuration = saying(said);
+        let built = configuration.credentials().build_with(endpoint());
+        assert!(built.is_ok());
+        let token = called(&configuration, fixed(), "http://orders.shop/").await;
+        assert!(token.is_some());
+    }
+}
+
 #[tokio::test]
 async fn an_issuer_stands_in_for_the_token_url() {
     const METADATA: &str = r#"{

@@ -369,6 +369,19 @@ async fn a_token_endpoint_without_tls_does_not_do_where_the_issuer_has_it() {
     assert!(server.posts().is_empty());
 }
 
+/// Whoever allows plain http allows no issuer to fall back to it.
+///
+/// Promise: S2
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_is_https_names_no_token_endpoint_without_it_whatever_is_allowed() {
+    let url = "http://auth.example.com/token";
+    let server = Server::with(BY_RFC, &metadata_with("token_endpoint", json!(url)));
+    server.gives_tokens_at(url);
+    let made = exchange(server.credentials(SECRET).danger_allow_plain_http()).await;
+    assert_fails(made, ErrorKind::InvalidAnswer, &["not https"]);
+    assert!(server.posts().is_empty());
+}
+
 /// Promise: E1
 #[tokio::test(start_paused = true)]
 async fn what_is_no_metadata_is_a_typed_error() {

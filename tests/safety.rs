@@ -326,6 +326,25 @@ mod shown {
 
         /// Promise: S4
         #[test]
+        fn no_error_shows_a_parameter_that_a_server_quotes(key in "[a-zA-Z0-9:/+%]{8,30}") {
+            for form in [key.clone(), form_encode(&key)] {
+                let quoted = json!({"error": "invalid_request", "error_description": format!("bad {form} in audience orders")});
+                let endpoint = Endpoint::new([json_answer(400, &quoted)]);
+                let source = ClientCredentials::builder(TOKEN_URL, "c1", SECRET)
+                    .param("api_key", &key)
+                    .audience("orders")
+                    .build_with(endpoint)
+                    .unwrap();
+                let error = on_paused_time(exchange(source.clone())).unwrap_err();
+                let shown = all_of(&error) + &debug(&source);
+                prop_assert!(!shown.contains(&key) && !shown.contains(&form), "{shown}");
+                // What an operator has to read is left.
+                prop_assert!(shown.contains("in audience orders"), "{shown}");
+            }
+        }
+
+        /// Promise: S4
+        #[test]
         fn no_debug_shows_the_query_of_a_token_url(key in "[a-zA-Z0-9]{8,30}") {
             let token_url = format!("{TOKEN_URL}?key={key}");
             let builder = ClientCredentials::builder(token_url, "c1", SECRET);
@@ -767,6 +786,28 @@ mod configured {
         ] {
             let message = refusal(builder().token_url(token_url));
             assert!(message.contains(advice), "{token_url:?}: {message}");
+        }
+    }
+
+    /// Promise: S2
+    #[tokio::test(start_paused = true)]
+    async fn a_token_url_may_be_plain_http_elsewhere_by_a_long_name_only() {
+        let url = "http://hydra.auth.svc.cluster.local:4444/oauth2/token";
+        let told = refusal(builder().token_url(url));
+        assert!(told.contains("danger_allow_plain_http"), "{told}");
+
+        let allowed = builder().token_url(url).danger_allow_plain_http();
+        let endpoint = Endpoint::new([granted(TOKEN)]);
+        let source = allowed.build_with(endpoint.clone()).unwrap();
+        exchange(source).await.unwrap();
+        assert_eq!(endpoint.requests()[0].uri(), url);
+        // It allows nothing else.
+        for url in [
+            "ftp://hydra.auth/",
+            "http://id:pw@hydra.auth/",
+            "http://a/#b",
+        ] {
+            refusal(builder().token_url(url).danger_allow_plain_http());
         }
     }
 

@@ -67,6 +67,7 @@ pub(super) struct Fields {
     resource: Option<Given>,
     params: Option<Given>,
     origins: Option<Given>,
+    danger_allow_plain_http: Option<Given>,
     cache: Option<Cache>,
 }
 
@@ -108,6 +109,10 @@ impl TryFrom<Fields> for Configuration {
         if let Some(true) = field!(fields.require_all_scopes).parsed("true or false")? {
             credentials = credentials.require_all_scopes();
         }
+        let plain_http = field!(fields.danger_allow_plain_http).parsed("true or false")?;
+        if let Some(true) = plain_http {
+            credentials = credentials.danger_allow_plain_http();
+        }
         for audience in field!(fields.audience).list()? {
             credentials = credentials.audience(audience);
         }
@@ -139,6 +144,7 @@ impl TryFrom<Fields> for Configuration {
             #[cfg(feature = "rustls")]
             lacks_certificate: proven.lacks_certificate,
             destinations: destinations(field!(fields.origins))?,
+            allows_plain_http: plain_http.unwrap_or(false),
             schedule: schedule(fields.cache.unwrap_or_default())?,
         })
     }

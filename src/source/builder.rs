@@ -16,7 +16,7 @@ use url::Url;
 #[cfg(feature = "rustls")]
 use super::{certificate::ClientCertificate, roots::RootCertificates, secret::Secret, standard};
 use super::{
-    check,
+    check::{self, PlainHttp},
     client_auth::ClientAuth,
     client_credentials::{ClientCredentials, Credential},
     discovery::Discovery,
@@ -42,6 +42,7 @@ pub struct ClientCredentialsBuilder {
     scopes: Vec<String>,
     all_scopes: bool,
     params: Vec<(String, String)>,
+    plain_http: PlainHttp,
     #[cfg(feature = "rustls")]
     certificate: Option<ClientCertificate>,
     #[cfg(feature = "rustls")]
@@ -62,6 +63,7 @@ impl ClientCredentialsBuilder {
             scopes: Vec::new(),
             all_scopes: false,
             params: Vec::new(),
+            plain_http: PlainHttp::default(),
             #[cfg(feature = "rustls")]
             certificate: None,
             #[cfg(feature = "rustls")]
@@ -125,6 +127,19 @@ impl ClientCredentialsBuilder {
     /// Adds any other parameter to the request. May be repeated.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sends the secret over plain http, to any host.
+    ///
+    /// Whoever is on the way can read it, and get tokens as this client until it is changed ([RFC 6749 §3.2] wants TLS). By
+    /// default the token URL, the issuer and what that names have to be https, unless their host is loopback. This is for
+    /// networks that encrypt underneath, as a service mesh does whose proxies take plain http and speak TLS to each other.
+    /// An issuer that is https may name no token endpoint that is not, all the same.
+    ///
+    /// [RFC 6749 §3.2]: https://www.rfc-editor.org/rfc/rfc6749#section-3.2
+    pub fn danger_allow_plain_http(mut self) -> Self {
+        self.plain_http = PlainHttp::Anywhere;
         self
     }
 
@@ -297,8 +312,12 @@ impl ClientCredentialsBuilder {
 
     fn checked_endpoint(&self) -> Result<Endpoint<Given, Given>, Error> {
         Ok(match &self.endpoint {
-            Endpoint::Known(text) => Endpoint::Known(given(text, check::token_url)?),
-            Endpoint::Discovered(text) => Endpoint::Discovered(given(text, check::issuer)?),
+            Endpoint::Known(text) => {
+                Endpoint::Known(given(text, check::token_url(text, self.plain_http)?))
+            }
+            Endpoint::Discovered(text) => {
+                Endpoint::Discovered(given(text, check::issuer(text, self.plain_http)?))
+            }
         })
     }
 
@@ -359,7 +378,8 @@ impl ClientCredentialsBuilder {
                 algorithms: None,
             })),
             Endpoint::Discovered(issuer) => {
-                let client = Client::new(&self.auth, by_certificate, self.audience);
+                let client =
+                    Client::new(&self.auth, by_certificate, self.audience, self.plain_http);
                 Endpoint::Discovered(Discovery::new(issuer, client))
             }
         };
@@ -387,12 +407,11 @@ impl ClientCredentialsBuilder {
     }
 }
 
-fn given(text: &str, check: fn(&str) -> Result<Url, Error>) -> Result<Given, Error> {
-    let url = check(text)?;
-    Ok(Given {
+fn given(text: &str, url: Url) -> Given {
+    Given {
         text: text.trim().to_owned(),
         url,
-    })
+    }
 }
 
 #[cfg(feature = "jwt")]

@@ -1,13 +1,20 @@
 //! What a credential is made of, looked at once: a mistake is an error here, and not at the first request.
 
-use std::net::IpAddr;
+use url::Url;
 
-use url::{Host, Url};
+use crate::{error::Error, loopback::is_loopback};
 
-use crate::error::Error;
+/// Where a server may be asked without TLS.
+#[derive(Clone, Copy, Default)]
+pub(super) enum PlainHttp {
+    #[default]
+    OnLoopback,
+    Anywhere,
+}
 
-pub(super) fn token_url(text: &str) -> Result<Url, Error> {
-    let url = server_url("token URL", "https://auth.example.com/oauth2/token", text)?;
+pub(super) fn token_url(text: &str, plain_http: PlainHttp) -> Result<Url, Error> {
+    let example = "https://auth.example.com/oauth2/token";
+    let url = server_url("token URL", example, text, plain_http)?;
     if url.fragment().is_some() {
         return Err(Error::configuration(
             "the token URL has a fragment (#…), which RFC 6749 section 3.2 does not allow; leave it out",
@@ -16,8 +23,8 @@ pub(super) fn token_url(text: &str) -> Result<Url, Error> {
     Ok(url)
 }
 
-pub(super) fn issuer(text: &str) -> Result<Url, Error> {
-    let url = server_url("issuer", "https://auth.example.com", text)?;
+pub(super) fn issuer(text: &str, plain_http: PlainHttp) -> Result<Url, Error> {
+    let url = server_url("issuer", "https://auth.example.com", text, plain_http)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::configuration(
             "the issuer has a query or a fragment, which RFC 8414 section 2 does not allow; leave it out",
@@ -27,15 +34,24 @@ pub(super) fn issuer(text: &str) -> Result<Url, Error> {
 }
 
 /// The URL itself is not in the messages: somebody may have put a secret into it.
-fn server_url(what: &str, example: &str, text: &str) -> Result<Url, Error> {
+fn server_url(what: &str, example: &str, text: &str, plain_http: PlainHttp) -> Result<Url, Error> {
     let url = Url::parse(text).map_err(|error| {
         Error::configuration(format!(
             "the {what} does not parse ({error}); it must be absolute, as in {example}"
         ))
     })?;
-    if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+    let does = match url.scheme() {
+        "https" => true,
+        "http" => match plain_http {
+            PlainHttp::OnLoopback => url.host_str().is_some_and(is_loopback),
+            PlainHttp::Anywhere => true,
+        },
+        _ => false,
+    };
+    if !does {
         return Err(Error::configuration(format!(
-            "the {what} is not https, so the client secret would travel in the clear; only a loopback host may do without"
+            "the {what} is not https, so the client secret would travel in the clear; only a loopback host may do \
+             without, or a credential with `danger_allow_plain_http`"
         )));
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -84,15 +100,6 @@ pub(super) fn param(name: &str, value: &str) -> Result<(), Error> {
         )));
     }
     Ok(())
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(domain)) => domain == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
 }
 
 /// `scope-token` of RFC 6749 §3.3.

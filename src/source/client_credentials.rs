@@ -22,10 +22,12 @@ use url::Url;
 use super::{
     TokenRequest,
     builder::ClientCredentialsBuilder,
+    check,
     client_auth::ClientAuth,
     discovery::Discovery,
     endpoint::{Endpoint, LONGEST_TEXT, Target},
     evidence::Evidence,
+    proof,
     response::{self, Answer, Sent},
     transport::Transport,
 };
@@ -307,9 +309,16 @@ impl Credential {
         asked.filter(|scope| !granted.contains(scope)).collect()
     }
 
-    /// What no error may show, in every form in which a server could echo it: the evidence, and the last token.
+    /// What no error may show, in every form in which a server could echo it: the evidence, the parameters that may be one,
+    /// and the last token.
     fn hidden(&self, evidence: &Evidence) -> Vec<Wiped> {
         let mut hidden = evidence.hidden(&self.client_id);
+        for (_, value) in self.params.iter().filter(|(name, value)| {
+            // A word of a few letters is no secret, and would blot out the server's own.
+            ![check::AUDIENCE, check::RESOURCE].contains(&&**name) && value.len() >= 8
+        }) {
+            hidden.extend(proof::in_all_forms(&self.client_id, value));
+        }
         hidden.extend(
             self.lock_given()
                 .as_ref()

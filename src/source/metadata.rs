@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    check,
+    check::{self, PlainHttp},
     client_auth::{CLIENT_SECRET_BASIC, CLIENT_SECRET_JWT, ClientAuth},
     endpoint::{LONGEST_TEXT, Target},
     response,
@@ -47,14 +47,22 @@ pub(super) struct Client {
     by_certificate: bool,
     /// Whom an assertion that it signs is for, if not for the token endpoint.
     audience: Option<String>,
+    /// Where it lets its secret go without TLS.
+    plain_http: PlainHttp,
 }
 
 impl Client {
-    pub(super) fn new(auth: &ClientAuth, by_certificate: bool, audience: Option<String>) -> Self {
+    pub(super) fn new(
+        auth: &ClientAuth,
+        by_certificate: bool,
+        audience: Option<String>,
+        plain_http: PlainHttp,
+    ) -> Self {
         Self {
             methods: auth.methods(),
             by_certificate,
             audience,
+            plain_http,
         }
     }
 }
@@ -104,12 +112,12 @@ impl Metadata {
                 "{location} names no token endpoint"
             )));
         };
-        let url = check::token_url(&token_url).map_err(|error| {
+        let url = check::token_url(&token_url, client.plain_http).map_err(|error| {
             Error::invalid_answer(format!(
                 "{location} names a token endpoint that does not do: {error}"
             ))
         })?;
-        // It is loopback then, where anybody may listen.
+        // It is loopback then, where anybody may listen, or anywhere, where anybody may read.
         if url.scheme() == "http" && location.scheme() != "http" {
             return Err(Error::invalid_answer(format!(
                 "{location} names a token endpoint that is not https"

@@ -40,12 +40,12 @@ pub(super) fn standard(
     roots: Option<RootCertificates>,
 ) -> Result<Transport, Error> {
     if matches!(endpoint, Endpoint::Known(given) if given.url.scheme() == "http") {
-        // Loopback, as was made sure of. It needs no roots, which a bare container may lack.
+        // Loopback, or by a long name elsewhere. It needs no roots, which a bare container may lack.
         return Ok(erase(client().build::<_, Full<Bytes>>(tcp())));
     }
     let presented = certificate.map(|certificate| Arc::new(Presented::new(certificate)));
     let tls = Tls {
-        // Either is loopback where it is not https, and each is made sure of before it is asked.
+        // What is not https is made sure of before it is asked.
         or_http: matches!(endpoint, Endpoint::Discovered(_)),
         presented: presented.clone(),
     };
