@@ -159,8 +159,8 @@
 //! # Secrets that rotate
 //! A file, such as one of Kubernetes' secrets or one that a vault's agent writes, is read at each exchange, and again when the
 //! server says `invalid_client`; so is a provider. A secret, a key or a certificate that is replaced there needs no restart,
-//! where one in a text or in the environment does. The connection's client certificate and its roots are read for each, and so
-//! not again before the next exchange.
+//! where one in a text or in the environment does. The client certificate and the root certificates of the connection are
+//! read for each connection, and so not again before the next exchange.
 //! ```
 //! use tower_bearer::{ClientAuth, Secret};
 //!
