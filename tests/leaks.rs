@@ -157,8 +157,7 @@ mod traced {
             .layer(ReqwestService::new(client.build().unwrap()));
         let request = Request::get(&api.origin).body(reqwest::Body::default());
         service.oneshot(request.unwrap()).await.unwrap();
-        let found = hidden.found_in(&told.text()).unwrap();
-        assert!(hidden.tokens[0].contains(&found), "{found:?}");
+        assert!(hidden.found_in(&told.text()).is_some());
     }
 
     /// Promise: R9, S4
@@ -186,9 +185,12 @@ mod traced {
     async fn every_life(over: Over) {
         let mut random = Random::new();
         for transport in TRANSPORTS {
-            // The default one would not trust the tests' authority here, and reqwest's has no TLS.
-            if over == Over::Tls && transport != Transport::Own {
-                continue;
+            match (over, transport) {
+                // It does not speak HTTP/2 without TLS, and would not trust the tests' authority here.
+                (Over::Http2 | Over::Tls, Transport::Default) => continue,
+                // It has no TLS.
+                (Over::Tls, Transport::Reqwest) => continue,
+                _ => {}
             }
             for auth in AUTHS {
                 life(&mut random, auth, transport, over).await;
@@ -1102,7 +1104,8 @@ fn listen() -> (Told, tracing::subscriber::DefaultGuard) {
     let told = Told::default();
     let listening = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
-        .with_span_events(FmtSpan::FULL)
+        // With the fields that a span has from the beginning, and in the end.
+        .with_span_events(FmtSpan::NEW | FmtSpan::CLOSE)
         .with_ansi(false)
         .with_writer(told.clone())
         .finish()
