@@ -103,6 +103,11 @@ impl Offer {
     }
 
     fn read(&mut self, value: &HeaderValue) {
+        if value.len() > LONGEST_READ {
+            // Challenges have some hundred bytes. This may be anything, and no server is to choose how long it is read.
+            self.hopeful = true;
+            return;
+        }
         // Bytes that are not ASCII are in free text, if anywhere; the parser refuses them.
         let text: String = value
             .as_bytes()
@@ -133,6 +138,9 @@ impl Offer {
         self.hopeful || !self.hopeless
     }
 }
+
+/// In bytes.
+const LONGEST_READ: usize = 8 * 1024;
 
 /// Whether this is a scheme with a `token68`, as Negotiate and NTLM send it, which the parser has no notion of. Bearer has
 /// parameters, so it is another scheme's.
@@ -206,6 +214,16 @@ mod tests {
         for challenges in cases {
             assert!(refused(401, challenges), "{challenges:?}");
         }
+    }
+
+    /// Promise: R8
+    #[test]
+    fn a_challenge_that_is_too_long_to_be_one_is_not_read() {
+        let realm = "r".repeat(8 * 1024);
+        let hopeless = format!(r#"Basic realm="{}""#, &realm[..8000]);
+        assert!(!refused(401, &[hopeless.as_bytes()]));
+        let long = format!(r#"Basic realm="{realm}""#);
+        assert!(refused(401, &[long.as_bytes()]));
     }
 
     /// Promise: R8

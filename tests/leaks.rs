@@ -548,9 +548,10 @@ mod printed {
     /// As they stand in the sources.
     fn public_types() -> Vec<String> {
         // Their values are shown, and not their names.
-        const BY_VALUE: [&str; 5] = [
+        const BY_VALUE: [&str; 6] = [
             "ErrorKind",
             "Origins",
+            "OwnAuthorization",
             "Reason",
             "SigningAlgorithm",
             "TokenState",

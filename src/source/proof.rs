@@ -1,6 +1,9 @@
 //! What one request to the token endpoint carries to prove who sent it.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
+};
 use bytes::Bytes;
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use oauth2::{AuthType, ClientSecret};
@@ -95,9 +98,14 @@ impl Proof {
 /// A text that proves something, as it may be sent.
 pub(super) fn in_all_forms(client_id: &str, text: &str) -> Vec<Wiped> {
     let (id, encoded) = (encode(client_id), encode(text));
+    // Padded or not: what is left of a padded one is its padding.
+    let unpadded = |text: Wiped| Wiped::from(text.trim_end_matches('='));
     vec![
-        pair(client_id, text),
-        pair(&id, &encoded),
+        unpadded(pair(client_id, text)),
+        unpadded(pair(&id, &encoded)),
+        Wiped::from(BASE64_STANDARD_NO_PAD.encode(text)),
+        // As a server may have written it anew.
+        Wiped::from(encoded.replace('+', "%20")),
         encoded,
         text.into(),
     ]
