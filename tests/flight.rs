@@ -9,7 +9,7 @@ use std::{
     fmt,
     future::pending,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
         mpsc,
     },
@@ -353,12 +353,12 @@ fn no_user_code_runs_under_a_lock() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let cell = Arc::new(OnceLock::new());
+            let cell = Known::default();
             let source = Reentrant {
                 cache: Arc::clone(&cell),
             };
             let cache = TokenCache::new(source);
-            cell.set(cache.clone()).unwrap();
+            *cell.lock().unwrap() = Some(cache.clone());
             let known = Token::new("known").unwrap();
 
             // A waker that comes back.
@@ -375,14 +375,20 @@ fn no_user_code_runs_under_a_lock() {
             assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer third");
             drop(waiter);
             cache.invalidate(&known);
+            // A source that knows its own cache keeps it: the two would stay.
+            let itself = cell.lock().unwrap().take();
+            drop(itself);
         });
     });
 }
 
 /// Calls the cache in `poll_ready`, in `call`, in its future and when its error is dropped. Fails twice.
 struct Reentrant {
-    cache: Arc<OnceLock<TokenCache>>,
+    cache: Known,
 }
+
+/// The cache that is come back to, for as long as the test is at it.
+type Known = Arc<Mutex<Option<TokenCache>>>;
 
 static REENTRANT_CALLS: AtomicUsize = AtomicUsize::new(0);
 
@@ -409,7 +415,7 @@ impl Service<TokenRequest> for Reentrant {
     }
 }
 
-struct ReentrantError(Arc<OnceLock<TokenCache>>);
+struct ReentrantError(Known);
 
 impl Drop for ReentrantError {
     fn drop(&mut self) {
@@ -439,8 +445,10 @@ impl Wake for ReentrantWaker {
     }
 }
 
-fn come_back(cache: &OnceLock<TokenCache>) {
-    let cache = cache.get().unwrap();
+fn come_back(cache: &Known) {
+    let Some(cache) = cache.lock().unwrap().clone() else {
+        return;
+    };
     cache.invalidate(&Token::new("unknown").unwrap());
     if Handle::try_current().is_ok() {
         let _ = task::spawn(cache.get()).poll();
