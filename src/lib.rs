@@ -85,6 +85,7 @@ mod drain;
 mod error;
 mod extension;
 mod future;
+mod head;
 pub mod ipxo;
 mod layer;
 #[cfg(all(test, shuttle))]
