@@ -6,6 +6,7 @@ use std::{
     alloc::System,
     convert::Infallible,
     future::{Ready, ready},
+    num::NonZeroUsize,
     pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -17,7 +18,7 @@ use http_body_util::Full;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::runtime::Builder;
 use tower::{BoxError, Layer, Service, service_fn, util::BoxCloneService};
-use tower_bearer::{BearerAuthLayer, FixedToken, NoReplay, Token, TokenCache};
+use tower_bearer::{BearerAuthLayer, FixedToken, Keyed, NoReplay, Token, TokenCache, TokenRequest};
 
 /// Counts what is allocated.
 #[global_allocator]
@@ -56,6 +57,31 @@ fn a_request_under_way_takes_no_more_room_than_half_as_much_again_as_it_is_large
     ] {
         assert!(over <= most, "{what}: {over} bytes of {most}");
     }
+}
+
+/// Its key, its place in the map, its cache, and all that the cache holds but for the token's own text.
+#[test]
+fn a_credential_takes_no_more_than_512_bytes_beyond_its_token() {
+    let _alone = alone();
+    // One text for all, so that it is not in the figure.
+    let token: &'static Token = Box::leak(Box::new(Token::new("t".repeat(40)).unwrap()));
+    let keyed = Keyed::with_capacity(NonZeroUsize::new(12_500).unwrap(), move |_: &String| {
+        let source = move |_: TokenRequest| ready(Ok::<_, Infallible>(token.clone()));
+        TokenCache::new(service_fn(source))
+    });
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let before = ALLOCATOR.stats();
+    runtime.block_on(async {
+        for number in 0..10_000 {
+            let key = format!("3f0c8c8e-5b7a-4c0e-9d39-{number:012}");
+            keyed.get(&key).warm().await.unwrap();
+        }
+    });
+    let taken = ALLOCATOR.stats() - before;
+    let bytes = (taken.bytes_allocated - taken.bytes_deallocated) / keyed.len();
+    assert_eq!(keyed.len(), 10_000);
+    eprintln!("{bytes} bytes");
+    assert!(bytes <= 512, "{bytes} bytes");
 }
 
 /// A layer that has its token.
