@@ -43,6 +43,7 @@ fn a_warm_request_that_can_be_sent_again_allocates_once() {
 
 #[test]
 fn a_request_under_way_takes_no_more_room_than_half_as_much_again_as_it_is_large() {
+    let _alone = alone();
     let most = size_of::<Request<Body>>() * 3 / 2;
     // One that is as small as a client's can be, one that holds its answer, and one that holds its request.
     let boxed = BoxCloneService::new(service_fn(answer));
@@ -65,12 +66,12 @@ fn a_credential_takes_no_more_than_512_bytes_beyond_its_token() {
     let _alone = alone();
     // One text for all, so that it is not in the figure.
     let token: &'static Token = Box::leak(Box::new(Token::new("t".repeat(40)).unwrap()));
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let before = ALLOCATOR.stats();
     let keyed = Keyed::with_capacity(NonZeroUsize::new(12_500).unwrap(), move |_: &String| {
         let source = move |_: TokenRequest| ready(Ok::<_, Infallible>(token.clone()));
         TokenCache::new(service_fn(source))
     });
-    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    let before = ALLOCATOR.stats();
     runtime.block_on(async {
         for number in 0..10_000 {
             let key = format!("3f0c8c8e-5b7a-4c0e-9d39-{number:012}");
@@ -80,7 +81,6 @@ fn a_credential_takes_no_more_than_512_bytes_beyond_its_token() {
     let taken = ALLOCATOR.stats() - before;
     let bytes = (taken.bytes_allocated - taken.bytes_deallocated) / keyed.len();
     assert_eq!(keyed.len(), 10_000);
-    eprintln!("{bytes} bytes");
     assert!(bytes <= 512, "{bytes} bytes");
 }
 
