@@ -101,7 +101,7 @@ async fn main() -> Result<(), BoxError> {
 
     let bytes = bytes_per_company().await?;
     println!("5. a company takes {bytes} bytes beyond its token, its key included");
-    ensure(bytes < 2048, "that is more than 2 KiB")?;
+    ensure(bytes <= 512, "that is more than 512")?;
     let n: u64 = servers.books().companies.values().map(|of| of.issued).sum();
     println!("summary: companies={COMPANIES} exchanges={n} mismatches=0 bytes_per_company={bytes}");
     Ok(())

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use http::{Extensions, HeaderValue, Request, header::AUTHORIZATION, request::Parts};
+use http::{Extensions, HeaderValue, Request, header::AUTHORIZATION};
 use tokio::time::Instant;
 
 use crate::{
     cache::Route,
     extension::{Deadline, NoRetry},
+    head::Snapshot,
     replay::Replay,
     route,
 };
@@ -15,13 +16,13 @@ use crate::{
 /// A request as it was before the token was put on it, and a service to send it again.
 pub(crate) struct Recorded<S, T> {
     service: S,
-    head: Parts,
+    head: Snapshot,
     tape: T,
     /// Known only for a request with a deadline.
     sent_at: Option<Instant>,
 }
 
-/// A request to send again, without a token as yet.
+/// A request to send again, without a token as yet. Boxed, so that the usual request has no room for it in its future.
 pub(crate) struct Again<S, B> {
     pub(crate) service: S,
     pub(crate) request: Request<B>,
@@ -36,6 +37,8 @@ pub(crate) type Prepared<S, B, Rp> = (
 );
 
 /// Puts the token on a request, and records it before, if it can be said again, for a service that `again` makes.
+// Inlined, for else the request is copied twice more on its way through.
+#[inline]
 pub(crate) fn prepare<B, S, Rp: Replay<B>>(
     request: Request<B>,
     authorization: HeaderValue,
@@ -49,7 +52,7 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
         let (body, tape) = replay.record(body);
         let recorded = tape.map(|tape| Recorded {
             service: again(),
-            head: head.clone(),
+            head: Snapshot::of(&head),
             tape,
             sent_at: deadline_of(&head.extensions).map(|_| Instant::now()),
         });
@@ -60,16 +63,16 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
 }
 
 impl<S, T> Recorded<S, T> {
-    pub(crate) fn route(&self) -> Route {
-        route::of(&self.head.method, &self.head.uri)
+    pub(crate) fn route(&self) -> Option<Route> {
+        Some(route::of(self.head.method(), &self.head.uri()?))
     }
 
-    /// The request to send again; `None` if its body cannot be said again after all, or if there is no time for it.
+    /// The request to send again; `None` if it cannot be said again after all, or if there is no time for it.
     pub(crate) fn rewind<B, Rp: Replay<B, Tape = T>>(
         self,
         replay: &Rp,
-    ) -> Option<Again<S, Rp::Body>> {
-        let deadline = deadline_of(&self.head.extensions);
+    ) -> Option<Box<Again<S, Rp::Body>>> {
+        let deadline = deadline_of(self.head.extensions());
         let budget = deadline
             .zip(self.sent_at)
             .map(|(deadline, sent_at)| Budget {
@@ -79,14 +82,15 @@ impl<S, T> Recorded<S, T> {
         if budget.is_some_and(|budget| !budget.allows_another()) {
             return None;
         }
-        let route = self.route();
+        let head = self.head.restore()?;
+        let route = route::of(&head.method, &head.uri);
         let body = replay.rewind(self.tape)?;
-        Some(Again {
+        Some(Box::new(Again {
             service: self.service,
-            request: Request::from_parts(self.head, body),
+            request: Request::from_parts(head, body),
             route,
             budget,
-        })
+        }))
     }
 }
 

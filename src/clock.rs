@@ -16,8 +16,13 @@ pub(crate) struct Moment {
 
 impl Moment {
     pub(crate) fn now() -> Self {
+        Self::at(steady())
+    }
+
+    /// Now, where the steady clock was read just before.
+    pub(crate) fn at(steady: Instant) -> Self {
         Self {
-            steady: steady(),
+            steady,
             wall: wall(),
         }
     }

@@ -77,19 +77,19 @@ pin_project! {
         Replacing {
             wait: Wait<Option<Arc<Held>>>,
             refusal: Option<Response<R>>,
-            again: Option<Again<S, Rp::Body>>,
+            again: Option<Box<Again<S, Rp::Body>>>,
             rules: Rules<U, Rp>,
         },
         // Another token is there: reads what little is left of the refusal.
         Draining {
             #[pin]
             drain: Drain<R>,
-            again: Option<Again<S, Rp::Body>>,
+            again: Option<Box<Again<S, Rp::Body>>>,
             rules: Rules<U, Rp>,
         },
         // Waits until the service is ready for the second try.
         Readying {
-            again: Option<Again<S, Rp::Body>>,
+            again: Option<Box<Again<S, Rp::Body>>>,
             deadline: Option<Pin<Box<Sleep>>>,
             rules: Rules<U, Rp>,
         },
@@ -247,7 +247,7 @@ where
                         return Poll::Ready(Ok(response));
                     }
                     let recorded = again.take();
-                    let route = recorded.as_ref().map(Recorded::route).or(route);
+                    let route = recorded.as_ref().and_then(Recorded::route).or(route);
                     let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
                     telemetry::refused(again.is_some());
                     let Some(again) = again else {
@@ -396,7 +396,7 @@ where
     S: Service<Request<Rp::Body>>,
     Rp: Replay<B>,
 {
-    fn readying(again: Again<S, Rp::Body>, rules: Rules<U, Rp>) -> Self {
+    fn readying(again: Box<Again<S, Rp::Body>>, rules: Rules<U, Rp>) -> Self {
         Self::Readying {
             deadline: again.deadline().map(|at| Box::pin(sleep_until(at))),
             again: Some(again),

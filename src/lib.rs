@@ -90,6 +90,7 @@ mod drain;
 mod error;
 mod extension;
 mod future;
+mod head;
 pub mod ipxo;
 mod layer;
 mod loopback;

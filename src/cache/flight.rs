@@ -11,7 +11,11 @@
 //! One mutex guards the slot. It is never held across an await, and no user code (source, waker, destructor of a
 //! user's error) runs under it.
 
-use std::{fmt, mem, sync::Arc, time::Duration};
+use std::{
+    fmt, mem,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
@@ -51,15 +55,16 @@ pub(super) struct SingleFlight {
     wall_tick: AtomicU64,
     /// A hint for the usual request, which meets no sour route: the bits of those whose first tries are worth a look.
     watched: AtomicU64,
-    schedule: Schedule,
-    /// Told of each change that does not come by time alone.
-    changes: watch::Sender<()>,
+    schedule: Arc<Schedule>,
+    /// Told of each change that does not come by time alone, from when somebody first asks for them.
+    changes: OnceLock<watch::Sender<()>>,
 }
 
 struct Slot {
     stage: Stage,
-    failure: Option<Failure>,
-    guard: Guard,
+    failure: Option<Box<Failure>>,
+    /// From the first refusal on.
+    guard: Option<Box<Guard>>,
     /// Whether a task keeps the token warm.
     kept_warm: bool,
 }
@@ -69,7 +74,8 @@ enum Stage {
     Flying(Flight),
 }
 
-/// The last exchanges failed; until `until` nobody asks again.
+/// The last exchanges failed; until `until` nobody asks again. Boxed, like what is known of refusals, for caches by the
+/// thousand that have none.
 struct Failure {
     error: Error,
     in_a_row: u32,
@@ -86,15 +92,15 @@ impl SingleFlight {
             slot: Mutex::new(Slot {
                 stage: Stage::Parked(Box::new(source)),
                 failure: None,
-                guard: Guard::default(),
+                guard: None,
                 kept_warm: false,
             }),
             quiet_until: AtomicU64::new(0),
             epoch: clock::steady(),
             wall_tick: AtomicU64::new(u64::MAX),
             watched: AtomicU64::new(0),
-            schedule,
-            changes: watch::Sender::new(()),
+            schedule: schedule.shared(),
+            changes: OnceLock::new(),
         }
     }
 
@@ -112,7 +118,7 @@ impl SingleFlight {
         let since_epoch = self.since_epoch(now);
         let tick = since_epoch >> WALL_TICK;
         if self.wall_tick.load(Ordering::Relaxed) != tick {
-            let now = Moment::now();
+            let now = Moment::at(now);
             if held.unusable_at.is_over(now) {
                 // The tick is not marked, so that whoever comes in it looks too.
                 return None;
@@ -160,7 +166,8 @@ impl SingleFlight {
                 return Joined::Fail(error);
             }
             if let Need::Other { .. } = need {
-                let watched = slot.guard.watched(now.steady());
+                let guard = slot.guard.as_ref();
+                let watched = guard.map_or(0, |guard| guard.watched(now.steady()));
                 self.watched.store(watched, Ordering::Relaxed);
             }
             let take_off = match slot.stage.take_off() {
@@ -191,7 +198,7 @@ impl SingleFlight {
             interleave();
             self.current.store(None);
         }
-        self.changes.send_replace(());
+        self.tell_of_change();
     }
 
     /// Whether any route is watched, so that it is worth knowing a request's route before it is sent.
@@ -220,9 +227,9 @@ impl SingleFlight {
     fn judge(&self, judge: impl FnOnce(&mut Guard, Instant)) {
         let now = clock::steady();
         let mut slot = self.lock();
-        judge(&mut slot.guard, now);
-        self.watched
-            .store(slot.guard.watched(now), Ordering::Relaxed);
+        let guard = slot.guard.get_or_insert_default();
+        judge(guard, now);
+        self.watched.store(guard.watched(now), Ordering::Relaxed);
     }
 
     /// The end of a flight, whatever it was: one change under the lock, so that whoever looks finds the token, the
@@ -243,9 +250,9 @@ impl SingleFlight {
                 None
             }
             Err(error) => {
-                let last = slot.failure.as_ref();
+                let last = slot.failure.as_deref();
                 let failure = Failure::new(error.clone(), last, &self.schedule, now.steady());
-                Some(failure)
+                Some(Box::new(failure))
             }
         };
         let quiet_until = failure
@@ -259,7 +266,7 @@ impl SingleFlight {
         drop(slot);
         // Only now: the last failure may hold a user's error, whose destructor is not ours.
         drop(displaced);
-        self.changes.send_replace(());
+        self.tell_of_change();
         outcome
     }
 
@@ -323,8 +330,18 @@ impl SingleFlight {
         mem::replace(&mut self.lock().kept_warm, kept_warm) != kept_warm
     }
 
+    /// The changes from now on.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
+        let changes = self.changes.get_or_init(|| watch::Sender::new(()));
+        changes.subscribe()
+    }
+
+    /// Called after the lock is let go. So nobody misses a change: A lands and finds no channel; B makes one, and only then
+    /// looks at how things stand, under the lock, where A's landing is to be seen.
+    fn tell_of_change(&self) {
+        if let Some(changes) = self.changes.get() {
+            changes.send_replace(());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot> {
@@ -370,7 +387,8 @@ impl Slot {
             Need::Other { than, route, judge }
                 if current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
             {
-                let permit = self.guard.permit(route, than, judge, schedule, now_steady);
+                let guard = self.guard.get_or_insert_default();
+                let permit = guard.permit(route, than, judge, schedule, now_steady);
                 permit.err().map(Error::refused_too)
             }
             _ => None,

@@ -48,7 +48,6 @@ pub(crate) enum Judge {
 /// The routes that were refused lately.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
-    // Empty until the first refusal, for caches by the thousand.
     routes: Vec<(Route, Latch)>,
     /// All routes together, while more than a few of them are sour.
     api: Latch,
@@ -187,6 +186,10 @@ impl Guard {
                         (0..self.routes.len()).min_by_key(|&at| self.routes[at].1.times)
                 {
                     self.routes.swap_remove(least);
+                }
+                if self.routes.is_empty() {
+                    // Mostly it is the only one, and there may be caches by the thousand.
+                    self.routes.reserve_exact(1);
                 }
                 self.routes.push((route, Latch::default()));
                 self.routes.len() - 1

@@ -2,12 +2,15 @@
 //!
 //! Pure arithmetic: it is handed durations and randomness, and has no clock.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use crate::error::Error;
 
 /// The numbers of a cache. Set by [`TokenCacheBuilder`](super::TokenCacheBuilder), whose documentation has them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Schedule {
     pub(crate) exchange_timeout: Duration,
     pub(crate) default_lifetime: Duration,
@@ -71,6 +74,18 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    /// Itself, or the one that was shared last if it is the same: caches by the thousand have theirs in common.
+    pub(super) fn shared(self) -> Arc<Self> {
+        static LAST: Mutex<Weak<Schedule>> = Mutex::new(Weak::new());
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = last.upgrade().filter(|last| **last == self) {
+            return same;
+        }
+        let new = Arc::new(self);
+        *last = Arc::downgrade(&new);
+        new
+    }
+
     /// Whether the numbers make sense, once, when a cache is built.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.exchange_timeout.is_zero() {
