@@ -73,7 +73,7 @@ fn main() {
         "exchanges tried in an hour, most".to_owned(),
         format!("{:.0}", quantile(tried, 1.0)),
     ]);
-    table.done("storm_dead");
+    table.done("storm_dead", &options);
 
     let mut table = Table::new(
         "Warm requests a second and thread: two threads, in parts of one thread's",
@@ -87,7 +87,7 @@ fn main() {
             ratio(quotient),
         ]);
     }
-    table.done("storm_threads");
+    table.done("storm_threads", &options);
 
     many_credentials(&options);
 }
@@ -320,7 +320,7 @@ fn many_credentials(options: &Options) {
             format!("{:.0}", times.over(place, 0)),
         ]);
     }
-    table.done("storm_keyed");
+    table.done("storm_keyed", options);
 }
 
 const ONE: &str = "one, for all companies";

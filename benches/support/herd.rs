@@ -271,7 +271,7 @@ pub(crate) fn trouble(peers: &[Peer], options: &Options, file: &str) {
             ]);
         }
     }
-    table.done(file);
+    table.done(file, options);
 }
 
 struct Seen {
