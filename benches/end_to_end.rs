@@ -95,7 +95,7 @@ fn main() {
         Load::new("tower-bearer", &runtime, with, client(Version::HTTP_11)),
     ];
     compare("the proxy", &mut loads, &options, &mut table);
-    table.done("end_to_end");
+    table.done("end_to_end", &options);
 }
 
 fn tokens() -> TokenCache {

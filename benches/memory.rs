@@ -53,14 +53,14 @@ fn main() {
             format!("{:.0}", bytes - alone_bytes),
         ]);
     }
-    table.done("memory_request");
+    table.done("memory_request", &options);
 
-    futures();
+    futures(&options);
     credentials(&options);
 }
 
 /// How large the future of a warm request is.
-fn futures() {
+fn futures(options: &Options) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
     let layer = BearerAuthLayer::new(FixedToken::new(Token::new(TOKEN).unwrap()));
@@ -94,7 +94,7 @@ fn futures() {
         NONE.into(),
         NONE.into(),
     ]);
-    table.done("memory_future");
+    table.done("memory_future", options);
 }
 
 /// What a keyed cache takes for each credential, its token aside.
@@ -145,7 +145,7 @@ fn credentials(options: &Options) {
         of_tokens.to_string(),
         (of_caches - of_tokens).to_string(),
     ]);
-    table.done("memory_keyed");
+    table.done("memory_keyed", options);
 }
 
 fn asked_for(change: &Stats) -> [usize; 2] {

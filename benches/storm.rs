@@ -44,7 +44,11 @@ use self::support::{
 
 fn main() {
     let options = Options::from_command_line();
-    trouble(&[Peer::tower_bearer()], &options, "storm_trouble");
+    trouble(
+        &[Peer::tower_bearer(), Peer::floor()],
+        &options,
+        "storm_trouble",
+    );
 
     let mut table = Table::new(
         "The authorization server is dead, and the token good",
@@ -69,7 +73,7 @@ fn main() {
         "exchanges tried in an hour, most".to_owned(),
         format!("{:.0}", quantile(tried, 1.0)),
     ]);
-    table.done("storm_dead");
+    table.done("storm_dead", &options);
 
     let mut table = Table::new(
         "Warm requests a second and thread: two threads, in parts of one thread's",
@@ -83,7 +87,7 @@ fn main() {
             ratio(quotient),
         ]);
     }
-    table.done("storm_threads");
+    table.done("storm_threads", &options);
 
     many_credentials(&options);
 }
@@ -195,7 +199,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// By driver: a request's time on one thread, on two at once, and the median of the quotients of their requests a second.
 fn threads(options: &Options) -> Vec<(&'static str, [f64; 3])> {
-    let (turns, requests) = if options.test { (2, 100) } else { (60, 20_000) };
+    let (turns, requests) = if options.test { (2, 100) } else { (200, 4_000) };
     let layer = || BearerAuthLayer::new(FixedToken::new(Token::new(TOKEN).unwrap()));
     let fixed = AddAuthorizationLayer::bearer(TOKEN).as_sensitive(true);
     vec![
@@ -316,7 +320,7 @@ fn many_credentials(options: &Options) {
             format!("{:.0}", times.over(place, 0)),
         ]);
     }
-    table.done("storm_keyed");
+    table.done("storm_keyed", options);
 }
 
 const ONE: &str = "one, for all companies";

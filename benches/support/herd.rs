@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::{
     runtime::Builder,
     sync::Notify,
@@ -118,6 +118,27 @@ impl Peer {
                 async move { Ok::<_, Infallible>(api.answer(request).await) }
             });
             calls(BearerAuthLayer::new(source).layer(api))
+        })
+    }
+}
+
+impl Peer {
+    /// What a crowd of its own takes: each caller waits as long as an exchange takes, by itself, and calls.
+    pub(crate) fn floor() -> Self {
+        Self::new("a wait of 50 ms each, no token", false, |exchange, api| {
+            Box::new(move || {
+                let (exchange, api) = (Arc::clone(&exchange), Arc::clone(&api));
+                Box::pin(async move {
+                    sleep(EXCHANGE).await;
+                    if exchange.fails.load(Ordering::SeqCst) {
+                        return false;
+                    }
+                    let mut request = request();
+                    let headers = request.headers_mut();
+                    headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer t1"));
+                    api.answer(request).await.status() == 200
+                })
+            })
         })
     }
 }
@@ -250,7 +271,7 @@ pub(crate) fn trouble(peers: &[Peer], options: &Options, file: &str) {
             ]);
         }
     }
-    table.done(file);
+    table.done(file, options);
 }
 
 struct Seen {

@@ -2,6 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
+use super::options::Options;
+
 /// A table of figures.
 pub(crate) struct Table {
     title: &'static str,
@@ -28,7 +30,7 @@ impl Table {
     }
 
     /// Prints it, and writes it to `target/figures/`.
-    pub(crate) fn done(&self, file: &str) {
+    pub(crate) fn done(&self, file: &str, options: &Options) {
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|column| {
                 let cells = self.rows.iter().map(|row| row[column].chars().count());
@@ -56,14 +58,18 @@ impl Table {
             csv.push_str(&cells.join(","));
             csv.push('\n');
         }
-        let path = figures().join(format!("{file}.csv"));
+        let path = figures(options).join(format!("{file}.csv"));
         fs::write(&path, csv).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 }
 
-/// Where figures are written: `target/figures/` of tower-bearer's own tree, whichever crate this is.
-pub(crate) fn figures() -> PathBuf {
-    let path = root().join("target/figures");
+/// Where figures are written: `target/figures/` of tower-bearer's own tree, whichever crate this is. Those of a short run mean
+/// nothing, and replace no others.
+pub(crate) fn figures(options: &Options) -> PathBuf {
+    let mut path = root().join("target/figures");
+    if options.test {
+        path.push("short");
+    }
     fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     path
 }

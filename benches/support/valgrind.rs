@@ -39,8 +39,8 @@ pub(crate) fn count(drivers: &[Driver], options: &Options) -> Option<Vec<Count>>
     }
     let requests = if options.test { 50 } else { 2_000 };
     let counts = drivers.iter().map(|driver| {
-        let once = run(driver.name, requests, "once");
-        let twice = run(driver.name, 2 * requests, "twice");
+        let once = run(driver.name, requests, "once", options);
+        let twice = run(driver.name, 2 * requests, "twice", options);
         let one = |many: fn(&Count) -> f64| (many(&twice) - many(&once)) / f64::from(requests);
         Count {
             instructions: one(|count| count.instructions),
@@ -51,8 +51,8 @@ pub(crate) fn count(drivers: &[Driver], options: &Options) -> Option<Vec<Count>>
 }
 
 /// Runs one driver. What callgrind writes stays, for whoever asks where the instructions go.
-fn run(driver: &str, requests: u32, which: &str) -> Count {
-    let out = profile_of(driver, which);
+fn run(driver: &str, requests: u32, which: &str, options: &Options) -> Count {
+    let out = profile_of(driver, which, options);
     let program = env::current_exe().unwrap();
     let status = Command::new("valgrind")
         .args(["--quiet", "--tool=callgrind"])
@@ -65,12 +65,12 @@ fn run(driver: &str, requests: u32, which: &str) -> Count {
 }
 
 /// `target/figures/callgrind.tower-bearer-NoReplay.once.out`, say.
-fn profile_of(driver: &str, which: &str) -> PathBuf {
+fn profile_of(driver: &str, which: &str, options: &Options) -> PathBuf {
     let words: Vec<_> = driver
         .split(|character: char| !character.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty())
         .collect();
-    figures().join(format!("callgrind.{}.{which}.out", words.join("-")))
+    figures(options).join(format!("callgrind.{}.{which}.out", words.join("-")))
 }
 
 /// Reads [callgrind's own format](https://valgrind.org/docs/manual/cl-format.html).

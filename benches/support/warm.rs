@@ -161,10 +161,11 @@ impl Drivers {
         }
         if options.instructions || options.guard {
             return valgrind::count(&self.drivers, options)
-                .inspect(|counts| self.counts(counts).done(title.counts_file));
+                .inspect(|counts| self.counts(counts).done(title.counts_file, options));
         }
         let times = Times::take(&mut self.drivers, options);
-        self.times(&times, title.times).done(title.times_file);
+        self.times(&times, title.times)
+            .done(title.times_file, options);
         None
     }
 
