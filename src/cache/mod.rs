@@ -47,6 +47,8 @@ use crate::{clock::Moment, error::Error, source::TokenSource, token::Token};
 ///   first use after about 80 % of it (jittered by ±5 % of the lifetime).
 /// - At most one exchange is under way. It runs in a Tokio task of its own, with its own deadline; everyone who needs
 ///   its outcome waits for it, and an error reaches all of them at once.
+/// - When the last handle is dropped during an exchange, that goes on to its end, at its deadline at the latest, and takes
+///   the source with it.
 /// - After a failed exchange the source is left alone for a while: 1 s doubling to 60 s where it may just be down, 30 s
 ///   doubling to 5 min where somebody has to change something, with jitter, or for as long as `Retry-After` says (5 min
 ///   at most). A token that is still good is used meanwhile; without one, callers get the last error at once.

@@ -196,7 +196,7 @@ impl ClientCredentialsBuilder {
     }
 
     /// Builds with the default transport: hyper-util's client over rustls, with the platform's TLS roots or those of
-    /// [`root_certificates`](Self::root_certificates), HTTP/1.1 and HTTP/2, a 5 s connect timeout, no redirects and no proxy.
+    /// [`root_certificates`](Self::root_certificates), HTTP/1.1, a 5 s connect timeout, no redirects and no proxy.
     ///
     /// The platform's roots, and not a bundle: they include a company's own CA, and one that is withdrawn is gone with the
     /// system's update and a restart, without a rebuild. They are loaded once in a process.

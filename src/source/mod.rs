@@ -48,7 +48,8 @@ use crate::token::Token;
 ///
 /// There is nothing to implement. [`ClientCredentials`] is one, so is [`FixedToken`], so is a
 /// [`service_fn`](tower::service_fn), and so is any of them with tower's layers around it. A
-/// [`TokenCache`](crate::TokenCache) makes one call at a time, so a source need not be [`Clone`].
+/// [`TokenCache`](crate::TokenCache) makes one call at a time, so a source need not be [`Clone`]. One that holds a handle to
+/// its own cache keeps both alive for ever.
 ///
 /// # Example
 /// tower's own layers around the exchange: at most 10 exchanges a minute, each tried for 3 seconds.

@@ -1,4 +1,6 @@
-//! The transport that works out of the box: hyper-util's client over rustls (on ring), HTTP/1.1 and HTTP/2.
+//! The transport that works out of the box: hyper-util's client over rustls (on ring), HTTP/1.1.
+//!
+//! Each exchange has a connection of its own, on which HTTP/2 would gain nothing.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -86,7 +88,7 @@ impl Tls {
         };
         let mut tcp = tcp();
         tcp.enforce_http(false);
-        let https = https.enable_all_versions().wrap_connector(tcp);
+        let https = https.enable_http1().wrap_connector(tcp);
         erase(client().build::<_, Full<Bytes>>(https))
     }
 }
