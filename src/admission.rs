@@ -64,7 +64,9 @@ impl Admission {
                 false => Verdict::Pass,
             };
         };
-        if request.headers().contains_key(AUTHORIZATION) {
+        // Among as few headers as requests have, this is faster than a lookup.
+        let mut names = request.headers().keys();
+        if names.any(|name| name == AUTHORIZATION) {
             match self.own {
                 OwnAuthorization::Keep => return Verdict::Pass,
                 OwnAuthorization::Replace => {}
