@@ -21,6 +21,8 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
+# The versions of the format of rustdoc's JSON that this was tried with.
+FORMATS = (57, 57)
 STANDARD = {"std", "core", "alloc"}
 
 
@@ -97,6 +99,9 @@ def cargo(*arguments, stdout=None, **environment):
 
 def foreign_types(docs):
     """The types and traits of other crates by their path, and where each was seen first."""
+    # Its format is not stable: what this reads is there in these.
+    if not FORMATS[0] <= docs["format_version"] <= FORMATS[1]:
+        sys.exit(f"rustdoc's JSON has the format {docs['format_version']}, and this reads {FORMATS[0]} to {FORMATS[1]}")
     index, paths = docs["index"], docs["paths"]
     crates = docs["external_crates"]
     shown = {}

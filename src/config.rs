@@ -76,7 +76,7 @@ use crate::{
 /// | `params` | a table of more parameters; the value is a string, or a list of them |
 /// | `require_all_scopes` | `true`: see [`require_all_scopes`](ClientCredentialsBuilder::require_all_scopes) |
 /// | `origins` | a list of the [origins](Origins) that the token goes to, or `"any"` |
-/// | `danger_allow_plain_http` | `true`: see [`ClientCredentialsBuilder`](ClientCredentialsBuilder::danger_allow_plain_http) and, for tokens, [the layer](BearerAuthLayer::danger_allow_tokens_over_plain_http) |
+/// | `danger_allow_secret_over_plain_http`, `danger_allow_tokens_over_plain_http` | `true`: see [the builder](ClientCredentialsBuilder::danger_allow_secret_over_plain_http) and [the layer](BearerAuthLayer::danger_allow_tokens_over_plain_http) |
 /// | `cache` | a table of the numbers of a [`TokenCacheBuilder`]: see below |
 ///
 /// Of `client_secret…`, `assertion_file` and `private_key…` there is one, or none where a client certificate is the proof.
@@ -121,7 +121,7 @@ pub struct Configuration {
     lacks_certificate: bool,
     /// `None` if nothing is said of them.
     destinations: Option<Destinations>,
-    allows_plain_http: bool,
+    tokens_over_plain_http: bool,
     schedule: Schedule,
 }
 
@@ -178,7 +178,7 @@ impl Configuration {
         let destinations = self.destinations()?;
         let cache = self.cache(source).build()?;
         let layer = BearerAuthLayer::from_cache(cache).select(destinations);
-        Ok(match self.allows_plain_http {
+        Ok(match self.tokens_over_plain_http {
             true => layer.danger_allow_tokens_over_plain_http(),
             false => layer,
         })

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The request is sent as it is, without a token.
+/// The request is sent as it is, without a token, wherever it goes and whatever `Authorization` it has: the layer's other
+/// rules are not asked.
 ///
 /// # Example
 /// ```

@@ -3,7 +3,7 @@
 use tower_layer::Layer;
 
 use crate::{
-    admission::{Admission, OwnAuthorization},
+    admission::{Admission, ExistingAuthorization},
     cache::{Caches, TokenCache},
     replay::CloneBody,
     rules::Plan,
@@ -141,10 +141,10 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
         }
     }
 
-    /// What happens to a selected request that has an `Authorization` of its own. It passes untouched by default.
+    /// What happens to a selected request that has an `Authorization` already. It passes untouched by default.
     #[must_use]
-    pub fn own_authorization(mut self, own: OwnAuthorization) -> Self {
-        self.plan.admission.own = own;
+    pub fn existing_authorization(mut self, existing: ExistingAuthorization) -> Self {
+        self.plan.admission.existing = existing;
         self
     }
 
@@ -174,7 +174,8 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     /// Sends tokens over plain http, to any host that is selected.
     ///
     /// Whoever is on the way can read such a token and use it as its own until it expires ([RFC 6750 §5.3]). By default a
-    /// request whose URI is `http` gets one only if its host is loopback, and is not sent otherwise. This is for networks
+    /// request whose URI has a scheme that is neither `https` nor `wss` gets one only if its host is loopback, and is not sent
+    /// otherwise. This is for networks
     /// that encrypt underneath, as a service mesh does whose proxies take plain http and speak TLS to each other.
     ///
     /// # Deployment caveat

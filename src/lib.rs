@@ -53,7 +53,7 @@
 )]
 //! | Which requests get a token, and whose? | [`select`] |
 //! | Where may a token go? | [`Origins`], [`refuse_unselected`](BearerAuthLayer::refuse_unselected), and https but for loopback |
-//! | What of a request with an `Authorization` of its own? | [`OwnAuthorization`] |
+//! | What of a request with an `Authorization` of its own? | [`ExistingAuthorization`] |
 //! | What counts as a refusal? | [`unauthorized`] |
 //! | How is a body said again? | [`replay`] |
 //! | How does it fit reqwest, reqwest-middleware, tonic? | [`adapter`] |
@@ -116,7 +116,7 @@ pub use self::cache::Keyed;
 pub use self::config::{Configuration, Destinations};
 #[doc(inline)]
 pub use self::{
-    admission::OwnAuthorization,
+    admission::ExistingAuthorization,
     cache::{CacheState, Caches, StateChanges, TokenCache, TokenCacheBuilder, TokenState},
     error::{Error, ErrorKind},
     extension::{Deadline, MinValidity, NoRetry, NoToken},

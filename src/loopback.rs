@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 /// Whether a URI's host is loopback: `localhost`, or an address that is. What is sent there crosses no network.
 ///
-/// By the letter, and never by asking a resolver: another name may have another address by the time it is connected to.
+/// By the letter, and never by asking a resolver: another name may have another address by the time it is connected to. That
+/// `localhost` is what it says is for whoever resolves it ([RFC 6761 §6.3]).
+///
+/// [RFC 6761 §6.3]: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
 pub(crate) fn is_loopback(host: &str) -> bool {
     if host.eq_ignore_ascii_case("localhost") {
         return true;

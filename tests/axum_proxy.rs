@@ -363,7 +363,7 @@ fn a_cookie_that_came_in_pieces_goes_out_whole() {
 }
 
 #[test]
-fn the_callers_own_authorization_does_not_decide() {
+fn the_callers_existing_authorization_does_not_decide() {
     among_others(async {
         for version in VERSIONS {
             let (hydra, gateway) = servers().await;

@@ -3,12 +3,14 @@
 #![cfg(feature = "rustls")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/alone.rs"]
+mod alone;
 #[path = "support/endpoint.rs"]
 mod endpoint;
 #[path = "support/tls.rs"]
 mod tls;
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
 
 use endpoint::Endpoint;
 use rustls::{
@@ -23,13 +25,11 @@ use tower_bearer::{ClientAuth, ClientCredentials, ErrorKind, Secret, TokenCache}
 #[cfg(target_os = "linux")]
 #[test]
 fn the_default_transport_presents_its_certificate() {
-    let status = Command::new(env::current_exe().unwrap())
-        .args(["--ignored", "presented::"])
-        .env("SSL_CERT_FILE", key_file("ca.crt"))
-        .env_remove("SSL_CERT_DIR")
-        .status()
-        .unwrap();
-    assert!(status.success());
+    alone::run("presented::", 5, |command| {
+        command
+            .env("SSL_CERT_FILE", key_file("ca.crt"))
+            .env_remove("SSL_CERT_DIR");
+    });
 }
 
 mod presented {

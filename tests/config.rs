@@ -356,14 +356,23 @@ async fn the_token_goes_to_the_origins_or_by_name_to_any() {
 /// Promise: S2
 #[tokio::test]
 async fn plain_http_to_another_machine_is_allowed_by_a_long_name_only() {
-    let saying = |allowed: Value| {
+    let saying = |secret: Value, tokens: Value| {
         let members = json!({
             "token_url": "http://hydra.auth/oauth2/token",
             "client_auth": "none",
             "origins": "http://orders.shop",
-            "danger_allow_plain_http": allowed,
+            "danger_allow_secret_over_plain_http": secret,
+            "danger_allow_tokens_over_plain_http": tokens,
         });
         from_json(members).unwrap()
+    };
+    let values = || {
+        [
+            (json!(null), false),
+            (json!("false"), false),
+            (json!(true), true),
+            (json!("true"), true),
+        ]
     };
     let endpoint = || Endpoint::new([answer(500, &[], "")]);
     let get = || {
@@ -371,25 +380,27 @@ async fn plain_http_to_another_machine_is_allowed_by_a_long_name_only() {
             .body(Bytes::new())
             .unwrap()
     };
-    for said in [json!(null), json!(false), json!("false")] {
-        let configuration = saying(said);
-        let built = configuration.credentials().build_with(endpoint());
-        let error = built.unwrap_err();
-        assert!(error.to_string().contains("is not https"), "{error}");
+    for (secret, secret_allowed) in values() {
+        for (tokens, tokens_allowed) in values() {
+            let configuration = saying(secret.clone(), tokens);
+            let built = configuration.credentials().build_with(endpoint());
+            match built {
+                Ok(_) => assert!(secret_allowed),
+                Err(error) => {
+                    assert!(!secret_allowed);
+                    assert!(error.to_string().contains("is not https"), "{error}");
+                }
+            }
 
-        let api = endpoint();
-        let layer = configuration.layer_around(fixed()).unwrap();
-        let told = layer.layer(api.clone()).oneshot(get()).await;
-        let error = told.unwrap_err();
-        assert!(error.to_string().contains("in the clear"), "{error}");
-        assert!(api.requests().is_empty());
-    }
-    for said in [json!(true), json!("true")] {
-        let configuration = saying(said);
-        let built = configuration.credentials().build_with(endpoint());
-        assert!(built.is_ok());
-        let token = called(&configuration, fixed(), "http://orders.shop/").await;
-        assert!(token.is_some());
+            let api = endpoint();
+            let layer = configuration.layer_around(fixed()).unwrap();
+            let told = layer.layer(api.clone()).oneshot(get()).await;
+            assert_eq!(api.requests().len(), usize::from(tokens_allowed));
+            match told {
+                Ok(_) => assert!(authorization(&api.requests()[0]).is_some()),
+                Err(error) => assert!(error.to_string().contains("in the clear"), "{error}"),
+            }
+        }
     }
 }
 

@@ -8,15 +8,15 @@ mod endpoint;
 use bytes::Bytes;
 use endpoint::{Endpoint, answer};
 use http::{
-    HeaderValue, Method, Request, Response,
+    HeaderValue, Method, Request, Response, Uri,
     header::{AUTHORIZATION, COOKIE},
 };
 use http_body_util::Full;
 use proptest::prelude::*;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_bearer::{
-    Always, BearerAuthLayer, ClientCredentials, Error, ErrorKind, FixedToken, NoReplay, NoToken,
-    Origins, OwnAuthorization, Token, adapter::tonic::GrpcAuthLayer, select::Select,
+    Always, BearerAuthLayer, ClientCredentials, Error, ErrorKind, ExistingAuthorization,
+    FixedToken, NoReplay, NoToken, Origins, Token, adapter::tonic::GrpcAuthLayer, select::Select,
 };
 
 const TOKEN: &str = "Bearer ory_at_4jSH.k2dW";
@@ -107,6 +107,9 @@ mod in_the_clear {
             "http://127.0.0.1.evil.test/",
             "http://[::ffff:127.0.0.1]/",
             "ws://api.example.com/",
+            "WS://api.example.com/",
+            "h2c://api.example.com/",
+            "unheard-of://api.example.com/",
         ] {
             let endpoint = Endpoint::new([answer(200, &[], "")]);
             let credentials =
@@ -139,6 +142,42 @@ mod in_the_clear {
         ] {
             assert_eq!(sent(&layer(), to(uri)).await, [[TOKEN]], "{uri}");
         }
+    }
+
+    /// A scheme that is made by hand keeps its letters, and other parsers do not mind them.
+    ///
+    /// Promise: S2
+    #[tokio::test(start_paused = true)]
+    async fn a_scheme_is_plain_http_in_any_case_of_letters() {
+        for (scheme, is_sent) in [
+            ("HTTP", false),
+            ("Http", false),
+            ("HTTPS", true),
+            ("WSS", true),
+        ] {
+            let uri = Uri::builder()
+                .scheme(scheme)
+                .authority("api.example.com")
+                .path_and_query("/");
+            let mut request = to("/");
+            *request.uri_mut() = uri.build().unwrap();
+            match is_sent {
+                true => assert_eq!(sent(&layer(), request).await, [[TOKEN]], "{scheme}"),
+                false => drop(refused(&layer(), request).await),
+            }
+        }
+    }
+
+    /// Promise: S1, S2
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnels_proxy_gets_no_token() {
+        let connect = || {
+            let mut request = to("api.example.com:443");
+            *request.method_mut() = Method::CONNECT;
+            request
+        };
+        assert_eq!(sent(&layer(), connect()).await, [[""; 0]]);
+        refused(&layer().refuse_unselected(), connect()).await;
     }
 
     /// Promise: S2
@@ -235,6 +274,20 @@ mod elsewhere {
 
     /// Promise: S1, R13
     #[tokio::test(start_paused = true)]
+    async fn what_wants_no_token_keeps_its_authorization_whatever_is_done_with_others() {
+        for existing in [
+            ExistingAuthorization::Replace,
+            ExistingAuthorization::Refuse,
+        ] {
+            let mut request = with_own("https://api.example.com/", &["Bearer mine"]);
+            request.extensions_mut().insert(NoToken);
+            let layer = pinned().existing_authorization(existing);
+            assert_eq!(sent(&layer, request).await, [["Bearer mine"]]);
+        }
+    }
+
+    /// Promise: S1, R13
+    #[tokio::test(start_paused = true)]
     async fn a_request_that_says_so_itself_is_sent_without_a_token_wherever_others_are_refused() {
         let mut request = to("https://example.com/");
         request.extensions_mut().insert(NoToken);
@@ -317,7 +370,7 @@ mod own {
     #[tokio::test(start_paused = true)]
     async fn it_is_replaced_where_that_is_asked_for_in_both_tries_and_whole() {
         for own in OWN {
-            let layer = layer().own_authorization(OwnAuthorization::Replace);
+            let layer = layer().existing_authorization(ExistingAuthorization::Replace);
             assert_eq!(sent(&layer, with_own(API, own)).await, [[TOKEN]]);
 
             let tokens = ["one", "two"].map(|token| {
@@ -329,8 +382,8 @@ mod own {
                 ClientCredentials::builder("https://auth.example.com/token", "id", "secret")
                     .build_with(endpoint.clone())
                     .unwrap();
-            let layer =
-                BearerAuthLayer::new(credentials).own_authorization(OwnAuthorization::Replace);
+            let layer = BearerAuthLayer::new(credentials)
+                .existing_authorization(ExistingAuthorization::Replace);
             let api = api([401, 200]);
             let answer = layer.layer(api.clone()).oneshot(with_own(API, own)).await;
             assert_eq!(answer.unwrap().status(), 200);
@@ -342,7 +395,7 @@ mod own {
     /// Promise: S3
     #[tokio::test(start_paused = true)]
     async fn it_is_refused_where_that_is_asked_for_without_being_told() {
-        let layer = layer().own_authorization(OwnAuthorization::Refuse);
+        let layer = layer().existing_authorization(ExistingAuthorization::Refuse);
         for own in OWN {
             let error = refused(&layer, with_own(API, own)).await;
             assert!(error.to_string().contains("an Authorization of its own"));
@@ -355,12 +408,12 @@ mod own {
     #[tokio::test(start_paused = true)]
     async fn outside_the_pinned_origins_it_is_nobodys_business() {
         for own in [
-            OwnAuthorization::Keep,
-            OwnAuthorization::Replace,
-            OwnAuthorization::Refuse,
+            ExistingAuthorization::Keep,
+            ExistingAuthorization::Replace,
+            ExistingAuthorization::Refuse,
         ] {
             let request = with_own("https://example.com/", &["Bearer mine"]);
-            let layer = pinned().own_authorization(own);
+            let layer = pinned().existing_authorization(own);
             assert_eq!(sent(&layer, request).await, [["Bearer mine"]], "{own:?}");
         }
     }
@@ -389,7 +442,7 @@ mod own {
 async fn what_a_layer_may_send_survives_what_it_is_told_afterwards() {
     let layer = layer()
         .refuse_unselected()
-        .own_authorization(OwnAuthorization::Refuse)
+        .existing_authorization(ExistingAuthorization::Refuse)
         .danger_allow_tokens_over_plain_http()
         .select(Origins::new(["http://api.example.com"]).unwrap())
         .unauthorized(tower_bearer::BearerChallenge)
@@ -437,7 +490,7 @@ async fn the_grpc_layer_takes_the_same_options_and_answers_with_a_status() {
     answer.await.unwrap();
 
     let pinned = layer
-        .own_authorization(OwnAuthorization::Refuse)
+        .existing_authorization(ExistingAuthorization::Refuse)
         .select(Origins::new(["https://api.example.com"]).unwrap())
         .refuse_unselected();
     let mut own = call("https://api.example.com/a.B/C");

@@ -377,7 +377,8 @@ async fn an_issuer_that_is_https_names_no_token_endpoint_without_it_whatever_is_
     let url = "http://auth.example.com/token";
     let server = Server::with(BY_RFC, &metadata_with("token_endpoint", json!(url)));
     server.gives_tokens_at(url);
-    let builder = ClientCredentials::discover(ISSUER, ID, SECRET).danger_allow_plain_http();
+    let builder =
+        ClientCredentials::discover(ISSUER, ID, SECRET).danger_allow_secret_over_plain_http();
     let made = exchange(server.build(builder)).await;
     assert_fails(made, ErrorKind::InvalidAnswer, &["not https"]);
     assert!(server.posts().is_empty());

@@ -23,12 +23,13 @@
 ))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/alone.rs"]
+mod alone;
 #[path = "support/secrets.rs"]
 mod secrets;
 
 use std::{
     convert::Infallible,
-    env,
     error::Error as StdError,
     fmt::{self, Write as _},
     fs,
@@ -36,7 +37,6 @@ use std::{
     io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    process::Command,
     sync::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -124,13 +124,11 @@ mod traced {
     #[cfg(target_os = "linux")]
     #[test]
     fn no_line_of_the_default_transport_over_tls_shows_a_secret_or_a_token() {
-        let status = Command::new(env::current_exe().unwrap())
-            .args(["--ignored", "traced::"])
-            .env("SSL_CERT_FILE", keys("ca.crt"))
-            .env_remove("SSL_CERT_DIR")
-            .status()
-            .unwrap();
-        assert!(status.success());
+        alone::run("traced::", 1, |command| {
+            command
+                .env("SSL_CERT_FILE", keys("ca.crt"))
+                .env_remove("SSL_CERT_DIR");
+        });
     }
 
     #[tokio::test]
@@ -551,7 +549,7 @@ mod printed {
         const BY_VALUE: [&str; 6] = [
             "ErrorKind",
             "Origins",
-            "OwnAuthorization",
+            "ExistingAuthorization",
             "Reason",
             "SigningAlgorithm",
             "TokenState",

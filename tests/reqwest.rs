@@ -414,6 +414,27 @@ async fn an_exchange_over_reqwest_follows_no_redirect_though_its_client_was_told
     }
 }
 
+/// A proxy, as the environment names one, may be on another machine.
+///
+/// Promise: S2
+#[tokio::test]
+async fn an_exchange_over_reqwest_with_loopback_goes_by_no_proxy() {
+    let proxy = Site::answering(|_| text(200, TOKEN)).await;
+    let endpoint = Site::answering(|_| text(200, TOKEN)).await;
+    let by_proxy = || Client::builder().proxy(reqwest::Proxy::all(&proxy.origin).unwrap());
+    let cache = cache(credentials(&endpoint), by_proxy());
+    cache.get().await.unwrap();
+    assert_eq!((endpoint.seen().len(), proxy.connections()), (1, 0));
+
+    // Elsewhere it does, where plain http is allowed at all.
+    let elsewhere = ClientCredentials::builder("http://auth.test/token", "id", "secret")
+        .danger_allow_secret_over_plain_http()
+        .build_with_reqwest(by_proxy())
+        .unwrap();
+    TokenCache::new(elsewhere).get().await.unwrap();
+    assert_eq!(proxy.seen().len(), 1);
+}
+
 #[tokio::test]
 async fn an_exchange_over_reqwest_opens_a_connection_of_its_own() {
     for client in [

@@ -328,7 +328,7 @@ async fn a_request_whose_deadline_comes_before_its_second_token_gets_the_refusal
 
 /// Promise: S3
 #[tokio::test]
-async fn a_callers_own_authorization_is_left_alone_and_its_401_handed_on() {
+async fn a_callers_existing_authorization_is_left_alone_and_its_401_handed_on() {
     let (hydra, gateway) = servers().await;
     let api = api(&hydra, &gateway, Client::new());
     let credentials_in_the_url = cart_uri(&gateway, 0).replace("://", "://id:password@");

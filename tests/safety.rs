@@ -6,12 +6,13 @@
 mod endpoint;
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     error::Error as StdError,
     fmt,
     fmt::Write,
     fs,
-    future::{Ready, pending, poll_fn},
+    future::{Ready, pending, poll_fn, ready},
     io,
     path::{Path, PathBuf},
     task::{Context, Poll},
@@ -32,7 +33,7 @@ use tokio_test::{assert_pending, assert_ready};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{
     BearerAuthLayer, ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind,
-    FixedToken, Origins, Token, TokenCache, TokenRequest,
+    FixedToken, Lookup, Origins, Token, TokenCache, TokenRequest,
 };
 use url::form_urlencoded;
 
@@ -309,6 +310,31 @@ mod shown {
                     cache.refresh().await.expect_err(case)
                 });
                 hidden.assert_not_in(&all_of(&error))?;
+            }
+        }
+
+        /// A credential that is looked up anew for each exchange has given no token yet.
+        ///
+        /// Promise: S4
+        #[test]
+        fn no_error_shows_the_refused_token_that_a_server_quotes_in_any_form(hidden in hidden()) {
+            let forms = [
+                hidden.token.clone(),
+                form_encode(&hidden.token),
+                BASE64_STANDARD.encode(&hidden.token),
+            ];
+            for form in forms {
+                let quoted = json!({"error": "invalid_request", "error_description": form});
+                let endpoint = Endpoint::new([granted(&hidden.token), json_answer(400, &quoted)]);
+                let looked_up = hidden.clone();
+                let cache = TokenCache::new(Lookup::new(move || {
+                    ready(Ok(looked_up.over(&endpoint)))
+                }));
+                let api = api([401]);
+                let service = BearerAuthLayer::from_cache(cache).layer(api);
+                let refused = on_paused_time(service.oneshot(request())).unwrap();
+                let error = refused.extensions().get::<Error>().unwrap();
+                hidden.assert_not_in(&all_of(error))?;
             }
         }
 
@@ -639,7 +665,7 @@ mod sent {
 
     /// Promise: S3
     #[tokio::test(start_paused = true)]
-    async fn the_callers_own_authorization_is_left_alone_without_any_exchange() {
+    async fn the_callers_existing_authorization_is_left_alone_without_any_exchange() {
         for own in [
             &["Basic YTpi"][..],
             &["Bearer mine"],
@@ -794,9 +820,14 @@ mod configured {
     async fn a_token_url_may_be_plain_http_elsewhere_by_a_long_name_only() {
         let url = "http://hydra.auth.svc.cluster.local:4444/oauth2/token";
         let told = refusal(builder().token_url(url));
-        assert!(told.contains("danger_allow_plain_http"), "{told}");
+        assert!(
+            told.contains("danger_allow_secret_over_plain_http"),
+            "{told}"
+        );
 
-        let allowed = builder().token_url(url).danger_allow_plain_http();
+        let allowed = builder()
+            .token_url(url)
+            .danger_allow_secret_over_plain_http();
         let endpoint = Endpoint::new([granted(TOKEN)]);
         let source = allowed.build_with(endpoint.clone()).unwrap();
         exchange(source).await.unwrap();
@@ -807,7 +838,11 @@ mod configured {
             "http://id:pw@hydra.auth/",
             "http://a/#b",
         ] {
-            refusal(builder().token_url(url).danger_allow_plain_http());
+            refusal(
+                builder()
+                    .token_url(url)
+                    .danger_allow_secret_over_plain_http(),
+            );
         }
     }
 
@@ -1018,6 +1053,7 @@ mod written {
             .skip(2)
             .collect();
         assert!(rows.len() > 20, "{} rows", rows.len());
+        let mut proven = HashSet::new();
         for row in rows {
             let proofs = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
             let tests = proofs.split(", ").map(|proof| {
@@ -1025,14 +1061,30 @@ mod written {
                 named.and_then(|it| it.split_once("::")).expect(row)
             });
             for (file, test) in tests {
-                let tests = read(&root.join(format!("tests/{file}.rs")));
-                // An attribute comes before it, within the lines of its comment and its kind.
+                // Unit tests are named by their file.
+                let file = match file.starts_with("src/") {
+                    true => format!("{file}.rs"),
+                    false => format!("tests/{file}.rs"),
+                };
+                let tests = read(&root.join(&file));
                 let (before, _) = tests
                     .split_once(&format!("fn {test}("))
                     .unwrap_or_else(|| panic!("{file}::{test} is not there"));
                 let near = before.rsplit("\n\n").next().unwrap();
-                assert!(near.contains("test"), "{file}::{test} is no test");
+                let attribute = |line: &str| {
+                    let line = line.trim();
+                    line == "#[test]" || line.starts_with("#[tokio::test")
+                };
+                assert!(near.lines().any(attribute), "{file}::{test} is no test");
+                assert!(!near.contains("#[ignore"), "{file}::{test} is ignored");
+                let promises = near
+                    .lines()
+                    .filter_map(|line| line.trim().strip_prefix("/// Promise: "));
+                proven.extend(promises.flat_map(|it| it.split(", ")).map(str::to_owned));
             }
+        }
+        for promise in ["S1", "S2", "S3", "S4", "S5", "S6", "S7"] {
+            assert!(proven.contains(promise), "no row proves {promise}");
         }
     }
 }

@@ -219,6 +219,22 @@ fn a_file_that_is_too_long_for_a_secret_is_an_error_and_not_cut() {
     assert!(cause.contains("64 KiB"), "{cause}");
 }
 
+/// Who opens a pipe waits for whoever writes, and a thread with it.
+///
+/// Promise: F7
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_secret_file_is_an_error_and_is_not_waited_for() {
+    let file = File::holding("pipe", "");
+    fs::remove_file(&file.0).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file.0).status();
+    assert!(made.unwrap().success());
+    let server = Server::with_secret("right");
+    let error = server.client(file.secret()).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("no file"), "{cause}");
+}
+
 #[test]
 fn a_secret_file_that_is_not_there_or_empty_is_told_when_a_credential_is_built() {
     let server = Server::with_secret("right");

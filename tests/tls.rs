@@ -3,15 +3,16 @@
 #![cfg(feature = "rustls")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/alone.rs"]
+mod alone;
 #[path = "support/endpoint.rs"]
 mod endpoint;
 #[path = "support/tls.rs"]
 mod tls;
 
 use std::{
-    env, fs,
+    fs,
     path::PathBuf,
-    process::Command,
     sync::{Arc, Mutex},
 };
 
@@ -229,13 +230,11 @@ fn root_certificates_that_nothing_would_be_made_of_are_told() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_platforms_roots_are_trusted_unless_others_are_given() {
-    let status = Command::new(env::current_exe().unwrap())
-        .args(["--ignored", "platform::"])
-        .env("SSL_CERT_FILE", key_file("ca.crt"))
-        .env_remove("SSL_CERT_DIR")
-        .status()
-        .unwrap();
-    assert!(status.success());
+    alone::run("platform::", 2, |command| {
+        command
+            .env("SSL_CERT_FILE", key_file("ca.crt"))
+            .env_remove("SSL_CERT_DIR");
+    });
 }
 
 mod platform {

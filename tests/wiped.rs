@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/alone.rs"]
+mod alone;
 #[path = "support/endpoint.rs"]
 mod endpoint;
 #[path = "support/memory.rs"]
@@ -11,7 +13,6 @@ mod memory;
 use std::{
     env, fs, io,
     path::PathBuf,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -151,13 +152,11 @@ fn a_secret_that_is_provided_is_in_memory_during_an_exchange_alone() {
 #[test]
 fn a_secret_in_the_environment_is_there_alone_when_its_credential_is_gone() {
     let planted = Planted::new();
-    let status = Command::new(env::current_exe().unwrap())
-        .args(["--ignored", "environment::"])
-        .env("PLANTED", planted.text())
-        .env("PLANTED_MASKED", planted.masked())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    alone::run("environment::", 1, |command| {
+        command
+            .env("PLANTED", planted.text())
+            .env("PLANTED_MASKED", planted.masked());
+    });
 }
 
 mod environment {

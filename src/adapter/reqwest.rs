@@ -27,7 +27,8 @@
 //!
 //! # Deployment caveat
 //! A client that is used for several servers needs [`Origins`](crate::Origins): the layer's default gives its token to every
-//! request.
+//! request. And reqwest goes by the proxy that the environment names, to loopback as well: with plain http to loopback the
+//! token travels to that proxy, unless the client was told `no_proxy`.
 //!
 //! # Redirects
 //! reqwest follows them below the layer, and takes `Authorization` away when one leads to another scheme, host or port. If that

@@ -32,8 +32,11 @@
 //!   status has the [`Error`] as its source.
 //!
 //! # Deployment caveat
-//! A client that is made by `new` gives calls without an origin, which the channel adds below this layer: an
-//! [`Origins`](crate::Origins) would select none of them. Make it by `with_origin`, or select all, as is the default.
+//! A client that is made by `new` gives calls without an origin, which the channel adds below this layer. So **a token goes
+//! where the channel goes**: over plain HTTP/2 to another machine as well, if the `Endpoint` is `http://…`, for this layer
+//! cannot see that. And an [`Origins`](crate::Origins) would select none of these calls. A client that is made by `with_origin`
+//! gives calls that say where they go, by that origin; the channel sends them to its own all the same, so the two have to
+//! agree.
 
 use std::{
     fmt,
@@ -56,7 +59,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    admission::OwnAuthorization,
+    admission::ExistingAuthorization,
     again::deadline_of,
     cache::{Caches, TokenCache},
     error::{Error, ErrorKind},
@@ -111,11 +114,11 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
         }
     }
 
-    /// As [`BearerAuthLayer::own_authorization`].
+    /// As [`BearerAuthLayer::existing_authorization`].
     #[must_use]
-    pub fn own_authorization(self, own: OwnAuthorization) -> Self {
+    pub fn existing_authorization(self, existing: ExistingAuthorization) -> Self {
         Self {
-            layer: self.layer.own_authorization(own),
+            layer: self.layer.existing_authorization(existing),
         }
     }
 

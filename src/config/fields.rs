@@ -67,7 +67,8 @@ pub(super) struct Fields {
     resource: Option<Given>,
     params: Option<Given>,
     origins: Option<Given>,
-    danger_allow_plain_http: Option<Given>,
+    danger_allow_secret_over_plain_http: Option<Given>,
+    danger_allow_tokens_over_plain_http: Option<Given>,
     cache: Option<Cache>,
 }
 
@@ -106,12 +107,13 @@ impl TryFrom<Fields> for Configuration {
             (None, None) => return Err(wrong("token_url", "is missing, and so is `issuer`")),
         };
         let mut credentials = credentials.scopes(field!(fields.scopes).list()?);
-        if let Some(true) = field!(fields.require_all_scopes).parsed("true or false")? {
+        if let Some(true) = field!(fields.require_all_scopes).parsed(BOOLEAN)? {
             credentials = credentials.require_all_scopes();
         }
-        let plain_http = field!(fields.danger_allow_plain_http).parsed("true or false")?;
-        if let Some(true) = plain_http {
-            credentials = credentials.danger_allow_plain_http();
+        let secret_over_plain_http =
+            field!(fields.danger_allow_secret_over_plain_http).parsed(BOOLEAN)?;
+        if let Some(true) = secret_over_plain_http {
+            credentials = credentials.danger_allow_secret_over_plain_http();
         }
         for audience in field!(fields.audience).list()? {
             credentials = credentials.audience(audience);
@@ -144,7 +146,9 @@ impl TryFrom<Fields> for Configuration {
             #[cfg(feature = "rustls")]
             lacks_certificate: proven.lacks_certificate,
             destinations: destinations(field!(fields.origins))?,
-            allows_plain_http: plain_http.unwrap_or(false),
+            tokens_over_plain_http: field!(fields.danger_allow_tokens_over_plain_http)
+                .parsed(BOOLEAN)?
+                .unwrap_or(false),
             schedule: schedule(fields.cache.unwrap_or_default())?,
         })
     }
@@ -231,6 +235,8 @@ fn schedule(given: Cache) -> Result<Schedule, Error> {
     schedule.check().map_err(in_the_cache)?;
     Ok(schedule)
 }
+
+const BOOLEAN: &str = "true or false";
 
 #[cfg(not(feature = "rustls"))]
 pub(super) const NEEDS_RUSTLS: &str =

@@ -25,6 +25,7 @@ use crate::error::Error;
 /// | a dot at the end, as in `api.example.com.` | another host: resolvers and certificates tell the two apart |
 /// | user or password in it, as in `https://me@api.example.com` | another origin: such a URI is made to be misread ([RFC 9110 §4.2.4]) |
 /// | a host with letters beyond ASCII | cannot occur: URIs have its ASCII form, `xn--…` ([RFC 5890 §2.3.2.1]), and so have the origins here |
+/// | a `Host` header that says something else | not looked at: it is the URI that a client connects by |
 /// | no scheme or no host, as services below a client or on a connection of their own see it | no origin; such stacks talk to one server, and [`Always`](crate::Always) is for them |
 ///
 /// # Example

@@ -138,7 +138,7 @@ impl ClientCredentialsBuilder {
     /// An issuer that is https may name no token endpoint that is not, all the same.
     ///
     /// [RFC 6749 §3.2]: https://www.rfc-editor.org/rfc/rfc6749#section-3.2
-    pub fn danger_allow_plain_http(mut self) -> Self {
+    pub fn danger_allow_secret_over_plain_http(mut self) -> Self {
         self.plain_http = PlainHttp::Anywhere;
         self
     }
@@ -273,7 +273,7 @@ impl ClientCredentialsBuilder {
 
     /// Builds over a reqwest client that is made for this: the builder brings proxies, TLS roots and timeouts, and gets
     /// redirects switched off, as the secret must be seen by one host only, and no connection is kept from one exchange to
-    /// the next. It logs no bytes.
+    /// the next. It logs no bytes, and what goes to loopback without TLS goes by no proxy.
     ///
     /// https needs one of reqwest's own features for TLS, such as `rustls`; without, each exchange fails.
     ///
@@ -296,6 +296,14 @@ impl ClientCredentialsBuilder {
         self,
         client: reqwest::ClientBuilder,
     ) -> Result<ClientCredentials, Error> {
+        // A proxy on another machine would make plain http to loopback travel after all.
+        let is_http = match self.checked_endpoint()? {
+            Endpoint::Known(it) | Endpoint::Discovered(it) => it.url.scheme() == "http",
+        };
+        let client = match (is_http, self.plain_http) {
+            (true, PlainHttp::OnLoopback) => client.no_proxy(),
+            _ => client,
+        };
         let client = client
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)

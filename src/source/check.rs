@@ -51,7 +51,7 @@ fn server_url(what: &str, example: &str, text: &str, plain_http: PlainHttp) -> R
     if !does {
         return Err(Error::configuration(format!(
             "the {what} is not https, so the client secret would travel in the clear; only a loopback host may do \
-             without, or a credential with `danger_allow_plain_http`"
+             without, or a credential with `danger_allow_secret_over_plain_http`"
         )));
     }
     if !url.username().is_empty() || url.password().is_some() {

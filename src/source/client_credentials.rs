@@ -174,10 +174,19 @@ impl ClientCredentials {
 }
 
 impl Credential {
-    async fn exchange(self: Arc<Self>, transport: Transport) -> Result<Token, Error> {
+    /// `refused` is the token that this is about, if an API refused one.
+    async fn exchange(
+        self: Arc<Self>,
+        refused: Option<Token>,
+        transport: Transport,
+    ) -> Result<Token, Error> {
         let evidence = self.auth.read().await?;
-        let target = self.target(&evidence, &transport).await?;
-        let outcome = self.attempt(&evidence, &target, &transport).await;
+        let mut hidden = self.hidden(&evidence);
+        hidden.extend(refused.iter().flat_map(in_all_forms));
+        let target = self.target(&transport, &hidden).await?;
+        let outcome = self
+            .attempt(&evidence, &target, &transport, hidden.clone())
+            .await;
         if let (Endpoint::Discovered(discovery), Err(error)) = (&self.endpoint, &outcome)
             && may_have_moved(error)
         {
@@ -197,20 +206,16 @@ impl Credential {
         if reread.is_same(&evidence) {
             return Err(error);
         }
-        self.attempt(&reread, &target, &transport).await
+        // What was sent before is still as secret.
+        hidden.extend(self.hidden(&reread));
+        self.attempt(&reread, &target, &transport, hidden).await
     }
 
-    async fn target(
-        &self,
-        evidence: &Evidence,
-        transport: &Transport,
-    ) -> Result<Arc<Target>, Error> {
+    async fn target(&self, transport: &Transport, hidden: &[Wiped]) -> Result<Arc<Target>, Error> {
         match &self.endpoint {
             Endpoint::Known(target) => Ok(Arc::clone(target)),
             // What the server was sent before it could put into its metadata.
-            Endpoint::Discovered(discovery) => {
-                discovery.target(transport, &self.hidden(evidence)).await
-            }
+            Endpoint::Discovered(discovery) => discovery.target(transport, hidden).await,
         }
     }
 
@@ -220,8 +225,8 @@ impl Credential {
         evidence: &Evidence,
         target: &Target,
         transport: &Transport,
+        mut hidden: Vec<Wiped>,
     ) -> Result<Token, Error> {
-        let mut hidden = self.hidden(evidence);
         target.check(evidence, &hidden)?;
         let proof = evidence
             .proof(target.method, &self.client_id, &target.audience)
@@ -319,11 +324,7 @@ impl Credential {
         }) {
             hidden.extend(proof::in_all_forms(&self.client_id, value));
         }
-        hidden.extend(
-            self.lock_given()
-                .as_ref()
-                .map(|token| token.access_token().into()),
-        );
+        hidden.extend(self.lock_given().iter().flat_map(in_all_forms));
         hidden
     }
 
@@ -343,8 +344,10 @@ impl Service<TokenRequest> for ClientCredentials {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: TokenRequest) -> Self::Future {
-        Box::pin(Arc::clone(&self.credential).exchange(self.transport.clone()))
+    fn call(&mut self, request: TokenRequest) -> Self::Future {
+        let refused = request.refused_token().cloned();
+        let credential = Arc::clone(&self.credential);
+        Box::pin(credential.exchange(refused, self.transport.clone()))
     }
 }
 
@@ -362,6 +365,10 @@ impl fmt::Debug for ClientCredentials {
             .field("scopes", &self.credential.scopes)
             .finish_non_exhaustive()
     }
+}
+
+fn in_all_forms(token: &Token) -> Vec<Wiped> {
+    proof::alone_in_all_forms(token.access_token())
 }
 
 /// Whether the token endpoint may be elsewhere by now, or take something else.

@@ -95,17 +95,26 @@ impl Proof {
     }
 }
 
-/// A text that proves something, as it may be sent.
+/// A text that proves something, as it may be sent, and as a server may write it anew.
 pub(super) fn in_all_forms(client_id: &str, text: &str) -> Vec<Wiped> {
-    let (id, encoded) = (encode(client_id), encode(text));
+    let mut forms = vec![
+        pair(client_id, text),
+        pair(&encode(client_id), &encode(text)),
+    ];
     // Padded or not: what is left of a padded one is its padding.
-    let unpadded = |text: Wiped| Wiped::from(text.trim_end_matches('='));
+    for pair in &mut forms {
+        *pair = pair.trim_end_matches('=').into();
+    }
+    forms.extend(alone_in_all_forms(text));
+    forms
+}
+
+/// The same of a text that goes with no id.
+pub(super) fn alone_in_all_forms(text: &str) -> Vec<Wiped> {
+    let encoded = encode(text);
     vec![
-        unpadded(pair(client_id, text)),
-        unpadded(pair(&id, &encoded)),
-        Wiped::from(BASE64_STANDARD_NO_PAD.encode(text)),
-        // As a server may have written it anew.
-        Wiped::from(encoded.replace('+', "%20")),
+        BASE64_STANDARD_NO_PAD.encode(text).into(),
+        encoded.replace('+', "%20").into(),
         encoded,
         text.into(),
     ]

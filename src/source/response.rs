@@ -19,7 +19,7 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroize;
 
-use super::{client_auth::ClientAuth, client_credentials::INVALID_CLIENT};
+use super::{client_auth::ClientAuth, client_credentials::INVALID_CLIENT, proof};
 use crate::{clock, error::Error, token::Token, wiped::Wiped};
 
 /// A description is cut here, in characters.
@@ -171,8 +171,8 @@ fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent:
     let Some(answer) = answer else {
         return Error::answered(status, message, None, retry_after);
     };
-    let token = Wiped::from(answer.access_token.secret());
-    let clean = |text: &str, longest| clean(text, longest, sent.hidden.iter().chain([&token]));
+    let token = proof::alone_in_all_forms(answer.access_token.secret());
+    let clean = |text: &str, longest| clean(text, longest, sent.hidden.iter().chain(&token));
     let code = answer.error.as_ref().map(|code| match code.as_str() {
         // Some things hang on it, so it is whole even where the secret is one of its words.
         INVALID_CLIENT => code.clone(),

@@ -3,7 +3,7 @@
 use std::{
     env::{self, VarError},
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
     pin::Pin,
@@ -81,7 +81,7 @@ impl Secret {
         Self(Kept::Variable { name, value })
     }
 
-    /// The secret is in this file, alone but for white space around it.
+    /// The secret is in this file, alone but for white space around it. It has to be a file, or a link to one.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Kept::File(path.into()))
     }
@@ -204,6 +204,10 @@ fn read_file(path: &Path, what: &str) -> Result<Wiped, Error> {
 
 /// Whatever is at that path, no more than a secret's worth is read, and a part of one is none.
 fn read_whole(path: &Path) -> io::Result<Wiped> {
+    // To open a pipe may take for ever, and with it the thread that does.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
     // As large from the start as it may get: where it grew it would leave a part of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
     let read = File::open(path)?
