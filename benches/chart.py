@@ -74,7 +74,7 @@ def fill_in_the_readme():
 def draw_where_it_goes():
     """By source file, as the lines say that were inlined: functions would not do, for most of them are inlined."""
     profiles = {
-        (driver, which): FIGURES / f"callgrind.{driver}.{which}.out"
+        (driver, which): FIGURES / f"callgrind.tower-bearer.{driver}.{which}.out"
         for driver in ["the-service-alone", "tower-bearer"]
         for which in ["once", "twice"]
     }

@@ -40,7 +40,7 @@ use tokio::{
     task::JoinSet,
 };
 use tower::{Layer, Service, ServiceExt as _};
-use tower_bearer::{BearerAuthLayer, FixedToken, Token, TokenCache};
+use tower_bearer::{BearerAuthLayer, FixedToken, NoReplay, Token, TokenCache};
 use tower_http::auth::AddAuthorizationLayer;
 
 use self::support::{
@@ -73,6 +73,10 @@ fn main() {
             Load::new("tower-http AddAuthorizationLayer", &runtime, server, {
                 let layer = AddAuthorizationLayer::bearer(TOKEN).as_sensitive(true);
                 layer.layer(client(version))
+            }),
+            Load::new("tower-bearer, NoReplay", &runtime, server, {
+                let layer = BearerAuthLayer::from_cache(tokens());
+                layer.replay(NoReplay).layer(client(version))
             }),
             Load::new("tower-bearer", &runtime, server, {
                 BearerAuthLayer::from_cache(tokens()).layer(client(version))

@@ -64,13 +64,16 @@ fn run(driver: &str, requests: u32, which: &str, options: &Options) -> Count {
     read(&out)
 }
 
-/// `target/figures/callgrind.tower-bearer-NoReplay.once.out`, say.
+/// `target/figures/callgrind.tower-bearer.tower-bearer-NoReplay.once.out`, say.
 fn profile_of(driver: &str, which: &str, options: &Options) -> PathBuf {
     let words: Vec<_> = driver
         .split(|character: char| !character.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty())
         .collect();
-    figures(options).join(format!("callgrind.{}.{which}.out", words.join("-")))
+    // Those of the package's own bench have lines, which the peers' have not.
+    let package = env!("CARGO_PKG_NAME");
+    let driver = words.join("-");
+    figures(options).join(format!("callgrind.{package}.{driver}.{which}.out"))
 }
 
 /// Reads [callgrind's own format](https://valgrind.org/docs/manual/cl-format.html).
