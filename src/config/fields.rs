@@ -135,7 +135,7 @@ impl TryFrom<Fields> for Configuration {
         let roots = field!(fields.root_certificates_file);
         #[cfg(not(feature = "rustls"))]
         if roots.is_given() {
-            return Err(wrong(roots.0, NEEDS_RUSTLS));
+            return Err(wrong(roots.0, proof::NEEDS_RUSTLS));
         }
         #[cfg(feature = "rustls")]
         if let Some(file) = roots.text()? {
@@ -237,10 +237,6 @@ fn schedule(given: Cache) -> Result<Schedule, Error> {
 }
 
 const BOOLEAN: &str = "true or false";
-
-#[cfg(not(feature = "rustls"))]
-pub(super) const NEEDS_RUSTLS: &str =
-    "is for the default transport, which needs the feature `rustls`";
 
 /// Stands for every origin. It cannot be one, as it has no scheme.
 const ANY: &str = "any";

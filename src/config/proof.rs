@@ -1,7 +1,5 @@
 //! How the client proves who it is, as a configuration has it.
 
-#[cfg(not(feature = "rustls"))]
-use super::fields::NEEDS_RUSTLS;
 use super::given::{Field, wrong};
 #[cfg(feature = "jwt")]
 use crate::source::{SigningAlgorithm, SigningKey};
@@ -235,3 +233,7 @@ const OPEN: &str = "";
 
 #[cfg(not(feature = "jwt"))]
 const NEEDS_JWT: &str = "needs the feature `jwt`";
+
+#[cfg(not(feature = "rustls"))]
+pub(super) const NEEDS_RUSTLS: &str =
+    "is for the default transport, which needs the feature `rustls`";
