@@ -112,8 +112,10 @@ where
         assert!(answer.is_ok());
         taken.allocations + taken.reallocations
     };
-    // The least, for now and then the test runner allocates at the same time.
-    (0..100).map(|_| call()).min().unwrap()
+    // The one in the middle, for now and then the test runner allocates at the same time.
+    let mut each: Vec<_> = (0..101).map(|_| call()).collect();
+    each.sort_unstable();
+    each[50]
 }
 
 /// How much larger the future of a request is than that of the service below.

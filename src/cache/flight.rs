@@ -406,6 +406,10 @@ struct TakeOff {
 impl Stage {
     /// Parked becomes flying; if it is flying already, that flight.
     fn take_off(&mut self) -> Result<TakeOff, Flight> {
+        // A crowd comes by here, under the lock: nothing is made for whoever only joins.
+        if let Self::Flying(under_way) = self {
+            return Err(under_way.clone());
+        }
         let (tell, flight) = Flight::new();
         match mem::replace(self, Self::Flying(flight.clone())) {
             Self::Parked(source) => Ok(TakeOff {
@@ -413,10 +417,7 @@ impl Stage {
                 tell,
                 flight,
             }),
-            Self::Flying(under_way) => {
-                *self = Self::Flying(under_way.clone());
-                Err(under_way)
-            }
+            Self::Flying(under_way) => Err(under_way),
         }
     }
 }

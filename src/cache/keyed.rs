@@ -21,7 +21,8 @@ use super::{Caches, TokenCache};
 /// full before the others: leave a quarter more room than there are keys. Past that, those that are used least go
 /// (S3-FIFO), with their tokens: a key that comes back costs an exchange. A cache that is in use stays, by a request that
 /// has not got its token yet, by an exchange, or by whoever holds a clone of it; so there may be more caches than that, by as
-/// many as there are requests under way. A cache takes about 500 bytes beyond its key, its source and its token.
+/// many as there are requests under way. A cache takes about 400 bytes, its place in the map included, beyond its key, its
+/// source and its token.
 ///
 /// Reading takes a shared lock of one part of the map, and then what reading a [`TokenCache`] takes. The key's `Hash`, `Eq`
 /// and `Clone` run under that lock, and must not panic.

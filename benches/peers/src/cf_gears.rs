@@ -1,11 +1,10 @@
 //! `cf-gears-toolkit-auth`: the nearest relative, two layers. The service below must have its own error type.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::Request;
 use toolkit_auth::oauth2::{
-    BearerAuthAutoRefreshLayer, BearerAuthAutoRefreshOpts, BearerAuthLayer, OAuthClientConfig,
-    SecretString, TokenProvider,
+    BearerAuthAutoRefreshLayer, BearerAuthLayer, OAuthClientConfig, SecretString, TokenProvider,
 };
 use toolkit_http::{HttpClientConfig, HttpError};
 use tower::Layer;
@@ -52,12 +51,7 @@ pub(crate) fn peer() -> Peer {
             let exchange = Arc::clone(&exchange);
             async move { exchange.token().await }
         });
-        let options = BearerAuthAutoRefreshOpts {
-            // By default a quarter of an hour, within which a second revocation is not cured. Without, it does its best.
-            min_invalidation_interval: Duration::ZERO,
-            ..BearerAuthAutoRefreshOpts::default()
-        };
-        let layer = BearerAuthAutoRefreshLayer::with_opts(tokens(url), options);
+        let layer = BearerAuthAutoRefreshLayer::new(tokens(url));
         calls(
             layer.layer(tower::service_fn(move |request: Request<Body>| {
                 let api = Arc::clone(&api);
