@@ -5,6 +5,8 @@
 #[path = "support/endpoint.rs"]
 mod endpoint;
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use endpoint::{Endpoint, answer};
 use http::{
@@ -324,7 +326,7 @@ mod elsewhere {
     #[test]
     fn no_uri_gets_the_token_that_another_parser_takes_elsewhere() {
         let origins = Origins::new(["https://api.example.com"]).unwrap();
-        let selected = std::cell::Cell::new(0);
+        let (asked, selected) = (Cell::new(0), Cell::new(0));
         let uris = (
             "https?|HTTPS|wss",
             piece(),
@@ -339,6 +341,7 @@ mod elsewhere {
         proptest!(config, |((scheme, before, host, after) in uris)| {
             let text = format!("{scheme}://{before}{host}{after}");
             let Ok(request) = Request::get(&text).body(()) else { return Ok(()) };
+            asked.set(asked.get() + 1);
             if origins.select(&request).is_some() {
                 selected.set(selected.get() + 1);
                 let url = url::Url::parse(&text).unwrap();
@@ -346,9 +349,10 @@ mod elsewhere {
                 prop_assert!(url.username().is_empty() && url.password().is_none());
             }
         });
+        let [asked, selected] = [asked, selected].map(Cell::into_inner);
         assert!(
-            selected.get() > 1_000,
-            "{selected:?} of 20,000 were of the origin"
+            selected > asked / 10,
+            "{selected} of {asked} were of the origin"
         );
     }
 }
