@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     fs,
     path::PathBuf,
+    process::Command,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -225,9 +226,10 @@ fn a_file_that_is_too_long_for_a_secret_is_an_error_and_not_cut() {
 #[cfg(unix)]
 #[test]
 fn a_pipe_in_the_place_of_a_secret_file_is_an_error_and_is_not_waited_for() {
-    let file = File::holding("pipe", "");
-    fs::remove_file(&file.0).unwrap();
-    let made = std::process::Command::new("mkfifo").arg(&file.0).status();
+    let file = File(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pipe"));
+    // One that a run left behind which was cut off.
+    let _ = fs::remove_file(&file.0);
+    let made = Command::new("mkfifo").arg(&file.0).status();
     assert!(made.unwrap().success());
     let server = Server::with_secret("right");
     let error = server.client(file.secret()).unwrap_err();
