@@ -90,6 +90,9 @@
 //!   keeps of a request, and what is kept here of a request's head to send it again; `ring`'s keys, a signature before it is
 //!   encoded, and what a PEM was decoded with; the environment; `param`'s values; swap, core dumps,
 //!   and whatever else the machine keeps.
+//! - **Interim answers (1xx) without end over HTTP/2** pile up in h2 until the exchange's deadline, some 100 MiB in a second at
+//!   what loopback can carry, and are gone after it. The default transport speaks HTTP/1.1 alone; another one that speaks
+//!   HTTP/2 to a token endpoint trusts it so far.
 //! - **An answer of nothing but framing** at the network's full speed, such as the zeros of a chunk's length without end, keeps
 //!   hyper busy, and the deadline may be late on a runtime whose every thread has such a connection.
 //! - **Time.** An assertion's dates and a token's life need a clock that is roughly right.
