@@ -665,7 +665,7 @@ mod sent {
 
     /// Promise: S3
     #[tokio::test(start_paused = true)]
-    async fn the_callers_existing_authorization_is_left_alone_without_any_exchange() {
+    async fn the_callers_own_authorization_is_left_alone_without_any_exchange() {
         for own in [
             &["Basic YTpi"][..],
             &["Bearer mine"],
