@@ -23,15 +23,14 @@
 
 #[cfg(feature = "keyed")]
 use crate::{
-    cache::Keyed,
-    replay::CloneBody,
-    select::{And, PathSegment},
+    cache::Keyed, replay::CloneBody, select::And, select::PathSegment,
     unauthorized::BearerChallenge,
 };
 use crate::{
-    layer::BearerAuthLayer,
+    client_credentials::{ClientAuth, ClientCredentials, ClientCredentialsBuilder, Secret},
+    middleware::BearerAuthLayer,
     select::Origins,
-    source::{ClientAuth, ClientCredentials, ClientCredentialsBuilder, Secret, TokenSource},
+    token::TokenSource,
 };
 
 /// The token endpoint. Ory Hydra answers there.

@@ -79,34 +79,20 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod adapter;
-mod admission;
-mod again;
 mod cache;
-mod clock;
+mod client_credentials;
 #[cfg(feature = "config")]
 mod config;
 pub mod docs;
-mod drain;
 mod error;
-mod extension;
-mod future;
-mod head;
 pub mod ipxo;
-mod layer;
-mod loopback;
-#[cfg(all(test, shuttle))]
-mod model;
+mod middleware;
 pub mod replay;
-mod route;
-mod rt;
-mod rules;
 pub mod select;
-mod service;
-mod source;
 mod telemetry;
 mod token;
 pub mod unauthorized;
-mod wiped;
+mod util;
 
 #[cfg(feature = "keyed")]
 #[doc(inline)]
@@ -116,26 +102,22 @@ pub use self::cache::Keyed;
 pub use self::config::{Configuration, Destinations};
 #[doc(inline)]
 pub use self::{
-    admission::ExistingAuthorization,
     cache::{CacheState, Caches, StateChanges, TokenCache, TokenCacheBuilder, TokenState},
+    client_credentials::{ClientAuth, ClientCredentials, ClientCredentialsBuilder, Secret},
     error::{Error, ErrorKind},
-    extension::{Deadline, MinValidity, NoRetry, NoToken},
-    future::ResponseFuture,
-    layer::BearerAuthLayer,
+    middleware::{
+        BearerAuth, BearerAuthLayer, Deadline, ExistingAuthorization, MinValidity, NoRetry,
+        NoToken, ResponseFuture,
+    },
     replay::{Buffered, CloneBody, EmptyOnly, NoReplay},
     select::{Always, ByExtension, Origins, PathSegment},
-    service::BearerAuth,
-    source::{
-        ClientAuth, ClientCredentials, ClientCredentialsBuilder, FixedToken, Lookup, Reason,
-        Secret, TokenRequest, TokenSource,
-    },
-    token::Token,
+    token::{FixedToken, Lookup, Reason, Token, TokenRequest, TokenSource},
     unauthorized::{BearerChallenge, GrpcUnauthenticated},
 };
 
 #[cfg(feature = "jwt")]
 #[doc(inline)]
-pub use self::source::{Signer, SigningAlgorithm, SigningKey};
+pub use self::client_credentials::{Signer, SigningAlgorithm, SigningKey};
 
 /// The README's code, compiled.
 #[cfg(all(doctest, feature = "rustls"))]

@@ -68,7 +68,7 @@ use crate::{
     adapter::reqwest::{ReusableBody, to_http},
     cache::Caches,
     error::Error,
-    layer::BearerAuthLayer,
+    middleware::BearerAuthLayer,
     replay::{CloneBody, NoReplay, Replay},
     select::Select,
     unauthorized::Unauthorized,

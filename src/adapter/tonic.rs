@@ -59,17 +59,14 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    admission::ExistingAuthorization,
-    again::deadline_of,
     cache::{Caches, TokenCache},
     error::{Error, ErrorKind},
-    extension::Deadline,
-    future::ResponseFuture,
-    layer::BearerAuthLayer,
+    middleware::{
+        BearerAuth, BearerAuthLayer, Deadline, ExistingAuthorization, ResponseFuture, deadline_of,
+    },
     replay::{Buffered, Replay, Tape},
     select::{Always, Select},
-    service::BearerAuth,
-    source::TokenSource,
+    token::TokenSource,
     unauthorized::GrpcUnauthenticated,
 };
 

@@ -6,7 +6,7 @@ use super::{
     TokenCache,
     schedule::{Backoff, Schedule},
 };
-use crate::{error::Error, source::TokenSource};
+use crate::{error::Error, token::TokenSource};
 
 /// Sets a [`TokenCache`]'s numbers. Made by [`TokenCache::builder`].
 ///

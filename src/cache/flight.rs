@@ -21,18 +21,19 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use super::{
-    held::{Held, Need},
+    need::{Held, Need},
     pilot::{Flight, Outcome, Pilot, Source},
-    refusal::{Guard, Route},
+    rejection_guard::{Guard, Route},
     schedule::Schedule,
     state::CacheState,
 };
 use crate::{
-    clock::{self, Moment},
+    cache::rt::{
+        AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave,
+    },
     error::{Error, ErrorKind},
-    rt::{AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave},
-    source::TokenSource,
-    token::Token,
+    token::{Token, TokenSource},
+    util::clock::{self, Moment},
 };
 
 /// What a caller gets.

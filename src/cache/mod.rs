@@ -6,16 +6,17 @@
 mod builder;
 mod caches;
 mod flight;
-mod held;
-#[cfg(all(test, shuttle))]
-mod interleavings;
+mod keep_warm;
 #[cfg(feature = "keyed")]
 mod keyed;
+mod need;
 mod pilot;
-mod refusal;
+mod rejection_guard;
+mod rt;
 mod schedule;
+#[cfg(all(test, shuttle))]
+pub(crate) mod shuttle;
 mod state;
-mod warmth;
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,11 +31,15 @@ pub use self::{
 };
 use self::{
     flight::{Joined, SingleFlight},
-    held::Need,
-    refusal::Judge,
+    need::Need,
+    rejection_guard::Judge,
 };
-pub(crate) use self::{held::Held, pilot::Outcome, refusal::Route, schedule::Schedule};
-use crate::{clock::Moment, error::Error, source::TokenSource, token::Token};
+pub(crate) use self::{need::Held, pilot::Outcome, rejection_guard::Route, schedule::Schedule};
+use crate::{
+    error::Error,
+    token::{Token, TokenSource},
+    util::clock::Moment,
+};
 
 /// One credential's current token, and the one place where it is exchanged.
 ///
@@ -147,7 +152,7 @@ impl TokenCache {
     /// # Errors
     /// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime) outside a Tokio runtime.
     pub fn keep_warm(&self) -> Result<(), Error> {
-        warmth::keep(&self.flight)
+        keep_warm::keep(&self.flight)
     }
 
     /// How things stand: the token and the time it has left, whether an exchange is under way, what the last one failed
@@ -288,7 +293,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::{clock::set_wall, source::TokenRequest};
+    use crate::{token::TokenRequest, util::clock::set_wall};
 
     const HOUR: i64 = 3600;
 

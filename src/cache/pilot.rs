@@ -5,14 +5,13 @@ use std::{pin::Pin, sync::Arc, thread, time::Duration};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::held::Held;
+use super::need::Held;
 use crate::{
-    clock::{self, Moment},
+    cache::rt::timeout,
     error::Error,
-    rt::timeout,
-    source::{TokenRequest, TokenSource},
     telemetry,
-    token::Token,
+    token::{Token, TokenRequest, TokenSource},
+    util::clock::{self, Moment},
 };
 
 /// What a flight ends with, the same for every waiter.

@@ -3,13 +3,14 @@
 use serde::Deserialize;
 
 use super::{
-    Configuration, Destinations,
-    given::{Field, Given, wrong},
-    proof,
+    Configuration, Destinations, client_auth,
+    value::{Field, Given, wrong},
 };
 #[cfg(feature = "rustls")]
-use crate::source::Secret;
-use crate::{cache::Schedule, error::Error, select::Origins, source::ClientCredentials};
+use crate::client_credentials::Secret;
+use crate::{
+    cache::Schedule, client_credentials::ClientCredentials, error::Error, select::Origins,
+};
 
 macro_rules! field {
     ($fields:ident.$name:ident) => {
@@ -76,7 +77,7 @@ impl TryFrom<Fields> for Configuration {
     type Error = Error;
 
     fn try_from(fields: Fields) -> Result<Self, Error> {
-        let proven = proof::Fields {
+        let proven = client_auth::Fields {
             method: field!(fields.client_auth).text()?,
             proofs: [
                 field!(fields.client_secret),
@@ -135,7 +136,7 @@ impl TryFrom<Fields> for Configuration {
         let roots = field!(fields.root_certificates_file);
         #[cfg(not(feature = "rustls"))]
         if roots.is_given() {
-            return Err(wrong(roots.0, proof::NEEDS_RUSTLS));
+            return Err(wrong(roots.0, client_auth::NEEDS_RUSTLS));
         }
         #[cfg(feature = "rustls")]
         if let Some(file) = roots.text()? {

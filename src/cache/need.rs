@@ -1,0 +1,74 @@
+//! A token that a cache holds, and what a caller needs of it.
+
+use super::rejection_guard::{Judge, Route};
+use std::time::Duration;
+
+use crate::{
+    token::{Reason, Token, TokenRequest},
+    util::clock::Moment,
+};
+
+/// A token that a cache holds, and how long it is good for.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) token: Token,
+    /// The exchange it came by. The token's generation is older where the server gave the same token again.
+    pub(super) landing: u64,
+    pub(super) renewable_at: Moment,
+    pub(super) refresh_at: Moment,
+    pub(super) unusable_at: Moment,
+}
+
+/// What a caller comes for, and so which token would save the exchange.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Need {
+    /// Any token that may be sent.
+    Usable,
+    /// A token that may be sent for so long, or as new as one can reasonably be had.
+    Lasting(Duration),
+    /// A token that is not yet due for refresh.
+    Fresh,
+    /// A token that may be sent and is not this one, which the API refused on this route.
+    Other {
+        than: u64,
+        route: Route,
+        judge: Judge,
+    },
+    /// The outcome of an exchange, whatever token is there.
+    Exchange,
+}
+
+impl Held {
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.unusable_at.is_over(Moment::now())
+    }
+
+    pub(super) fn meets(&self, need: Need, now: Moment) -> bool {
+        let usable = !self.unusable_at.is_over(now);
+        match need {
+            Need::Usable => usable,
+            // Not in its first half, or tokens that are too short for it would be exchanged per request.
+            Need::Lasting(least) => {
+                usable && (self.unusable_at.left(now) >= least || !self.renewable_at.is_over(now))
+            }
+            Need::Fresh => usable && !self.refresh_at.is_over(now),
+            Need::Other { than, .. } => usable && self.token.generation() != than,
+            Need::Exchange => false,
+        }
+    }
+}
+
+impl Need {
+    /// What the source is asked.
+    pub(super) fn request(self, current: Option<&Held>) -> TokenRequest {
+        match (self, current) {
+            (Self::Other { than, .. }, Some(held)) if held.token.generation() == than => {
+                TokenRequest::refused(held.token.clone())
+            }
+            (_, None) | (Self::Usable | Self::Other { .. }, _) => TokenRequest::new(Reason::Cold),
+            (Self::Lasting(_) | Self::Fresh | Self::Exchange, Some(_)) => {
+                TokenRequest::new(Reason::Refresh)
+            }
+        }
+    }
+}

@@ -1,0 +1,571 @@
+//! The single flight under every interleaving that a checker can think of: the code itself, between threads that [shuttle]
+//! runs in an order of its own, with a clock that the threads move.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --lib interleavings
+//! ```
+//!
+//! `SHUTTLE_ITERATIONS` sets how many programs each test runs. A failure prints the program and a schedule;
+//! `SHUTTLE_SCHEDULE=<that schedule>` runs it again, step by step the same.
+//!
+//! What can come in between, and what is taken for one step, is said in [`crate::cache::shuttle::model`].
+//!
+//! [shuttle]: https://docs.rs/shuttle
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    env,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use shuttle::{
+    Config, MaxSteps, Runner,
+    future::block_on,
+    rand::{Rng, RngCore, rngs::ThreadRng, thread_rng},
+    scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler},
+    thread,
+};
+use tower_service::Service;
+
+use crate::{
+    cache::shuttle::model::{self, Instant},
+    cache::{Route, TokenCache, TokenState, flight::SingleFlight},
+    error::Error,
+    token::{Reason, Token, TokenRequest},
+};
+
+/// Promise: F2, F3, F5, F6, F7, F8, F10, R1, R4
+#[test]
+fn a_flight_keeps_its_promises_whichever_thread_goes_next() {
+    let iterations = iterations();
+    check(RandomScheduler::new(iterations));
+}
+
+/// The same with few changes between threads, each at the worst point for somebody.
+///
+/// Promise: F2, F3, F5, F6, F7, F8, F10, R1, R4
+#[test]
+fn a_flight_keeps_its_promises_when_one_thread_is_held_up_at_any_point() {
+    let iterations = iterations();
+    check(PctScheduler::new(4, iterations));
+}
+
+fn iterations() -> usize {
+    match env::var("SHUTTLE_ITERATIONS") {
+        Ok(iterations) => iterations.parse().unwrap(),
+        Err(_) => 10_000,
+    }
+}
+
+fn check(scheduler: impl Scheduler + 'static) {
+    let mut config = Config::new();
+    config.stack_size = 256 * 1024;
+    // That atomics are taken to be sequentially consistent is said in `crate::cache::shuttle::model`.
+    config.silence_warnings = true;
+    // Some hundred are usual, so this is a livelock.
+    config.max_steps = MaxSteps::FailAfter(50_000);
+    let checked = catch_unwind(AssertUnwindSafe(|| match env::var("SHUTTLE_SCHEDULE") {
+        Ok(schedule) => {
+            let schedule: String = schedule.split_whitespace().collect();
+            let mut again = ReplayScheduler::new_from_encoded(&schedule);
+            // It ends where the failure is, before everything is unwound.
+            again.set_allow_incomplete();
+            Runner::new(again, config).run(run_any_program)
+        }
+        Err(_) => Runner::new(scheduler, config).run(run_any_program),
+    }));
+    if let Err(panic) = checked {
+        PROGRAM.with_borrow(|program| eprintln!("with the program {program:#?}"));
+        resume_unwind(panic);
+    }
+}
+
+thread_local! {
+    /// The one that runs.
+    static PROGRAM: RefCell<Option<Program>> = const { RefCell::new(None) };
+}
+
+/// What some threads do with one cache.
+#[derive(Clone, Debug)]
+struct Program {
+    threads: Vec<Vec<Operation>>,
+    /// Whether the source may give the same token again.
+    sticky: bool,
+    /// Whether exchanges may fail, panic, hang and be dropped.
+    unruly: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Operation {
+    Get,
+    /// Polls a `get` so often, then leaves it.
+    LeaveGet(usize),
+    Refresh,
+    LeaveRefresh(usize),
+    /// Sees the last token refused on a route, and wants another to try once more. What becomes of that:
+    Replace(Route, SecondTry),
+    /// Sees the last token refused, and cannot try once more.
+    StartReplacing,
+    Forget,
+    Pass(Duration),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum SecondTry {
+    Refused,
+    Accepted,
+}
+
+/// What every token is good for, and the part of that for which it is used.
+const LIFETIME: Duration = Duration::from_secs(100);
+const USABLE_FOR: Duration = Duration::from_secs(90);
+
+/// Times to pass: within a token's life, past its refresh point, past its end.
+const TIMES: [Duration; 3] = [
+    Duration::from_secs(7),
+    Duration::from_secs(86),
+    Duration::from_secs(91),
+];
+
+/// Past the end of each token and of each backoff.
+const LONG: Duration = Duration::from_secs(3600);
+
+impl Program {
+    fn any(random: &mut ThreadRng) -> Self {
+        // A program with a few kinds of operation has more of the few than one with all of them.
+        let kinds: Vec<_> = (0..4).map(|_| random.gen_range(0..KINDS)).collect();
+        let threads = random.gen_range(2..=4);
+        Self {
+            threads: (0..threads)
+                .map(|_| {
+                    let operations = random.gen_range(1..=5);
+                    (0..operations)
+                        .map(|_| Operation::any(kinds[random.gen_range(0..kinds.len())], random))
+                        .collect()
+                })
+                .collect(),
+            sticky: random.gen_ratio(1, 4),
+            unruly: random.gen_ratio(1, 2),
+        }
+    }
+
+    fn refreshes(&self) -> bool {
+        self.threads
+            .iter()
+            .flatten()
+            .any(|operation| matches!(operation, Operation::Refresh | Operation::LeaveRefresh(_)))
+    }
+}
+
+/// The kinds of operation, for [`Operation::any`].
+const KINDS: usize = 9;
+
+impl Operation {
+    fn any(kind: usize, random: &mut ThreadRng) -> Self {
+        match kind {
+            0 | 1 => Self::Get,
+            2 => Self::LeaveGet(random.gen_range(1..4)),
+            3 => Self::Refresh,
+            4 => Self::LeaveRefresh(random.gen_range(1..4)),
+            5 => {
+                let second_try = if random.gen_ratio(1, 4) {
+                    SecondTry::Refused
+                } else {
+                    SecondTry::Accepted
+                };
+                Self::Replace(Route::new(random.gen_range(1..3)), second_try)
+            }
+            6 => Self::StartReplacing,
+            7 => Self::Forget,
+            _ => Self::Pass(TIMES[random.gen_range(0..TIMES.len())]),
+        }
+    }
+}
+
+fn run_any_program() {
+    let mut random = thread_rng();
+    // The jitter is part of the run too.
+    fastrand::seed(random.next_u64());
+    let program = Program::any(&mut random);
+    PROGRAM.set(Some(program.clone()));
+    model::begin(program.unruly);
+
+    let ledger = Arc::new(Ledger::new(&program));
+    let cache = TokenCache::new(Tokens(Arc::clone(&ledger)));
+    ledger.notes().cache = Arc::downgrade(&cache.flight);
+    let threads: Vec<_> = program
+        .threads
+        .into_iter()
+        .map(|operations| {
+            let mut client = Client {
+                cache: cache.clone(),
+                ledger: Arc::clone(&ledger),
+                last: None,
+            };
+            thread::spawn(move || block_on(client.run(operations)))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    make_sure_of_a_sound_end(cache, &ledger);
+}
+
+/// Nobody asks any more, but an exchange may be under way that everyone left.
+fn make_sure_of_a_sound_end(cache: TokenCache, ledger: &Ledger) {
+    model::calm();
+    ledger.notes().healthy = true;
+    wait_until(|| !cache.state().is_exchanging());
+    assert_eq!(ledger.notes().under_way, 0);
+
+    model::pass(LONG);
+    let (before, exchanges) = ledger.notes().newest_and_exchanges();
+    let (token, at) = block_on(timed(cache.get()));
+    ledger.saw_usable(&token.unwrap(), before, at);
+    assert_eq!(ledger.notes().exchanges, exchanges + 1);
+
+    // Past the refresh point. Nobody waits, so nobody would miss the exchange.
+    model::pass(TIMES[1]);
+    assert!(cache.read(|_| ()).is_some());
+    wait_until(|| ledger.notes().exchanges == exchanges + 2);
+
+    let flight = Arc::downgrade(&cache.flight);
+    drop(cache);
+    wait_until(|| flight.strong_count() == 0);
+}
+
+/// Waits for what must come true with nobody's help.
+fn wait_until(condition: impl Fn() -> bool) {
+    let mut tries = 0;
+    while !condition() {
+        tries += 1;
+        assert!(tries < 1000, "it does not come true");
+        thread::yield_now();
+    }
+}
+
+/// One thread.
+struct Client {
+    cache: TokenCache,
+    ledger: Arc<Ledger>,
+    /// The last token that it had.
+    last: Option<Token>,
+}
+
+impl Client {
+    async fn run(&mut self, operations: Vec<Operation>) {
+        for operation in operations {
+            let newest = self.ledger.notes().newest;
+            match (operation, self.last.clone()) {
+                (Operation::Pass(time), _) => model::pass(time),
+                (Operation::LeaveGet(after), _) => leave(self.cache.get(), after).await,
+                (Operation::LeaveRefresh(after), _) => leave(self.cache.refresh(), after).await,
+                (Operation::Refresh, _) => {
+                    if let Ok(token) = self.cache.refresh().await {
+                        self.ledger.saw(&token, newest);
+                        self.last = Some(token);
+                    }
+                }
+                (Operation::Replace(route, second_try), Some(refused)) => {
+                    self.replace(&refused, route, second_try).await;
+                }
+                (Operation::StartReplacing, Some(refused)) => {
+                    let route = Some(Route::new(3));
+                    self.cache.refused_for_good(refused.generation(), route);
+                }
+                (Operation::Forget, Some(last)) => {
+                    self.ledger.notes().forgotten.insert(last.generation());
+                    self.cache.invalidate(&last);
+                }
+                // The last three do something with a token, and there is none yet.
+                _ => {
+                    let (token, at) = timed(self.cache.get()).await;
+                    if let Ok(token) = token {
+                        self.ledger.saw_usable(&token, newest, at);
+                        self.last = Some(token);
+                    }
+                }
+            }
+        }
+    }
+
+    /// As `ResponseFuture` does, from a refusal to the end of the second try.
+    async fn replace(&mut self, refused: &Token, route: Route, second_try: SecondTry) {
+        let newest = self.ledger.notes().newest;
+        let generation = refused.generation();
+        match self.cache.refused(generation, route).await {
+            Ok(Some(other)) => {
+                assert!(other.token.generation() > generation, "an older one");
+                self.ledger.saw(&other.token, newest);
+                let newest = self.ledger.notes().newest;
+                let (token, at) = timed(async { self.cache.read(Token::clone) }).await;
+                if let Some(token) = token {
+                    self.ledger.saw_usable(&token, newest, at);
+                    let is_refused = second_try == SecondTry::Refused;
+                    self.cache.second_try(route, token.generation(), is_refused);
+                    self.last = Some(token);
+                }
+            }
+            Ok(None) => assert!(
+                self.ledger.sticky,
+                "the refused token was given again, and not by the source"
+            ),
+            Err(_) => {}
+        }
+    }
+}
+
+/// The output of a future, and what time it was when the poll that gave it began.
+async fn timed<T>(future: impl Future<Output = T>) -> (T, Instant) {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let began = model::look_at_clock();
+        future.as_mut().poll(cx).map(|output| (output, began))
+    })
+    .await
+}
+
+/// Polls a future so often, whether it was woken or not, and drops it.
+async fn leave<T>(future: impl Future<Output = T>, after: usize) {
+    let mut future = pin!(future);
+    let mut polls = 0;
+    poll_fn(|cx: &mut Context<'_>| {
+        if polls == after || future.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        polls += 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// What everyone notes down, in steps of no time.
+struct Ledger {
+    sticky: bool,
+    refreshes: bool,
+    notes: Mutex<Notes>,
+}
+
+struct Notes {
+    cache: Weak<SingleFlight>,
+    healthy: bool,
+    exchanges: u64,
+    under_way: usize,
+    /// When the last exchange was over.
+    over: Instant,
+    /// By `Authorization` value.
+    lives: HashMap<Vec<u8>, Life>,
+    /// The newest token that anybody had.
+    newest: Option<(u64, Life)>,
+    forgotten: HashSet<u64>,
+}
+
+/// A token's life begins between the two.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    not_before: Instant,
+    not_after: Instant,
+}
+
+/// The newest generation that anybody had when an operation began.
+type Newest = Option<(u64, Life)>;
+
+impl Ledger {
+    fn new(program: &Program) -> Self {
+        Self {
+            sticky: program.sticky,
+            refreshes: program.refreshes(),
+            notes: Mutex::new(Notes {
+                cache: Weak::new(),
+                healthy: !program.unruly,
+                exchanges: 0,
+                under_way: 0,
+                over: model::look_at_clock(),
+                lives: HashMap::new(),
+                newest: None,
+                forgotten: HashSet::new(),
+            }),
+        }
+    }
+
+    /// Never held while another thread may come in.
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        // Poisoned if a thread that unwinds is held up while another one is here.
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A token came of an operation that began when `newest` was the newest.
+    fn saw(&self, token: &Token, newest: Newest) {
+        let generation = token.generation();
+        if let Some((newest, _)) = newest {
+            assert!(
+                generation >= newest,
+                "{generation} after {newest}: an older token came back"
+            );
+        }
+        let mut notes = self.notes();
+        let life = notes.lives[token.authorization().as_bytes()];
+        if notes.newest.is_none_or(|(newest, _)| newest <= generation) {
+            notes.newest = Some((generation, life));
+        }
+    }
+
+    /// The same, and it was to be sent `at` that time.
+    fn saw_usable(&self, token: &Token, newest: Newest, at: Instant) {
+        self.saw(token, newest);
+        let life = self.notes().lives[token.authorization().as_bytes()];
+        assert!(
+            at < life.not_after + USABLE_FOR,
+            "a token that was over was to be sent"
+        );
+    }
+
+    /// Whether there was any need for an exchange. It is looked at when the exchange is under way, so the token that was
+    /// there when it took off is there still, or there is none.
+    fn make_sure_of_the_need(&self, request: &TokenRequest) {
+        let Some(flight) = self.notes().cache.upgrade() else {
+            return;
+        };
+        let cache = TokenCache { flight };
+        let state = cache.state();
+        assert!(state.is_exchanging());
+        match request.reason() {
+            Reason::Cold => {
+                assert!(
+                    !state.is_usable(),
+                    "there is a token that would have met the need"
+                );
+                let notes = self.notes();
+                if let Some((newest, life)) = notes.newest {
+                    let may_be_over = model::look_at_clock() >= life.not_before + USABLE_FOR;
+                    assert!(
+                        may_be_over || notes.forgotten.contains(&newest),
+                        "token {newest} was lost"
+                    );
+                }
+            }
+            Reason::Refresh => assert!(
+                self.refreshes || !matches!(state.token(), TokenState::Fresh { .. }),
+                "the token is not due for refresh"
+            ),
+            Reason::Refused => {
+                let refused = request.refused_token().map(Token::generation);
+                let current = cache.read(Token::generation);
+                assert!(
+                    current.is_none() || current == refused,
+                    "there is another token than the refused one"
+                );
+            }
+        }
+    }
+}
+
+impl Notes {
+    fn newest_and_exchanges(&self) -> (Newest, u64) {
+        (self.newest, self.exchanges)
+    }
+}
+
+/// A source that does anything.
+struct Tokens(Arc<Ledger>);
+
+enum Ending {
+    Token(Token),
+    Error,
+    Panic,
+    Hang,
+}
+
+impl Tokens {
+    /// The end of an exchange that begins now.
+    fn any_ending(&self) -> Ending {
+        let now = model::look_at_clock();
+        let mut random = thread_rng();
+        let mut notes = self.0.notes();
+        notes.exchanges += 1;
+        if !notes.healthy {
+            match random.gen_range(0..7) {
+                0 => return Ending::Error,
+                1 => return Ending::Panic,
+                2 => return Ending::Hang,
+                _ => {}
+            }
+        }
+        let again = self.0.sticky && random.gen_ratio(1, 2);
+        let number = if again && notes.exchanges > 1 {
+            notes.exchanges - 1
+        } else {
+            notes.exchanges
+        };
+        let token = Token::new(format!("t{number}")).unwrap();
+        let authorization = token.authorization().as_bytes().to_vec();
+        let over = notes.over;
+        let life = notes.lives.entry(authorization).or_insert(Life {
+            not_before: over,
+            not_after: now,
+        });
+        life.not_after = now;
+        Ending::Token(token.with_lifetime(LIFETIME))
+    }
+}
+
+impl Service<TokenRequest> for Tokens {
+    type Response = Token;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Token, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: TokenRequest) -> Self::Future {
+        let under_way = UnderWay::new(Arc::clone(&self.0));
+        self.0.make_sure_of_the_need(&request);
+        let ending = self.any_ending();
+        let mut random = thread_rng();
+        let polls = random.gen_range(0..3);
+        if matches!(ending, Ending::Panic) && polls == 0 {
+            model::meant_panic();
+        }
+        Box::pin(async move {
+            let _under_way = under_way;
+            for _ in 0..polls {
+                shuttle::future::yield_now().await;
+            }
+            match ending {
+                Ending::Token(token) => Ok(token),
+                Ending::Error => Err(Error::from_source("not now".into())),
+                Ending::Panic => model::meant_panic(),
+                Ending::Hang => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// Counts an exchange for as long as it is under way.
+struct UnderWay(Arc<Ledger>);
+
+impl UnderWay {
+    fn new(ledger: Arc<Ledger>) -> Self {
+        let mut notes = ledger.notes();
+        notes.under_way += 1;
+        assert_eq!(notes.under_way, 1, "two exchanges at once");
+        drop(notes);
+        Self(ledger)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut notes = self.0.notes();
+        notes.under_way -= 1;
+        notes.over = model::look_at_clock();
+    }
+}

@@ -1,0 +1,4 @@
+//! The single flight under a model checker: see [`interleavings`].
+
+mod interleavings;
+pub(crate) mod model;

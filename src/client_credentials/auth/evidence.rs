@@ -1,0 +1,110 @@
+//! What a client proves itself with, as it was when it was read for an exchange.
+
+#[cfg(feature = "jwt")]
+use crate::{
+    client_credentials::auth::CLIENT_SECRET_JWT, client_credentials::auth::jwt,
+    client_credentials::auth::jwt::ReadKey,
+};
+use crate::{
+    client_credentials::auth::{
+        CLIENT_SECRET_BASIC,
+        proof::{self, Proof},
+    },
+    error::Error,
+    util::wiped::Wiped,
+};
+
+/// Each attempt of an exchange is proven by it: as it is, or by something that it signs anew.
+pub(crate) enum Evidence {
+    /// It goes as it is.
+    Ready(Proof),
+    /// A secret that goes by the method that was picked from what the server offers, or by the form.
+    Open(Wiped),
+    /// It signs.
+    #[cfg(feature = "jwt")]
+    Secret(Wiped),
+    /// It signs.
+    #[cfg(feature = "jwt")]
+    Key(ReadKey),
+}
+
+impl Evidence {
+    /// What one attempt carries, where `method` was picked.
+    #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
+    pub(crate) async fn proof(
+        &self,
+        method: Option<&str>,
+        client_id: &str,
+        audience: &str,
+    ) -> Result<Proof, Error> {
+        match self {
+            Self::Ready(proof) => Ok(proof.clone()),
+            #[cfg(feature = "jwt")]
+            Self::Open(secret) if method == Some(CLIENT_SECRET_JWT) => {
+                jwt::sign_by_secret(secret, client_id, audience).map(Proof::Assertion)
+            }
+            Self::Open(secret) if method == Some(CLIENT_SECRET_BASIC) => {
+                Ok(Proof::Basic(secret.clone()))
+            }
+            Self::Open(secret) => Ok(Proof::Post(secret.clone())),
+            #[cfg(feature = "jwt")]
+            Self::Secret(secret) => {
+                jwt::sign_by_secret(secret, client_id, audience).map(Proof::Assertion)
+            }
+            #[cfg(feature = "jwt")]
+            Self::Key(key) => jwt::sign_by_key(key, client_id, audience)
+                .await
+                .map(Proof::Assertion),
+        }
+    }
+
+    /// What no error may show, sent or not. A private key is nothing that a server could echo.
+    pub(crate) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
+        match self {
+            Self::Ready(proof) => proof.hidden(client_id),
+            Self::Open(secret) => proof::in_all_forms(client_id, secret),
+            #[cfg(feature = "jwt")]
+            Self::Secret(secret) => proof::in_all_forms(client_id, secret),
+            #[cfg(feature = "jwt")]
+            Self::Key(_) => Vec::new(),
+        }
+    }
+
+    /// Whether both were read as the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ready(one), Self::Ready(other)) => one == other,
+            (Self::Open(one), Self::Open(other)) => one == other,
+            #[cfg(feature = "jwt")]
+            (Self::Secret(one), Self::Secret(other)) => one == other,
+            #[cfg(feature = "jwt")]
+            (Self::Key(one), Self::Key(other)) => one.is_same(other),
+            _ => false,
+        }
+    }
+
+    /// By which algorithm an assertion would be signed here, where `method` was picked.
+    #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
+    pub(crate) fn algorithm(&self, method: Option<&str>) -> Option<&str> {
+        match self {
+            #[cfg(feature = "jwt")]
+            Self::Open(_) if method == Some(CLIENT_SECRET_JWT) => Some(jwt::HS256),
+            Self::Ready(_) | Self::Open(_) => None,
+            #[cfg(feature = "jwt")]
+            Self::Secret(_) => Some(jwt::HS256),
+            #[cfg(feature = "jwt")]
+            Self::Key(key) => Some(key.algorithm()),
+        }
+    }
+
+    /// What an assertion that is signed here was signed with: all that a server who refuses it may not expect.
+    pub(crate) fn signed_with(&self, method: Option<&str>) -> Option<String> {
+        match self {
+            #[cfg(feature = "jwt")]
+            Self::Key(key) => Some(key.description()),
+            _ => self
+                .algorithm(method)
+                .map(|algorithm| format!("{algorithm} and this secret")),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What signs with a private key, and how.
+
+use std::{fmt, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use tower::BoxError;
+
+/// How an assertion is signed ([RFC 7518 §3.1], [RFC 8037 §3.1]).
+///
+/// [RFC 7518 §3.1]: https://www.rfc-editor.org/rfc/rfc7518#section-3.1
+/// [RFC 8037 §3.1]: https://www.rfc-editor.org/rfc/rfc8037#section-3.1
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SigningAlgorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// RSASSA-PSS with SHA-256, its salt as long as the hash.
+    Ps256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl SigningAlgorithm {
+    /// The name in a JWT's header.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// Whether a signature of so many bytes can be one.
+    pub(crate) fn fits(self, bytes: usize) -> bool {
+        match self {
+            Self::Rs256 | Self::Ps256 => bytes >= 256,
+            Self::Es256 | Self::EdDsa => bytes == 64,
+        }
+    }
+}
+
+impl fmt::Display for SigningAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Signs with a key that is not here: a key management service, or a hardware module.
+///
+/// A key that is here needs none of it: see [`SigningKey`](crate::SigningKey).
+///
+/// # Example
+/// ```
+/// use std::pin::Pin;
+/// use bytes::Bytes;
+/// use tower::BoxError;
+/// use tower_bearer::{ClientAuth, Signer, SigningAlgorithm, SigningKey};
+///
+/// struct Kms { /* a client of the service, the key's name */ }
+///
+/// impl Signer for Kms {
+///     fn algorithm(&self) -> SigningAlgorithm {
+///         SigningAlgorithm::Ps256
+///     }
+///
+///     fn sign(&self, input: Bytes) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send + '_>> {
+///         Box::pin(async move {
+///             // … call the service
+///             # let _ = input;
+///             Ok(vec![0; 256])
+///         })
+///     }
+/// }
+///
+/// let auth = ClientAuth::private_key_jwt(SigningKey::held_by(Kms {}).with_key_id("2026-11"));
+/// # let _ = auth;
+/// ```
+pub trait Signer: Send + Sync + 'static {
+    /// How it signs.
+    fn algorithm(&self) -> SigningAlgorithm;
+
+    /// Signs `input`, the header and the claims as they are sent. What is given is the signature's bytes, not encoded any
+    /// further; for [`Es256`](SigningAlgorithm::Es256) they are R and S, 32 bytes each ([RFC 7518 §3.4]), where many
+    /// services give DER.
+    ///
+    /// It is called once for each request to the token endpoint, and its time is part of the exchange's.
+    ///
+    /// # Errors
+    /// What it fails with becomes the cause of an [`Error`](crate::Error) of kind
+    /// [`Source`](crate::ErrorKind::Source), which is transient.
+    ///
+    /// [RFC 7518 §3.4]: https://www.rfc-editor.org/rfc/rfc7518#section-3.4
+    fn sign(
+        &self,
+        input: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send + '_>>;
+}
+
+impl<S: Signer + ?Sized> Signer for Arc<S> {
+    fn algorithm(&self) -> SigningAlgorithm {
+        (**self).algorithm()
+    }
+
+    fn sign(
+        &self,
+        input: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send + '_>> {
+        (**self).sign(input)
+    }
+}

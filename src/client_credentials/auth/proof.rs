@@ -1,0 +1,142 @@
+//! What one request to the token endpoint carries to prove who sent it.
+
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
+};
+use bytes::Bytes;
+use http::{HeaderValue, Request, header::AUTHORIZATION};
+use oauth2::{AuthType, ClientSecret};
+use url::form_urlencoded::byte_serialize;
+
+use crate::util::wiped::{Lent, Wiped};
+
+/// The proof of one attempt. The client id goes with each.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Proof {
+    /// The secret, in the form.
+    Post(Wiped),
+    /// The secret, in a Basic header, form-encoded.
+    Basic(Wiped),
+    /// The secret, in a Basic header, as it is.
+    BasicRaw(Wiped),
+    /// A signed assertion, in the form ([RFC 7521 §4.2]).
+    ///
+    /// [RFC 7521 §4.2]: https://www.rfc-editor.org/rfc/rfc7521#section-4.2
+    Assertion(Wiped),
+    /// Nothing but the client id.
+    ClientId,
+}
+
+impl Proof {
+    /// By what the `oauth2` crate is told that the client proves itself, for it to leave the client id out of the form where
+    /// a header has it, and with what: any secret will do, as the header is made anew. The crate does not wipe what it
+    /// holds, so it is not told the real one.
+    pub(crate) fn stand_in(&self) -> (AuthType, Option<ClientSecret>) {
+        match self {
+            Self::Basic(_) | Self::BasicRaw(_) => {
+                let none = ClientSecret::new(String::new());
+                (AuthType::BasicAuth, Some(none))
+            }
+            Self::Post(_) | Self::Assertion(_) | Self::ClientId => (AuthType::RequestBody, None),
+        }
+    }
+
+    /// The request that the `oauth2` crate made, with the proof in it, and what is to be wiped when it was sent. A header
+    /// with the secret is marked sensitive.
+    pub(crate) fn add_to(
+        &self,
+        request: Request<Vec<u8>>,
+        client_id: &str,
+    ) -> (Request<Bytes>, [Lent; 2]) {
+        let request = match self {
+            Self::Post(secret) => request.map(|form| extended(&form, "client_secret", secret)),
+            Self::Assertion(assertion) => request.map(|form| {
+                let form = extended(&form, "client_assertion_type", JWT_BEARER);
+                extended(&form, "client_assertion", assertion)
+            }),
+            Self::Basic(_) | Self::BasicRaw(_) | Self::ClientId => request,
+        };
+        let mut request = request.map(Bytes::from);
+        let form = Lent::new(request.body());
+        let pair = match self {
+            Self::Basic(secret) => Some(pair(&encode(client_id), &encode(secret))),
+            Self::BasicRaw(secret) => Some(pair(client_id, secret)),
+            Self::Post(_) | Self::Assertion(_) | Self::ClientId => None,
+        };
+        let mut header = Lent::default();
+        if let Some(pair) = pair {
+            let basic = Bytes::from(["Basic ", &pair].concat());
+            header = Lent::new(&basic);
+            // Base64 is always fit for a header.
+            if let Ok(mut basic) = HeaderValue::from_maybe_shared(basic) {
+                basic.set_sensitive(true);
+                request.headers_mut().insert(AUTHORIZATION, basic);
+            }
+        }
+        (request, [form, header])
+    }
+
+    /// What no error may show, in every form in which a server could echo it.
+    pub(crate) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
+        match self {
+            Self::Post(secret) | Self::Basic(secret) | Self::BasicRaw(secret) => {
+                in_all_forms(client_id, secret)
+            }
+            Self::Assertion(assertion) => {
+                let mut hidden = in_all_forms(client_id, assertion);
+                // Without the signature the rest proves nothing, and neither does a text too short to be one.
+                let signature = assertion.rsplit_once('.').map(|(_, signature)| signature);
+                hidden.extend(signature.filter(|it| it.len() > 20).map(Into::into));
+                hidden
+            }
+            Self::ClientId => Vec::new(),
+        }
+    }
+}
+
+/// A text that proves something, as it may be sent, and as a server may write it anew.
+pub(crate) fn in_all_forms(client_id: &str, text: &str) -> Vec<Wiped> {
+    let mut forms = vec![
+        pair(client_id, text),
+        pair(&encode(client_id), &encode(text)),
+    ];
+    // Padded or not: what is left of a padded one is its padding.
+    for pair in &mut forms {
+        *pair = pair.trim_end_matches('=').into();
+    }
+    forms.extend(alone_in_all_forms(text));
+    forms
+}
+
+/// The same of a text that goes with no id.
+pub(crate) fn alone_in_all_forms(text: &str) -> Vec<Wiped> {
+    let encoded = encode(text);
+    vec![
+        BASE64_STANDARD_NO_PAD.encode(text).into(),
+        encoded.replace('+', "%20").into(),
+        encoded,
+        text.into(),
+    ]
+}
+
+/// What a Basic header has of both.
+fn pair(id: &str, secret: &str) -> Wiped {
+    let pair = Wiped::concat(&[id, ":", secret]);
+    BASE64_STANDARD.encode(&*pair).into()
+}
+
+/// A form with one more pair.
+fn extended(form: &[u8], name: &str, value: &str) -> Vec<u8> {
+    let value = encode(value);
+    [form, b"&", name.as_bytes(), b"=", value.as_bytes()].concat()
+}
+
+/// Form-encoded.
+fn encode(text: &str) -> Wiped {
+    let parts: Vec<_> = byte_serialize(text.as_bytes()).collect();
+    Wiped::concat(&parts)
+}
+
+/// RFC 7523 §2.2: what kind of assertion it is.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

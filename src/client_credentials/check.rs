@@ -1,0 +1,123 @@
+//! What a credential is made of, looked at once: a mistake is an error here, and not at the first request.
+
+use url::Url;
+
+use crate::{error::Error, util::loopback::is_loopback};
+
+/// Where a server may be asked without TLS.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum PlainHttp {
+    #[default]
+    OnLoopback,
+    Anywhere,
+}
+
+pub(crate) fn token_url(text: &str, plain_http: PlainHttp) -> Result<Url, Error> {
+    let example = "https://auth.example.com/oauth2/token";
+    let url = server_url("token URL", example, text, plain_http)?;
+    if url.fragment().is_some() {
+        return Err(Error::configuration(
+            "the token URL has a fragment (#…), which RFC 6749 section 3.2 does not allow; leave it out",
+        ));
+    }
+    Ok(url)
+}
+
+pub(crate) fn issuer(text: &str, plain_http: PlainHttp) -> Result<Url, Error> {
+    let url = server_url("issuer", "https://auth.example.com", text, plain_http)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::configuration(
+            "the issuer has a query or a fragment, which RFC 8414 section 2 does not allow; leave it out",
+        ));
+    }
+    Ok(url)
+}
+
+/// The URL itself is not in the messages: somebody may have put a secret into it.
+fn server_url(what: &str, example: &str, text: &str, plain_http: PlainHttp) -> Result<Url, Error> {
+    let url = Url::parse(text).map_err(|error| {
+        Error::configuration(format!(
+            "the {what} does not parse ({error}); it must be absolute, as in {example}"
+        ))
+    })?;
+    let does = match url.scheme() {
+        "https" => true,
+        "http" => match plain_http {
+            PlainHttp::OnLoopback => url.host_str().is_some_and(is_loopback),
+            PlainHttp::Anywhere => true,
+        },
+        _ => false,
+    };
+    if !does {
+        return Err(Error::configuration(format!(
+            "the {what} is not https, so the client secret would travel in the clear; only a loopback host may do \
+             without, or a credential with `danger_allow_secret_over_plain_http`"
+        )));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::configuration(format!(
+            "the {what} has credentials in it; give them as client id and secret instead"
+        )));
+    }
+    Ok(url)
+}
+
+pub(crate) fn client_id(client_id: &str) -> Result<(), Error> {
+    if client_id.is_empty() {
+        return Err(Error::configuration(
+            "the client id is empty; is the variable that it comes from set?",
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn scope(scope: &str) -> Result<(), Error> {
+    if !is_scope_token(scope) {
+        return Err(Error::configuration(format!(
+            "the scope {scope:?} is empty or has a space, a quote, a backslash or a character that is not visible \
+             ASCII (RFC 6749 section 3.3); give each scope on its own"
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn param(name: &str, value: &str) -> Result<(), Error> {
+    if name.is_empty() || OWN_PARAMS.contains(&name) {
+        return Err(Error::configuration(format!(
+            "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own calls for client \
+             id, secret and scopes"
+        )));
+    }
+    if name == AUDIENCE && value.is_empty() {
+        return Err(Error::configuration(
+            "an audience is empty; is the variable that it comes from set?",
+        ));
+    }
+    if name == RESOURCE && !Url::parse(value).is_ok_and(|resource| resource.fragment().is_none()) {
+        return Err(Error::configuration(format!(
+            "the resource {value:?} is not an absolute URI without a fragment (RFC 8707 section 2); give it as in \
+             https://api.example.com/orders"
+        )));
+    }
+    Ok(())
+}
+
+/// `scope-token` of RFC 6749 §3.3.
+fn is_scope_token(scope: &str) -> bool {
+    !scope.is_empty()
+        && scope
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
+pub(crate) const AUDIENCE: &str = "audience";
+pub(crate) const RESOURCE: &str = "resource";
+
+const OWN_PARAMS: [&str; 6] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+];

@@ -1,0 +1,216 @@
+//! The token endpoint as its issuer tells it: authorization server metadata ([RFC 8414]), or [OpenID Connect Discovery].
+//!
+//! [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
+//! [OpenID Connect Discovery]: https://openid.net/specs/openid-connect-discovery-1_0.html
+
+pub(crate) mod endpoint;
+pub(crate) mod metadata;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, header::ACCEPT};
+use tokio::time::timeout;
+use tower::ServiceExt;
+use url::Url;
+
+use crate::{
+    client_credentials::{
+        discovery::{
+            endpoint::{Given, Target},
+            metadata::{Client, Metadata},
+        },
+        response,
+        transport::Transport,
+    },
+    error::{Error, ErrorKind},
+    telemetry,
+    util::{
+        clock::{self, Moment},
+        wiped::Wiped,
+    },
+};
+
+/// How long metadata is used before it is asked for again.
+const FRESH: Duration = Duration::from_secs(60 * 60);
+
+/// How long metadata is used on after it could not be had again.
+const USED_ON: Duration = Duration::from_secs(60);
+
+/// How long an exchange that could go on with what is known waits for news. The rest of its time is for the token endpoint.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// An issuer, and what it last told.
+pub(crate) struct Discovery {
+    /// Compared as it is given (RFC 8414 §3.3).
+    issuer: Given,
+    client: Client,
+    kept: Mutex<Option<Kept>>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    target: Arc<Target>,
+    /// When it is to be asked for again.
+    until: Moment,
+}
+
+impl Discovery {
+    pub(crate) fn new(issuer: Given, client: Client) -> Self {
+        Self {
+            issuer,
+            client,
+            kept: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer.text
+    }
+
+    /// The token endpoint: as it is known, or as the issuer tells it now. No error shows what is `hidden`.
+    pub(crate) async fn target(
+        &self,
+        transport: &Transport,
+        hidden: &[Wiped],
+    ) -> Result<Arc<Target>, Error> {
+        let now = Moment::now();
+        let kept = self.lock().clone();
+        let known = match kept {
+            Some(kept) if !kept.until.is_over(now) => return Ok(kept.target),
+            Some(kept) => kept.target,
+            None => {
+                let target = self.look_up(transport, hidden).await?;
+                return Ok(self.keep(Arc::new(target), FRESH));
+            }
+        };
+        let error = match timeout(PATIENCE, self.look_up(transport, hidden)).await {
+            Ok(Ok(target)) => return Ok(self.keep(Arc::new(target), FRESH)),
+            Ok(Err(error)) if !error.is_transient() => return Err(error),
+            Ok(Err(error)) => error,
+            Err(_) => Error::timeout(PATIENCE)
+                .retold(format!("the metadata did not come within {PATIENCE:?}")),
+        };
+        // Where the metadata is out of order the token endpoint need not be.
+        telemetry::metadata_not_renewed(&error);
+        Ok(self.use_on(known))
+    }
+
+    /// What is known, for a while; or what somebody else has looked up meanwhile.
+    fn use_on(&self, known: Arc<Target>) -> Arc<Target> {
+        match &mut *self.lock() {
+            Some(kept) if !Arc::ptr_eq(&kept.target, &known) => Arc::clone(&kept.target),
+            Some(kept) => {
+                kept.until = Moment::now().after(USED_ON);
+                known
+            }
+            None => known,
+        }
+    }
+
+    /// Looks it up anew at the next exchange, if `target` is still what is known: the endpoint may have moved.
+    pub(crate) fn doubt(&self, target: &Arc<Target>) {
+        if let Some(kept) = &mut *self.lock()
+            && Arc::ptr_eq(&kept.target, target)
+        {
+            kept.until = Moment::now();
+        }
+    }
+
+    fn keep(&self, target: Arc<Target>, lifetime: Duration) -> Arc<Target> {
+        *self.lock() = Some(Kept {
+            target: Arc::clone(&target),
+            until: Moment::now().after(lifetime),
+        });
+        target
+    }
+
+    async fn look_up(&self, transport: &Transport, hidden: &[Wiped]) -> Result<Target, Error> {
+        let [first, second] = locations(&self.issuer.url);
+        let not_there = match self.metadata(&first, transport, hidden).await {
+            Ok(metadata) => return metadata.target(&self.client, &first, hidden),
+            Err(error) if may_be_elsewhere(&error) => error,
+            Err(error) => return Err(error),
+        };
+        match self.metadata(&second, transport, hidden).await {
+            Ok(metadata) => metadata.target(&self.client, &second, hidden),
+            Err(error) if may_be_elsewhere(&error) => {
+                let message = format!(
+                    "the issuer's metadata was not found: {not_there}; {error}. Is the issuer right?"
+                );
+                Err(match not_there.kind() {
+                    // There is something, and it says more than that there is nothing.
+                    ErrorKind::InvalidAnswer => not_there.retold(message),
+                    _ => error.retold(message),
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The issuer's metadata, if it is at this location. A redirect is not followed: what it leads to is not the issuer's.
+    async fn metadata(
+        &self,
+        location: &Url,
+        transport: &Transport,
+        hidden: &[Wiped],
+    ) -> Result<Metadata, Error> {
+        let request = Request::get(location.as_str())
+            .header(ACCEPT, "application/json")
+            .body(Bytes::new())
+            .map_err(|_| Error::invalid_answer(format!("{location} cannot be asked for")))?;
+        let answer = transport.clone().oneshot(request).await;
+        let (head, body) = answer
+            .map_err(|error| match error.kind() {
+                ErrorKind::InvalidAnswer => {
+                    error.retold(format!("{location} is larger than 64 KiB"))
+                }
+                ErrorKind::Unavailable => {
+                    error.unanswered_by(&format!("{location}, which is to tell the token endpoint"))
+                }
+                _ => error,
+            })?
+            .into_parts();
+        if !head.status.is_success() {
+            let redirect = match head.status.is_redirection() {
+                true => " (a redirect, which is not followed)",
+                false => "",
+            };
+            return Err(Error::answered(
+                head.status,
+                format!("{location} answered {}{redirect}", head.status.as_u16()),
+                None,
+                response::retry_after(&head.headers, clock::wall()),
+            ));
+        }
+        Metadata::read(&body, location, &self.issuer.text, hidden)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
+        // A lock around a single value is never left half-changed.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the server answered for good, with something that is not its metadata.
+fn may_be_elsewhere(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Denied | ErrorKind::InvalidAnswer)
+}
+
+/// Where an issuer's metadata may be: as RFC 8414 §3.1 has it, and as OpenID Connect Discovery §4 has it.
+fn locations(issuer: &Url) -> [Url; 2] {
+    let path = issuer.path();
+    let path = path.strip_suffix('/').unwrap_or(path);
+    [
+        format!("/.well-known/oauth-authorization-server{path}"),
+        format!("{path}/.well-known/openid-configuration"),
+    ]
+    .map(|path| {
+        let mut location = issuer.clone();
+        location.set_path(&path);
+        location
+    })
+}

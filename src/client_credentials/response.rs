@@ -1,0 +1,391 @@
+//! What token endpoints answer, as they really do, and what is made of it.
+//!
+//! Nothing of an answer but its status, its OAuth error and a bounded, cleaned description gets into an error: a body
+//! may hold a token.
+
+use std::{
+    mem,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, Response, StatusCode,
+    header::{DATE, LOCATION, RETRY_AFTER},
+};
+use oauth2::{AccessToken, RefreshToken, Scope, TokenResponse, basic::BasicTokenType};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use url::Url;
+use zeroize::Zeroize;
+
+use crate::{
+    client_credentials::{
+        INVALID_CLIENT,
+        auth::{ClientAuth, proof},
+    },
+    error::Error,
+    token::Token,
+    util::{clock, wiped::Wiped},
+};
+
+/// A description is cut here, in characters.
+const LONGEST_DESCRIPTION: usize = 300;
+
+/// An error code is cut here, in characters. Registered ones have 30 at most.
+const LONGEST_CODE: usize = 100;
+
+/// A `Retry-After` is read as no longer than this, so that whoever adds it to a clock stays in its range.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An assertion is dated back by less. The answer was on its way for a while, and a date has no fractions of a second.
+const TOO_FAR_AHEAD: Duration = Duration::from_secs(15);
+
+/// An assertion is over soon after.
+const TOO_FAR_BEHIND: Duration = Duration::from_secs(45);
+
+/// An answer of the token endpoint ([RFC 6749 §5.1] and [§5.2]), read leniently: any JSON object is one, and
+/// [`into_token`](Self::into_token) says what it lacks.
+///
+/// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+/// [§5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+#[derive(Debug, Deserialize)]
+#[serde(from = "Fields")]
+pub(crate) struct Answer {
+    access_token: AccessToken,
+    token_type: BasicTokenType,
+    expires_in: Option<Duration>,
+    scopes: Option<Vec<Scope>>,
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+/// The fields of any type. A field that comes twice is an error: which of the two is meant?
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    access_token: Value,
+    token_type: Value,
+    expires_in: Value,
+    scope: Value,
+    error: Value,
+    error_description: Value,
+}
+
+impl From<Fields> for Answer {
+    fn from(fields: Fields) -> Self {
+        Self {
+            access_token: AccessToken::new(text(fields.access_token).unwrap_or_default()),
+            token_type: token_type(text(fields.token_type)),
+            expires_in: lifetime(&fields.expires_in),
+            scopes: scopes(fields.scope),
+            error: text(fields.error),
+            error_description: text(fields.error_description),
+        }
+    }
+}
+
+impl Answer {
+    fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json_object(body)?).ok()
+    }
+
+    /// The token in it.
+    pub(crate) fn into_token(mut self) -> Result<Token, Error> {
+        match self.token_type {
+            BasicTokenType::Bearer => {}
+            // A proof-of-possession token sent as a bearer token would be refused, and misused on its way.
+            BasicTokenType::Mac | BasicTokenType::Extension(_) => {
+                return Err(Error::invalid_answer(
+                    "the token endpoint gave a token whose type is not Bearer; this client can use no other",
+                ));
+            }
+        }
+        let token = Token::new(self.access_token.secret()).map_err(|error| {
+            Error::invalid_answer(format!("the token endpoint gave no usable token: {error}"))
+        })?;
+        let token = match self.expires_in {
+            Some(lifetime) => token.with_lifetime(lifetime),
+            None => token,
+        };
+        Ok(match self.scopes.take() {
+            Some(scopes) => token.with_scopes(scopes.into_iter().map(|scope| scope.to_string())),
+            None => token,
+        })
+    }
+}
+
+/// The `oauth2` crate has a type for tokens that does not do it.
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let token = AccessToken::new(String::new());
+        mem::replace(&mut self.access_token, token)
+            .into_secret()
+            .zeroize();
+    }
+}
+
+/// What there is to know about a request when its answer is read.
+pub(crate) struct Sent {
+    /// What no error may show.
+    pub(crate) hidden: Vec<Wiped>,
+    /// What the assertion was signed with, if one was signed for it.
+    pub(crate) signed: Option<String>,
+    /// The method, if it was picked from what the server offers.
+    pub(crate) picked: Option<&'static str>,
+}
+
+/// Makes an answer that the `oauth2` crate reads: it insists on status 200 and on a content type that not every server
+/// has.
+///
+/// # Errors
+/// For an answer that is no success, or that is an error in spite of its status, with what the crate would lose: the
+/// status and `Retry-After`.
+pub(crate) fn accept(answer: Response<Bytes>, sent: &Sent) -> Result<oauth2::HttpResponse, Error> {
+    let (head, body) = answer.into_parts();
+    if head.status.is_redirection() {
+        return Err(redirected(head.status, &head.headers, &sent.hidden));
+    }
+    let answer = Answer::read(&body);
+    let is_error = answer.as_ref().is_some_and(|answer| answer.error.is_some());
+    if is_error || !head.status.is_success() {
+        return Err(denied(head.status, &head.headers, answer, sent));
+    }
+    match json_object(&body) {
+        Some(json) => Ok(Response::new(json.to_vec())),
+        None => Err(unreadable(&body)),
+    }
+}
+
+/// A successful answer that is no JSON object. Of the body only its size is told, and whether it is a web page.
+pub(crate) fn unreadable(body: &[u8]) -> Error {
+    let what = match without_mark(body).trim_ascii_start().first() {
+        None => "with an empty body",
+        Some(b'<') => "with a web page (is the token URL right?)",
+        Some(_) => "with something that is no JSON token answer",
+    };
+    Error::invalid_answer(format!(
+        "the token endpoint answered {what}, {} bytes",
+        body.len()
+    ))
+}
+
+/// An error answer, or whatever else stands in its place.
+fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent: &Sent) -> Error {
+    let now = clock::wall();
+    let retry_after = retry_after(headers, now);
+    let mut message = format!("the token endpoint answered {}", status.as_u16());
+    let Some(answer) = answer else {
+        return Error::answered(status, message, None, retry_after);
+    };
+    let token = proof::alone_in_all_forms(answer.access_token.secret());
+    let clean = |text: &str, longest| clean(text, longest, sent.hidden.iter().chain(&token));
+    let code = answer.error.as_ref().map(|code| match code.as_str() {
+        // Some things hang on it, so it is whole even where the secret is one of its words.
+        INVALID_CLIENT => code.clone(),
+        _ => clean(code, LONGEST_CODE),
+    });
+    if let Some(code) = &code {
+        message.push(' ');
+        message.push_str(code);
+    }
+    let mut advice = None;
+    if let Some(description) = &answer.error_description {
+        message.push_str(": ");
+        message.push_str(&clean(description, LONGEST_DESCRIPTION));
+        advice = ClientAuth::advised_by(description).map(Into::into);
+    }
+    if code.as_deref() == Some(INVALID_CLIENT) {
+        let signed = sent.signed.as_ref();
+        advice = advice
+            .or_else(|| signed.and_then(|_| clock_off(headers, now)))
+            .or_else(|| {
+                let method = sent.picked?;
+                Some(format!(
+                    "{method} was picked from what the server offers: if the client is registered with another method, give \
+                     the secret by that, as in `ClientAuth::post`"
+                ))
+            })
+            .or_else(|| {
+                let signed = signed?;
+                Some(format!(
+                    "the assertion was signed with {signed}: does the server expect that?"
+                ))
+            });
+    }
+    if let Some(advice) = advice {
+        message.push_str(" [");
+        message.push_str(&advice);
+        message.push(']');
+    }
+    Error::answered(status, message, code.as_deref(), retry_after)
+}
+
+/// Whether the machine's clock is so far from the server's that no assertion would do. Most servers tell their time
+/// ([RFC 9110 §6.6.1]), and none that an assertion is refused for that reason.
+///
+/// [RFC 9110 §6.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1
+fn clock_off(headers: &HeaderMap, now: SystemTime) -> Option<String> {
+    let server = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let (off, which, too_far) = match now.duration_since(server) {
+        Ok(ahead) => (ahead, "ahead of", TOO_FAR_AHEAD),
+        Err(behind) => (behind.duration(), "behind", TOO_FAR_BEHIND),
+    };
+    (off > too_far).then(|| {
+        format!(
+            "this machine's clock is {} s {which} the server's, and an assertion is good for a minute: set the clock",
+            off.as_secs()
+        )
+    })
+}
+
+fn redirected(status: StatusCode, headers: &HeaderMap, hidden: &[Wiped]) -> Error {
+    let target = headers
+        .get(LOCATION)
+        .and_then(|location| location.to_str().ok())
+        .and_then(|location| Url::parse(location).ok())
+        .and_then(|location| {
+            Some(format!(
+                " to {}",
+                clean(location.host_str()?, LONGEST_DESCRIPTION, hidden)
+            ))
+        })
+        .unwrap_or_default();
+    let message = format!(
+        "the token endpoint answered {} (a redirect{target}), which is not followed: it would take the client secret \
+         elsewhere. Set the token URL to where the endpoint really is",
+        status.as_u16(),
+    );
+    Error::answered(status, message, None, None)
+}
+
+/// `Retry-After` ([RFC 9110 §10.2.3]): seconds, or a date.
+///
+/// [RFC 9110 §10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let asked = match value.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(value).ok()?;
+            date.duration_since(now).unwrap_or_default()
+        }
+    };
+    Some(asked.min(LONGEST_RETRY_AFTER))
+}
+
+/// Text from a server, for a person: bounded, on one line, and without what is `hidden`, which a server may echo.
+pub(crate) fn clean<'a>(
+    text: &str,
+    longest: usize,
+    hidden: impl IntoIterator<Item = &'a Wiped>,
+) -> String {
+    let mut text = text.to_owned();
+    for hidden in hidden.into_iter().filter(|hidden| !hidden.is_empty()) {
+        text = text.replace(&**hidden, "[redacted]");
+    }
+    let mut characters = text.chars().map(|c| if breaks_lines(c) { ' ' } else { c });
+    let mut cleaned: String = characters.by_ref().take(longest).collect();
+    if characters.next().is_some() {
+        cleaned.push('…');
+    }
+    cleaned
+}
+
+/// Control characters, and those of Unicode that break a line or turn its direction.
+fn breaks_lines(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What may be a JSON object, without the byte order mark that some servers put before it. `serde` would take an array
+/// for a list of fields.
+pub(crate) fn json_object(body: &[u8]) -> Option<&[u8]> {
+    let json = without_mark(body);
+    json.trim_ascii_start().starts_with(b"{").then_some(json)
+}
+
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Case does not matter. Required, but some servers leave it out, and who means another type says so.
+fn token_type(value: Option<String>) -> BasicTokenType {
+    match value {
+        Some(value) if !value.eq_ignore_ascii_case("bearer") => BasicTokenType::Extension(value),
+        _ => BasicTokenType::Bearer,
+    }
+}
+
+/// `expires_in` as a number, a float or a string of either. Below zero is zero; what is no number is absent.
+fn lifetime(value: &Value) -> Option<Duration> {
+    if let Some(seconds) = value.as_u64() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    if seconds.is_nan() {
+        return None;
+    }
+    Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+}
+
+/// `scope` as the standard's string with spaces, or as an array of strings.
+fn scopes(value: Value) -> Option<Vec<Scope>> {
+    match value {
+        Value::String(text) => Some(
+            text.split_whitespace()
+                .map(|s| Scope::new(s.to_owned()))
+                .collect(),
+        ),
+        Value::Array(values) => Some(
+            values
+                .into_iter()
+                .filter_map(text)
+                .map(Scope::new)
+                .collect(),
+        ),
+        _ => None,
+    }
+}
+
+impl TokenResponse for Answer {
+    type TokenType = BasicTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &BasicTokenType {
+        &self.token_type
+    }
+
+    fn expires_in(&self) -> Option<Duration> {
+        self.expires_in
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        None
+    }
+
+    fn scopes(&self) -> Option<&Vec<Scope>> {
+        self.scopes.as_ref()
+    }
+}
+
+/// [`TokenResponse`] asks for it. An answer is never written out.
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}

@@ -1,0 +1,172 @@
+//! The transport that works out of the box: hyper-util's client over rustls (on ring), HTTP/1.1.
+//!
+//! Each exchange has a connection of its own, on which HTTP/2 would gain nothing.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Builder, Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::{
+    ClientConfig, ConfigBuilder, WantsVerifier,
+    client::{ResolvesClientCert, Resumption, WantsClientCert},
+    crypto::ring,
+};
+use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use crate::{
+    client_credentials::{
+        discovery::endpoint::{Endpoint, Given},
+        transport::{
+            Transport,
+            client_certificate::{ClientCertificate, Presented, is_outdated},
+            erase,
+            roots::RootCertificates,
+        },
+    },
+    error::{Error, ErrorKind},
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// It trusts what the platform trusts, if no `roots` are given: on a company's machine or container that includes the
+/// company's own CA, and a root that was withdrawn is gone with the system's update and a restart, without a rebuild.
+///
+/// # Errors
+/// When the platform's roots cannot be loaded.
+pub(crate) fn standard(
+    endpoint: &Endpoint<Given, Given>,
+    certificate: Option<ClientCertificate>,
+    roots: Option<RootCertificates>,
+) -> Result<Transport, Error> {
+    if matches!(endpoint, Endpoint::Known(given) if given.url.scheme() == "http") {
+        // Loopback, or by a long name elsewhere. It needs no roots, which a bare container may lack.
+        return Ok(erase(client().build::<_, Full<Bytes>>(tcp())));
+    }
+    let presented = certificate.map(|certificate| Arc::new(Presented::new(certificate)));
+    let tls = Tls {
+        // What is not https is made sure of before it is asked.
+        or_http: matches!(endpoint, Endpoint::Discovered(_)),
+        presented: presented.clone(),
+    };
+    let transport = match roots {
+        Some(roots) => trusting(Arc::new(roots), tls),
+        None => tls.over(with_platform_roots()?),
+    };
+    Ok(match presented {
+        Some(presented) => presenting(presented, transport),
+        None => transport,
+    })
+}
+
+/// What connections are made with, but for the roots.
+#[derive(Clone)]
+struct Tls {
+    /// Whether what is http is asked as well.
+    or_http: bool,
+    presented: Option<Arc<Presented>>,
+}
+
+impl Tls {
+    fn over(&self, roots: WithRoots) -> Transport {
+        let tls = match &self.presented {
+            Some(presented) => {
+                let resolver: Arc<dyn ResolvesClientCert> = Arc::clone(presented) as _;
+                let mut tls = roots.with_client_cert_resolver(resolver);
+                // A session that is resumed keeps the certificate that it began with.
+                tls.resumption = Resumption::disabled();
+                tls
+            }
+            None => roots.with_no_client_auth(),
+        };
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls);
+        let https = match self.or_http {
+            true => https.https_or_http(),
+            false => https.https_only(),
+        };
+        let mut tcp = tcp();
+        tcp.enforce_http(false);
+        let https = https.enable_http1().wrap_connector(tcp);
+        erase(client().build::<_, Full<Bytes>>(https))
+    }
+}
+
+/// Reads the roots for each connection, which is one for each request.
+fn trusting(roots: Arc<RootCertificates>, tls: Tls) -> Transport {
+    BoxCloneSyncService::new(service_fn(move |request| {
+        let (roots, tls) = (Arc::clone(&roots), tls.clone());
+        async move {
+            let roots = roots.read().await?;
+            let transport = tls.over(with_verifier()?.with_root_certificates(roots));
+            transport.oneshot(request).await
+        }
+    }))
+}
+
+/// Reads the client certificate for each connection.
+fn presenting(presented: Arc<Presented>, transport: Transport) -> Transport {
+    BoxCloneSyncService::new(service_fn(move |request| {
+        let (presented, transport) = (Arc::clone(&presented), transport.clone());
+        async move {
+            presented.renew().await?;
+            let answer = transport.oneshot(request).await;
+            answer.map_err(|error| match presented.resolve(&[], &[]) {
+                Some(shown) if error.kind() == ErrorKind::Unavailable && is_outdated(&shown) => {
+                    let message = format!("{error}, {OUTDATED}");
+                    error.retold(message)
+                }
+                _ => error,
+            })
+        }
+    }))
+}
+
+const OUTDATED: &str = "and the client certificate has expired or is not valid yet";
+
+fn client() -> Builder {
+    let mut client = Client::builder(TokioExecutor::new());
+    // Exchanges are minutes or hours apart. A connection kept for the next one would be closed by then, and the POST that
+    // finds it closing would fail.
+    client.pool_max_idle_per_host(0);
+    client
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_nodelay(true);
+    tcp
+}
+
+type WithRoots = ConfigBuilder<ClientConfig, WantsClientCert>;
+
+/// TLS with the platform's roots, which are loaded once in a process: it takes milliseconds of blocking, and there may be a
+/// credential to build for each of thousands of companies.
+fn with_platform_roots() -> Result<WithRoots, Error> {
+    static LOADED: OnceLock<WithRoots> = OnceLock::new();
+    if let Some(loaded) = LOADED.get() {
+        return Ok(loaded.clone());
+    }
+    let loaded = with_verifier()?.try_with_platform_verifier().map_err(|error| {
+        Error::configuration(format!(
+            "the platform's TLS roots cannot be loaded ({error}); install its CA certificates, or give those to trust to \
+             `root_certificates`"
+        ))
+    })?;
+    // Of two that load them at once, either's do.
+    Ok(LOADED.get_or_init(|| loaded).clone())
+}
+
+fn with_verifier() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
+    // Named, so that no other crate's choice of a process-wide provider, or lack of one, can fail the handshake.
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::configuration(format!("TLS cannot be set up ({error})")))
+}

@@ -1,0 +1,239 @@
+//! How the client proves who it is, as a configuration has it.
+
+use super::value::{Field, wrong};
+#[cfg(feature = "jwt")]
+use crate::{client_credentials::SigningAlgorithm, client_credentials::SigningKey};
+use crate::{
+    client_credentials::{ClientAuth, Secret},
+    error::Error,
+};
+
+type Named = Field<&'static str>;
+
+pub(super) struct Fields {
+    pub(super) method: Option<String>,
+    /// Of which there may be one.
+    pub(super) proofs: [Named; 6],
+    pub(super) algorithm: Named,
+    pub(super) key_id: Named,
+    pub(super) key_certificate_file: Named,
+    pub(super) audience: Named,
+    pub(super) certificate: Named,
+    pub(super) certificate_key: Named,
+}
+
+pub(super) struct Proven {
+    pub(super) auth: ClientAuth,
+    #[cfg(feature = "jwt")]
+    pub(super) assertion_audience: Option<String>,
+    #[cfg(feature = "rustls")]
+    pub(super) certificate: Option<(Secret, Secret)>,
+    /// Whether the proof is a certificate, and there is none here.
+    #[cfg(feature = "rustls")]
+    pub(super) lacks_certificate: bool,
+}
+
+enum Proof {
+    Secret(Secret),
+    Assertion(Secret),
+    #[cfg(feature = "jwt")]
+    Key(SigningKey),
+}
+
+impl Fields {
+    pub(super) fn read(self) -> Result<Proven, Error> {
+        let mut given = self.proofs.into_iter().filter(Field::is_given);
+        let (first, others) = (given.next(), given.map(|it| it.0).collect::<Vec<_>>());
+        if let (Some(first), false) = (&first, others.is_empty()) {
+            return Err(Error::configuration(format!(
+                "`{}` and `{}` are both given, and a client has one proof; leave all but one out",
+                first.0,
+                others.join("`, `")
+            )));
+        }
+        let name = first.as_ref().map(|first| first.0);
+        let is_key = name.is_some_and(|name| name.starts_with("private_key"));
+        for field in [&self.algorithm, &self.key_id, &self.key_certificate_file] {
+            if field.is_given() && !is_key {
+                return Err(wrong(
+                    field.0,
+                    "goes with a `private_key_file` or a `private_key_jwk_file`, and there is neither",
+                ));
+            }
+        }
+        let certificate = certificate(self.certificate, self.certificate_key)?;
+        let method = self.method.filter(|method| !method.trim().is_empty());
+        let method = match (&method, name) {
+            (Some(method), _) => method.trim(),
+            (None, Some("assertion_file")) => "assertion",
+            (None, Some(_)) if is_key => "private_key_jwt",
+            (None, Some(_)) => OPEN,
+            (None, None) if certificate.is_some() => "tls",
+            (None, None) => {
+                return Err(Error::configuration(
+                    "nothing says how the client proves who it is; give `client_secret`, `client_secret_file`, \
+                     `client_secret_env`, `assertion_file`, `private_key_file`, `private_key_jwk_file`, \
+                     `client_certificate_file`, or `client_auth = \"none\"`",
+                ));
+            }
+        };
+        // As here, or as servers name them.
+        let method = match method {
+            "client_secret_post" => "post",
+            "client_secret_basic" => "basic",
+            "client_secret_jwt" => "secret_jwt",
+            "tls_client_auth" | "self_signed_tls_client_auth" => "tls",
+            method => method,
+        };
+        if self.audience.is_given() && !matches!(method, "secret_jwt" | "private_key_jwt") {
+            return Err(wrong(
+                self.audience.0,
+                "is for an assertion that is signed here, and none is; see `client_auth`",
+            ));
+        }
+        let proof = match first {
+            #[cfg(feature = "jwt")]
+            Some(field) if is_key => Some(Proof::Key(key(
+                field,
+                self.algorithm,
+                self.key_id,
+                self.key_certificate_file,
+            )?)),
+            #[cfg(not(feature = "jwt"))]
+            Some(field) if is_key => return Err(wrong(field.0, NEEDS_JWT)),
+            Some(field) => Some(plain(field)?),
+            None => None,
+        };
+        let auth = match (method, proof) {
+            (OPEN, Some(Proof::Secret(secret))) => secret.into(),
+            ("post", Some(Proof::Secret(secret))) => ClientAuth::post(secret),
+            ("basic", Some(Proof::Secret(secret))) => ClientAuth::basic(secret),
+            ("basic_raw", Some(Proof::Secret(secret))) => ClientAuth::basic_raw(secret),
+            #[cfg(feature = "jwt")]
+            ("secret_jwt", Some(Proof::Secret(secret))) => ClientAuth::secret_jwt(secret),
+            #[cfg(not(feature = "jwt"))]
+            ("secret_jwt", _) => return Err(wrong("client_auth", NEEDS_JWT)),
+            #[cfg(feature = "jwt")]
+            ("private_key_jwt", Some(Proof::Key(key))) => ClientAuth::private_key_jwt(key),
+            ("assertion", Some(Proof::Assertion(assertion))) => ClientAuth::assertion(assertion),
+            ("tls", None) => ClientAuth::tls(),
+            ("none", None) => ClientAuth::none(),
+            (method, _) => return Err(mismatch(method, name)),
+        };
+        #[cfg(not(feature = "rustls"))]
+        if certificate.is_some() {
+            return Err(wrong("client_certificate_file", NEEDS_RUSTLS));
+        }
+        Ok(Proven {
+            auth,
+            #[cfg(feature = "jwt")]
+            assertion_audience: self.audience.text()?,
+            #[cfg(feature = "rustls")]
+            lacks_certificate: method == "tls" && certificate.is_none(),
+            #[cfg(feature = "rustls")]
+            certificate,
+        })
+    }
+}
+
+fn plain(field: Named) -> Result<Proof, Error> {
+    let name = field.0;
+    let value = field.required_secret()?;
+    Ok(match name {
+        "client_secret_file" => Proof::Secret(Secret::file(value.into_text())),
+        "client_secret_env" => Proof::Secret(Secret::env(value.into_text())),
+        "assertion_file" => Proof::Assertion(Secret::file(value.into_text())),
+        _ => Proof::Secret(Secret::of(value)),
+    })
+}
+
+#[cfg(feature = "jwt")]
+fn key(
+    file: Named,
+    algorithm: Named,
+    key_id: Named,
+    certificate: Named,
+) -> Result<SigningKey, Error> {
+    const ALGORITHMS: [SigningAlgorithm; 4] = [
+        SigningAlgorithm::Rs256,
+        SigningAlgorithm::Ps256,
+        SigningAlgorithm::Es256,
+        SigningAlgorithm::EdDsa,
+    ];
+    let (is_jwk, name) = (file.0 == "private_key_jwk_file", algorithm.0);
+    let file = Secret::file(file.required()?);
+    let mut key = match (is_jwk, algorithm.text()?) {
+        (true, None) => SigningKey::from_jwk(file),
+        (true, Some(_)) => {
+            return Err(wrong(
+                name,
+                "is said by the JWK's own `alg`; leave it out beside `private_key_jwk_file`",
+            ));
+        }
+        (false, given) => {
+            let known = |it: &SigningAlgorithm| {
+                given
+                    .as_deref()
+                    .is_some_and(|given| it.name() == given.trim())
+            };
+            let algorithm = ALGORITHMS.into_iter().find(known).ok_or_else(|| {
+                wrong(
+                    name,
+                    "must be RS256, PS256, ES256 or EdDSA beside `private_key_file`",
+                )
+            })?;
+            SigningKey::from_pem(algorithm, file)
+        }
+    };
+    if let Some(key_id) = key_id.text()? {
+        key = key.with_key_id(key_id);
+    }
+    if let Some(certificate) = certificate.text()? {
+        key = key.with_certificate(Secret::file(certificate));
+    }
+    Ok(key)
+}
+
+/// The client certificate of the connection, and its key.
+fn certificate(certificate: Named, key: Named) -> Result<Option<(Secret, Secret)>, Error> {
+    let names = (certificate.0, key.0);
+    match (certificate.text()?, key.text()?) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some((Secret::file(certificate), Secret::file(key)))),
+        (Some(_), None) => Err(wrong(names.1, &format!("is missing beside `{}`", names.0))),
+        (None, Some(_)) => Err(wrong(names.0, &format!("is missing beside `{}`", names.1))),
+    }
+}
+
+fn mismatch(method: &str, proof: Option<&str>) -> Error {
+    let needed = match method {
+        "post" | "basic" | "basic_raw" | "secret_jwt" => {
+            "needs one of `client_secret`, `client_secret_file` and `client_secret_env`"
+        }
+        "private_key_jwt" => "needs a `private_key_file` or a `private_key_jwk_file`",
+        "assertion" => "needs an `assertion_file`",
+        "tls" | "none" => "needs no proof of that kind",
+        // What it is is not repeated: it may be a secret that went astray.
+        _ => {
+            return wrong(
+                "client_auth",
+                "must be post, basic, basic_raw, secret_jwt, private_key_jwt, assertion, tls or none",
+            );
+        }
+    };
+    let given = proof.map_or_else(|| "nothing".to_owned(), |name| format!("`{name}`"));
+    wrong(
+        "client_auth",
+        &format!("is {method:?}, which {needed}; there is {given}"),
+    )
+}
+
+/// A secret whose method is left open. No configuration can say so.
+const OPEN: &str = "";
+
+#[cfg(not(feature = "jwt"))]
+const NEEDS_JWT: &str = "needs the feature `jwt`";
+
+#[cfg(not(feature = "rustls"))]
+pub(super) const NEEDS_RUSTLS: &str =
+    "is for the default transport, which needs the feature `rustls`";

@@ -1,0 +1,137 @@
+//! A request that may have to be sent again: what is recorded of it, and whether there is time.
+
+use std::time::Duration;
+
+use http::{Extensions, HeaderValue, Request, header::AUTHORIZATION};
+use tokio::time::Instant;
+
+use crate::{
+    cache::Route,
+    middleware::{
+        extension::{Deadline, NoRetry},
+        head::Snapshot,
+        route,
+    },
+    replay::Replay,
+};
+
+/// A request as it was before the token was put on it, and a service to send it again.
+pub(crate) struct Recorded<S, T> {
+    service: S,
+    head: Snapshot,
+    tape: T,
+    /// Known only for a request with a deadline.
+    sent_at: Option<Instant>,
+}
+
+/// A request to send again, without a token as yet. Boxed, so that the usual request has no room for it in its future.
+pub(crate) struct Again<S, B> {
+    pub(crate) service: S,
+    pub(crate) request: Request<B>,
+    pub(crate) route: Route,
+    budget: Option<Budget>,
+}
+
+/// A request to send, and what it takes to send it again, if it can be.
+pub(crate) type Prepared<S, B, Rp> = (
+    Request<<Rp as Replay<B>>::Body>,
+    Option<Recorded<S, <Rp as Replay<B>>::Tape>>,
+);
+
+/// Puts the token on a request, and records it before, if it can be said again, for a service that `again` makes.
+// Inlined, for else the request is copied twice more on its way through.
+#[inline]
+pub(crate) fn prepare<B, S, Rp: Replay<B>>(
+    request: Request<B>,
+    authorization: HeaderValue,
+    replay: &Rp,
+    again: impl FnOnce() -> S,
+) -> Prepared<S, B, Rp> {
+    let (mut head, body) = request.into_parts();
+    let (body, recorded) = if head.extensions.get::<NoRetry>().is_some() {
+        (replay.pass(body), None)
+    } else {
+        let (body, tape) = replay.record(body);
+        let recorded = tape.map(|tape| Recorded {
+            service: again(),
+            head: Snapshot::of(&head),
+            tape,
+            sent_at: deadline_of(&head.extensions).map(|_| Instant::now()),
+        });
+        (body, recorded)
+    };
+    head.headers.insert(AUTHORIZATION, authorization);
+    (Request::from_parts(head, body), recorded)
+}
+
+impl<S, T> Recorded<S, T> {
+    pub(crate) fn route(&self) -> Option<Route> {
+        Some(route::of(self.head.method(), &self.head.uri()?))
+    }
+
+    /// The request to send again; `None` if it cannot be said again after all, or if there is no time for it.
+    pub(crate) fn rewind<B, Rp: Replay<B, Tape = T>>(
+        self,
+        replay: &Rp,
+    ) -> Option<Box<Again<S, Rp::Body>>> {
+        let deadline = deadline_of(self.head.extensions());
+        let budget = deadline
+            .zip(self.sent_at)
+            .map(|(deadline, sent_at)| Budget {
+                deadline,
+                first_try: sent_at.elapsed(),
+            });
+        if budget.is_some_and(|budget| !budget.allows_another()) {
+            return None;
+        }
+        let head = self.head.restore()?;
+        let route = route::of(&head.method, &head.uri);
+        let body = replay.rewind(self.tape)?;
+        Some(Box::new(Again {
+            service: self.service,
+            request: Request::from_parts(head, body),
+            route,
+            budget,
+        }))
+    }
+}
+
+impl<S, B> Again<S, B> {
+    /// Whether there is still time for it.
+    pub(crate) fn is_in_time(&self) -> bool {
+        self.budget.is_none_or(Budget::allows_another)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.budget.map(|budget| budget.deadline)
+    }
+
+    /// When it must be on its way to be over in time.
+    pub(crate) fn latest_start(&self) -> Option<Instant> {
+        self.budget.map(Budget::latest_start)
+    }
+}
+
+/// The time a request has, and what its first try took of it.
+#[derive(Clone, Copy)]
+struct Budget {
+    deadline: Instant,
+    first_try: Duration,
+}
+
+impl Budget {
+    /// Whether a second try would be over in time, should it take as long as the first.
+    fn allows_another(self) -> bool {
+        Instant::now() < self.latest_start()
+    }
+
+    fn latest_start(self) -> Instant {
+        let start = self.deadline.checked_sub(self.first_try);
+        start.unwrap_or_else(Instant::now)
+    }
+}
+
+/// What the request says of its own time.
+pub(crate) fn deadline_of(extensions: &Extensions) -> Option<Instant> {
+    extensions.get().map(|Deadline(at)| *at)
+}

@@ -1,0 +1,429 @@
+//! A request under way: at most one refusal, and at most one second try.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response, header::AUTHORIZATION};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tower::BoxError;
+use tower_service::Service;
+
+use crate::{
+    cache::{Held, Route},
+    error::Error,
+    middleware::{
+        attempt::{Again, Recorded, deadline_of, prepare},
+        drain::Drain,
+        extension::MinValidity,
+        rules::Rules,
+    },
+    replay::Replay,
+    telemetry,
+    unauthorized::Unauthorized,
+};
+
+pin_project! {
+    /// The future of [`BearerAuth`](crate::BearerAuth).
+    ///
+    /// # Cancellation
+    /// Dropping it cancels the request, and never the exchange that it may wait for.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, B, R, U, Rp>
+    where
+        S: Service<Request<Rp::Body>>,
+        Rp: Replay<B>,
+    {
+        #[pin]
+        state: State<S, B, R, U, Rp>,
+    }
+}
+
+pin_project! {
+    /// ```text
+    ///  Cold ──token──▶ First ──refused──▶ Replacing ──another──▶ Draining ──▶ Readying ──ready──▶ Second ──▶ answer
+    ///   │ none           │ not refused        │ none      ◀───────aged───────────┘
+    ///   ▼                ▼                    ▼
+    ///  error           answer            the refusal
+    /// ```
+    /// A warm request starts at `First`; one that is none of our business is in `Passing` all along, and one that is not to
+    /// be sent in `NotAllowed`. What is taken out of a state is in an `Option`.
+    #[project = StateProj]
+    enum State<S, B, R, U, Rp>
+    where
+        S: Service<Request<Rp::Body>>,
+        Rp: Replay<B>,
+    {
+        // There is no token to send: waits for one, with the ready service in hand.
+        Cold {
+            wait: Wait<Arc<Held>>,
+            first: Option<(S, Request<B>)>,
+            rules: Rules<U, Rp>,
+        },
+        // The first try is under way with the token `sent`. Without `again` there can be no second. The route is known
+        // while it is worth it.
+        First {
+            #[pin]
+            response: S::Future,
+            sent: u64,
+            route: Option<Route>,
+            again: Option<Recorded<S, Rp::Tape>>,
+            rules: Rules<U, Rp>,
+        },
+        // The token was refused: waits for another, with the refusal in hand in case none comes.
+        Replacing {
+            wait: Wait<Option<Arc<Held>>>,
+            refusal: Option<Response<R>>,
+            again: Option<Box<Again<S, Rp::Body>>>,
+            rules: Rules<U, Rp>,
+        },
+        // Another token is there: reads what little is left of the refusal.
+        Draining {
+            #[pin]
+            drain: Drain<R>,
+            again: Option<Box<Again<S, Rp::Body>>>,
+            rules: Rules<U, Rp>,
+        },
+        // Waits until the service is ready for the second try.
+        Readying {
+            again: Option<Box<Again<S, Rp::Body>>>,
+            deadline: Option<Pin<Box<Sleep>>>,
+            rules: Rules<U, Rp>,
+        },
+        // The second try is under way. Its answer is the caller's, whatever it is.
+        Second {
+            #[pin]
+            response: S::Future,
+            sent: u64,
+            route: Route,
+            deadline: Option<Pin<Box<Sleep>>>,
+            rules: Rules<U, Rp>,
+        },
+        // None of our business.
+        Passing {
+            #[pin]
+            response: S::Future,
+        },
+        // Not to be sent.
+        NotAllowed { error: Option<Error> },
+    }
+}
+
+/// Boxed, for it is waited for once per expiry and not per request.
+type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// Waits no longer than until `deadline`, if there is one.
+async fn within<T>(
+    deadline: Option<Instant>,
+    wait: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match deadline {
+        None => wait.await,
+        Some(deadline) => timeout_at(deadline, wait)
+            .await
+            .unwrap_or_else(|_| Err(Error::deadline())),
+    }
+}
+
+/// Ready when the deadline has come, and so never if there is none.
+fn poll_deadline(deadline: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+    match deadline {
+        Some(deadline) => deadline.as_mut().poll(cx),
+        None => Poll::Pending,
+    }
+}
+
+impl<S, B, R, U, Rp> ResponseFuture<S, B, R, U, Rp>
+where
+    S: Service<Request<Rp::Body>>,
+    Rp: Replay<B>,
+{
+    /// A request that is none of our business.
+    pub(crate) fn pass(response: S::Future) -> Self {
+        Self {
+            state: State::Passing { response },
+        }
+    }
+
+    /// A request that is not sent.
+    pub(crate) fn refuse(error: Error) -> Self {
+        Self {
+            state: State::NotAllowed { error: Some(error) },
+        }
+    }
+
+    /// A request without a token, or without one that lasts. `ready` was made ready, and takes it when the token is there.
+    pub(crate) fn cold(ready: S, request: Request<B>, rules: Rules<U, Rp>) -> Self {
+        let cache = rules.cache.clone();
+        let deadline = deadline_of(request.extensions());
+        let least = request.extensions().get().map(|MinValidity(least)| *least);
+        // The wish for a token that lasts may cost half of the time, and not the request.
+        let half = deadline.map(|at| {
+            let now = Instant::now();
+            now + at.saturating_duration_since(now) / 2
+        });
+        let wait = async move {
+            match least {
+                None => cache.wait_for_usable().await,
+                Some(least) => cache.wait_for_lasting(least, half).await,
+            }
+        };
+        Self {
+            state: State::Cold {
+                wait: Box::pin(within(deadline, wait)),
+                first: Some((ready, request)),
+                rules,
+            },
+        }
+    }
+
+    /// A request that was sent with the token `sent`.
+    pub(crate) fn first(
+        response: S::Future,
+        sent: u64,
+        route: Option<Route>,
+        again: Option<Recorded<S, Rp::Tape>>,
+        rules: Rules<U, Rp>,
+    ) -> Self {
+        Self {
+            state: State::First {
+                response,
+                sent,
+                route,
+                again,
+                rules,
+            },
+        }
+    }
+}
+
+impl<S, B, R, U, Rp> Future for ResponseFuture<S, B, R, U, Rp>
+where
+    S: Service<Request<Rp::Body>, Response = Response<R>> + Clone,
+    S::Error: Into<BoxError>,
+    R: Body,
+    U: Unauthorized + Clone,
+    Rp: Replay<B> + Clone,
+{
+    type Output = Result<Response<R>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Cold { wait, first, rules } => {
+                    let held = ready!(wait.as_mut().poll(cx))?;
+                    let (mut service, request) = first.take().ok_or(POLLED_AFTER_END)?;
+                    let authorization = held.token.authorization().clone();
+                    let route = rules.route_worth_knowing(&request);
+                    let clone = || service.clone();
+                    let (request, again) = prepare(request, authorization, &rules.replay, clone);
+                    State::First {
+                        // The instance that was made ready before `BearerAuth::call` put it here.
+                        response: service.call(request),
+                        sent: held.token.generation(),
+                        route,
+                        again,
+                        rules: rules.clone(),
+                    }
+                }
+
+                StateProj::First {
+                    response,
+                    sent,
+                    route,
+                    again,
+                    rules,
+                } => {
+                    let response = ready!(response.poll(cx)).map_err(Into::into)?;
+                    let (sent, route) = (*sent, *route);
+                    if !rules.refuses(&response) {
+                        if let Some(route) = route {
+                            rules.cache.accepted(route, sent);
+                        }
+                        return Poll::Ready(Ok(response));
+                    }
+                    let recorded = again.take();
+                    let route = recorded.as_ref().and_then(Recorded::route).or(route);
+                    let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
+                    telemetry::refused(again.is_some());
+                    let Some(again) = again else {
+                        // Another token is of no use to this request, but to the next.
+                        rules.cache.refused_for_good(sent, route);
+                        return Poll::Ready(Ok(response));
+                    };
+                    let (cache, route, deadline) =
+                        (rules.cache.clone(), again.route, again.deadline());
+                    State::Replacing {
+                        wait: Box::pin(async move {
+                            within(deadline, cache.refused(sent, route)).await
+                        }),
+                        refusal: Some(response),
+                        again: Some(again),
+                        rules: rules.clone(),
+                    }
+                }
+
+                StateProj::Replacing {
+                    wait,
+                    refusal,
+                    again,
+                    rules,
+                } => {
+                    let mut outcome = ready!(wait.as_mut().poll(cx));
+                    let again = again.take().ok_or(POLLED_AFTER_END)?;
+                    if !again.is_in_time() {
+                        outcome = outcome.and(Err(Error::deadline()));
+                    }
+                    match outcome {
+                        // The refusal is read or dropped before the wait for readiness: its body may hold the connection
+                        // or the permit that the second try needs.
+                        Ok(Some(_another)) => {
+                            let refusal = refusal.take();
+                            let latest = again.latest_start();
+                            match refusal.and_then(|refusal| Drain::of(refusal, latest)) {
+                                Some(drain) => State::Draining {
+                                    drain,
+                                    again: Some(again),
+                                    rules: rules.clone(),
+                                },
+                                None => State::readying(again, rules.clone()),
+                            }
+                        }
+                        Ok(None) => {
+                            telemetry::not_replaced(None);
+                            let refusal = refusal.take().ok_or(POLLED_AFTER_END)?;
+                            return Poll::Ready(Ok(refusal));
+                        }
+                        Err(error) => {
+                            telemetry::not_replaced(Some(&error));
+                            let Some(mut refusal) = refusal.take() else {
+                                return Poll::Ready(Err(error.into()));
+                            };
+                            refusal.extensions_mut().insert(error);
+                            return Poll::Ready(Ok(refusal));
+                        }
+                    }
+                }
+
+                StateProj::Draining {
+                    drain,
+                    again,
+                    rules,
+                } => {
+                    ready!(drain.poll(cx));
+                    let again = again.take().ok_or(POLLED_AFTER_END)?;
+                    State::readying(again, rules.clone())
+                }
+
+                StateProj::Readying {
+                    again,
+                    deadline,
+                    rules,
+                } => {
+                    let ready = again.as_mut().ok_or(POLLED_AFTER_END)?;
+                    // A clone of the instance that took the first try: nobody has made it ready yet.
+                    let Poll::Ready(readiness) = ready.service.poll_ready(cx) else {
+                        ready!(poll_deadline(deadline, cx));
+                        return Poll::Ready(Err(Error::deadline().into()));
+                    };
+                    readiness.map_err(Into::into)?;
+                    let mut again = again.take().ok_or(POLLED_AFTER_END)?;
+                    // Read only now: the wait may have outlived the token that came before it.
+                    let token = rules
+                        .cache
+                        .read(|token| (token.authorization().clone(), token.generation()));
+                    match token {
+                        Some((authorization, sent)) => {
+                            let headers = again.request.headers_mut();
+                            headers.insert(AUTHORIZATION, authorization);
+                            State::Second {
+                                response: again.service.call(again.request),
+                                sent,
+                                route: again.route,
+                                deadline: deadline.take(),
+                                rules: rules.clone(),
+                            }
+                        }
+                        None => {
+                            let (cache, deadline) = (rules.cache.clone(), again.deadline());
+                            State::Replacing {
+                                wait: Box::pin(async move {
+                                    within(deadline, cache.wait_for_usable()).await.map(Some)
+                                }),
+                                refusal: None,
+                                again: Some(again),
+                                rules: rules.clone(),
+                            }
+                        }
+                    }
+                }
+
+                StateProj::Second {
+                    response,
+                    sent,
+                    route,
+                    deadline,
+                    rules,
+                } => {
+                    if let Poll::Ready(response) = response.poll(cx) {
+                        let response = response.map_err(Into::into)?;
+                        let refused = rules.refuses(&response);
+                        rules.cache.second_try(*route, *sent, refused);
+                        return Poll::Ready(Ok(response));
+                    }
+                    ready!(poll_deadline(deadline, cx));
+                    return Poll::Ready(Err(Error::deadline().into()));
+                }
+
+                StateProj::Passing { response } => return response.poll(cx).map_err(Into::into),
+
+                StateProj::NotAllowed { error } => {
+                    let error = error.take().ok_or(POLLED_AFTER_END)?;
+                    return Poll::Ready(Err(error.into()));
+                }
+            };
+            state.set(next);
+        }
+    }
+}
+
+impl<S, B, R, U, Rp> State<S, B, R, U, Rp>
+where
+    S: Service<Request<Rp::Body>>,
+    Rp: Replay<B>,
+{
+    fn readying(again: Box<Again<S, Rp::Body>>, rules: Rules<U, Rp>) -> Self {
+        Self::Readying {
+            deadline: again.deadline().map(|at| Box::pin(sleep_until(at))),
+            again: Some(again),
+            rules,
+        }
+    }
+}
+
+impl<S, B, R, U, Rp> fmt::Debug for ResponseFuture<S, B, R, U, Rp>
+where
+    S: Service<Request<Rp::Body>>,
+    Rp: Replay<B>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Cold { .. } => "waiting for a token",
+            State::First { .. } => "sent",
+            State::Replacing { .. } => "refused, waiting for another token",
+            State::Draining { .. } | State::Readying { .. } => "refused, waiting to be sent again",
+            State::Second { .. } => "sent again",
+            State::Passing { .. } => "sent as it came",
+            State::NotAllowed { .. } => "not sent",
+        };
+        f.debug_tuple("ResponseFuture").field(&state).finish()
+    }
+}
+
+const POLLED_AFTER_END: &str = "the response future was polled after it had ended";

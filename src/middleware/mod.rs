@@ -1,0 +1,22 @@
+//! What happens to one request: the layer, its service, and the future of a response.
+
+mod admission;
+mod attempt;
+mod drain;
+mod extension;
+mod future;
+mod head;
+mod layer;
+mod route;
+mod rules;
+mod service;
+
+#[cfg(feature = "tonic")]
+pub(crate) use self::attempt::deadline_of;
+pub use self::{
+    admission::ExistingAuthorization,
+    extension::{Deadline, MinValidity, NoRetry, NoToken},
+    future::ResponseFuture,
+    layer::BearerAuthLayer,
+    service::BearerAuth,
+};

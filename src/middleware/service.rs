@@ -1,0 +1,131 @@
+//! The service: what happens to a request before it is sent.
+
+use std::{
+    mem,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower::BoxError;
+use tower_service::Service;
+
+use crate::{
+    cache::{Caches, TokenCache},
+    middleware::{
+        admission::Verdict, attempt::prepare, extension::MinValidity, future::ResponseFuture,
+        rules::Plan,
+    },
+    replay::{CloneBody, Replay},
+    select::{Always, Select},
+    token::Token,
+    unauthorized::{BearerChallenge, Unauthorized},
+};
+
+/// Puts a bearer token on every request of the service below it. Made by [`BearerAuthLayer`](crate::BearerAuthLayer).
+///
+/// # What happens to a request
+/// 1. One that is not selected, that has an `Authorization` of its own, or that says [`NoToken`](crate::NoToken), passes
+///    untouched, unless the layer was told otherwise. One whose token would travel over plain http to another machine is
+///    not sent at all, unless the layer was told otherwise by a long name.
+/// 2. It gets the current token. If there is none that is good, it waits for the one exchange under way; it never goes
+///    out without a token because none could be had.
+/// 3. If the server refuses the token (401), it is sent once more, the same but for a newer token, and the caller gets
+///    that answer, whatever it is. If no newer token can be had, or the body cannot be said again, the caller gets the
+///    401 as it came; where there was an exchange that failed, or none because of a backoff, a cool-down or the request's
+///    deadline, an [`Error`](crate::Error) in its [extensions](http::Response::extensions) says so.
+///
+/// # Errors
+/// The errors of the service below as they are, and [`Error`](crate::Error) when the request is not to be sent, or when no
+/// token can be had for the first try; or for the second, in the rare case that the token runs out while the service below
+/// is not ready for it.
+///
+/// # Cancellation
+/// Dropping the future cancels the request, and never the exchange it may wait for.
+///
+/// # Deployment caveat
+/// A request that waits for a token holds the service that was made ready for it, as it holds it during the call. If that
+/// is a permit of tower's `ConcurrencyLimit` which the token exchange needs as well, because both go through one client,
+/// the exchange gets none and ends at its deadline. Give the exchange a transport of its own.
+// Over several lines, because the compiler quotes them to somebody whose stack does not fit.
+#[derive(Clone, Debug)]
+pub struct BearerAuth<
+    S,
+    Sel = Always,
+    U = BearerChallenge,
+    Rp = CloneBody, // for bodies that are `Clone`; for others `.replay(Buffered::up_to(65536))` or `.replay(NoReplay)`
+    C = TokenCache,
+> {
+    inner: S,
+    plan: Plan<Sel, U, Rp, C>,
+}
+
+impl<S, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
+    pub(crate) fn new(inner: S, plan: Plan<Sel, U, Rp, C>) -> Self {
+        Self { inner, plan }
+    }
+
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service below.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service below.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, R, Sel, U, Rp, C> Service<Request<B>> for BearerAuth<S, Sel, U, Rp, C>
+where
+    S: Service<Request<Rp::Body>, Response = Response<R>> + Clone,
+    S::Error: Into<BoxError>,
+    R: Body,
+    Sel: Select<B, Key = C::Key>,
+    U: Unauthorized + Clone,
+    Rp: Replay<B> + Clone,
+    C: Caches,
+{
+    type Response = Response<R>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, B, R, U, Rp>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let key = match self.plan.judge(&request) {
+            Verdict::Token(key) => key,
+            Verdict::Pass => {
+                let request = request.map(|body| self.plan.replay.pass(body));
+                return ResponseFuture::pass(self.inner.call(request));
+            }
+            Verdict::Refuse(error) => return ResponseFuture::refuse(error),
+        };
+        let rules = self.plan.rules(key);
+        let read = |token: &Token| (token.authorization().clone(), token.generation());
+        let warm = match request.extensions().get() {
+            None => rules.cache.read(read),
+            Some(MinValidity(least)) => rules.cache.read_lasting(*least, read),
+        };
+        let Some((authorization, sent)) = warm else {
+            // The instance that was made ready goes with the request, and waits for the token with it. Its clone stays,
+            // to be made ready for the next one.
+            let clone = self.inner.clone();
+            let ready = mem::replace(&mut self.inner, clone);
+            return ResponseFuture::cold(ready, request, rules);
+        };
+        let route = rules.route_worth_knowing(&request);
+        // `self.inner` was made ready and takes the first try. A second goes to a clone, which `ResponseFuture` makes
+        // ready before it calls it.
+        let clone = || self.inner.clone();
+        let (request, again) = prepare(request, authorization, &rules.replay, clone);
+        ResponseFuture::first(self.inner.call(request), sent, route, again, rules)
+    }
+}

@@ -1,0 +1,164 @@
+//! Where tokens come from.
+//!
+//! A source is a tower service from [`TokenRequest`] to [`Token`]. It knows no cache: it is asked when a token is
+//! needed, one request at a time.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
+use tower::BoxError;
+use tower_service::Service;
+
+use super::Token;
+
+/// A source of tokens: another name for a [`Service`] from [`TokenRequest`] to [`Token`].
+///
+/// There is nothing to implement. [`ClientCredentials`] is one, so is [`FixedToken`], so is a
+/// [`service_fn`](tower::service_fn), and so is any of them with tower's layers around it. A
+/// [`TokenCache`](crate::TokenCache) makes one call at a time, so a source need not be [`Clone`]. One that holds a handle to
+/// its own cache keeps both alive for ever.
+///
+/// # Example
+/// tower's own layers around the exchange: at most 10 exchanges a minute, each tried for 3 seconds.
+/// ```
+/// use std::time::Duration;
+/// use tower::ServiceBuilder;
+/// use tower_bearer::{BearerAuthLayer, ClientCredentials};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_bearer::Error> {
+/// # #[cfg(feature = "rustls")] {
+/// let credentials = ClientCredentials::builder("https://auth.example.com/oauth2/token", "id", "secret")
+///     .scopes(["billing"])
+///     .build()?;
+/// let source = ServiceBuilder::new()
+///     .rate_limit(10, Duration::from_secs(60))
+///     .timeout(Duration::from_secs(3))
+///     .service(credentials);
+/// let layer = BearerAuthLayer::new(source);
+/// # let _ = layer;
+/// # }
+/// # Ok(())
+/// # }
+/// ```
+/// A source of your own is a closure:
+/// ```
+/// use tower_bearer::{BearerAuthLayer, Error, Token, TokenRequest};
+///
+/// let source = tower::service_fn(|_: TokenRequest| async { Token::new("from-somewhere-else") });
+/// let layer = BearerAuthLayer::new(source);
+/// # let _ = layer;
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source of tokens",
+    note = "a source is a `tower::Service<TokenRequest, Response = Token>` that is `Send + 'static`, with a future that is `Send + 'static`: `ClientCredentials`, `FixedToken`, or `tower::service_fn(|_: TokenRequest| async {{ Token::new(..) }})`"
+)]
+pub trait TokenSource:
+    Service<TokenRequest, Response = Token, Error: Into<BoxError>, Future: Send + 'static>
+    + Send
+    + 'static
+    + sealed::Sealed
+{
+}
+
+#[diagnostic::do_not_recommend]
+impl<S> TokenSource for S where
+    S: Service<TokenRequest, Response = Token, Error: Into<BoxError>, Future: Send + 'static>
+        + Send
+        + 'static
+{
+}
+
+mod sealed {
+    pub trait Sealed {}
+    #[diagnostic::do_not_recommend]
+    impl<S> Sealed for S where S: tower_service::Service<super::TokenRequest, Response = super::Token> {}
+}
+
+/// What a [`TokenSource`] is asked.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    reason: Reason,
+    refused: Option<Token>,
+}
+
+/// Why a token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// There is no token that can be sent, and somebody waits.
+    Cold,
+    /// There is one that can be sent, and it is due for replacement.
+    Refresh,
+    /// The API refused the current one.
+    Refused,
+}
+
+impl TokenRequest {
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            refused: None,
+        }
+    }
+
+    pub(crate) fn refused(token: Token) -> Self {
+        Self {
+            reason: Reason::Refused,
+            refused: Some(token),
+        }
+    }
+
+    /// Why it is asked.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The token that the API refused, for [`Reason::Refused`]: a source with a store of its own must not give this
+    /// one again.
+    #[must_use]
+    pub fn refused_token(&self) -> Option<&Token> {
+        self.refused.as_ref()
+    }
+}
+
+/// A [`TokenSource`] that always gives the same token, for tests and for servers that hand out tokens by hand.
+///
+/// # Example
+/// ```
+/// use tower_bearer::{BearerAuthLayer, FixedToken, Token};
+///
+/// let layer = BearerAuthLayer::new(FixedToken::new(Token::new("a-token-from-a-portal")?));
+/// # let _ = layer;
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FixedToken {
+    token: Token,
+}
+
+impl FixedToken {
+    /// A source of this token.
+    #[must_use]
+    pub fn new(token: Token) -> Self {
+        Self { token }
+    }
+}
+
+impl Service<TokenRequest> for FixedToken {
+    type Response = Token;
+    type Error = Infallible;
+    type Future = Ready<Result<Token, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: TokenRequest) -> Self::Future {
+        ready(Ok(self.token.clone()))
+    }
+}

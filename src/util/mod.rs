@@ -1,0 +1,5 @@
+//! What any of the rest may need: clocks, which hosts are this machine, and memory that is overwritten.
+
+pub(crate) mod clock;
+pub(crate) mod loopback;
+pub(crate) mod wiped;
