@@ -66,11 +66,11 @@ fn main() {
     table.row(["the quotient, turn by turn".to_owned(), ratio(quotient)]);
     let tried = tried_in_an_hour(&options);
     table.row([
-        "exchanges tried in an hour, median".to_owned(),
+        "token requests tried in an hour, median".to_owned(),
         format!("{:.0}", median(tried.iter().copied())),
     ]);
     table.row([
-        "exchanges tried in an hour, most".to_owned(),
+        "token requests tried in an hour, most".to_owned(),
         format!("{:.0}", quantile(tried, 1.0)),
     ]);
     table.done("storm_dead", &options);
@@ -119,7 +119,7 @@ fn dead(options: &Options) -> [f64; 3] {
                     answer.unwrap();
                 }
                 p99[which].push(quantile(took, 0.99));
-                // The exchanges that were started have their turn.
+                // The token requests that were started have their turn.
                 yield_now().await;
             }
         }
@@ -154,7 +154,7 @@ async fn layer_of(lifetime: Duration, refresh_at: Option<f64>) -> BearerAuthLaye
     BearerAuthLayer::from_cache(cache)
 }
 
-/// How many exchanges are tried in an hour at a request a second, run by run, in simulated time: a token of a day, an hour
+/// How many token requests are tried in an hour at a request a second, run by run, in simulated time: a token of a day, an hour
 /// of it when it is due and the server dead.
 fn tried_in_an_hour(options: &Options) -> Vec<f64> {
     let runs = if options.test { 1 } else { 20 };

@@ -15,7 +15,7 @@
 //!
 //! # Deployment caveat
 //! Whoever reaches the proxy calls with its token: have it listen where only the programs it is for can come, which by
-//! default is this machine. It speaks no TLS, so an upstream elsewhere is refused unless the network is said to encrypt.
+//! default is this machine. It speaks no TLS, so an upstream elsewhere is rejected unless the network is said to encrypt.
 
 #[path = "axum_proxy/configuration.rs"]
 mod configuration;

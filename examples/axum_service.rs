@@ -103,8 +103,8 @@ async fn main() -> Result<(), BoxError> {
     answers.push(ask(&denied, "/carts/9").await?);
     answers.push(ask(&denied, "/ready").await?);
 
-    let seen = (answers, hydra.exchanges(), gateway.answered());
-    println!("statuses, exchanges, calls of the API: {seen:?}");
+    let seen = (answers, hydra.token_requests(), gateway.answered());
+    println!("statuses, token requests, calls of the API: {seen:?}");
     let told = (vec![200, 200, 200, 502, 503], 3, 3);
     let as_told = (seen == told).then_some(());
     as_told.ok_or_else(|| format!("they should be {told:?}").into())

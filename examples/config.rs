@@ -63,7 +63,7 @@ async fn main() -> Result<(), BoxError> {
         client_auth = "post"
         scopes = ["billing"]
         origins = ["{api}"]
-        cache.exchange_timeout = "5s"
+        cache.token_request_timeout = "5s"
         "#
     );
     let environment = [
@@ -83,8 +83,15 @@ async fn main() -> Result<(), BoxError> {
     let cart = format!("{}/ecommerce/public/{TENANT}/cart", settings.api.url);
     let request = Request::get(cart).body(Full::<Bytes>::default())?;
     let response = layer.layer(client).oneshot(request).await?;
-    println!("{} by {} exchange", response.status(), hydra.exchanges());
-    assert_eq!((response.status(), hydra.exchanges()), (StatusCode::OK, 1));
+    println!(
+        "{} by {} token request",
+        response.status(),
+        hydra.token_requests()
+    );
+    assert_eq!(
+        (response.status(), hydra.token_requests()),
+        (StatusCode::OK, 1)
+    );
     assert!(!format!("{settings:?}").contains(&account.client_secret));
     Ok(())
 }

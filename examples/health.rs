@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --example health
 //! ```
-//! `/ready` is two lines: see [`ready`]. The example asks it before and after an exchange, with a right secret and a wrong one.
+//! `/ready` is two lines: see [`ready`]. The example asks it before and after a token request, with a right secret and a wrong one.
 
 mod embedded;
 
@@ -70,7 +70,7 @@ async fn main() -> Result<(), BoxError> {
             .token_url(hydra.token_url())
             .build()?;
         let cache = TokenCache::new(source);
-        println!("before the first exchange: {}", ask(&cache).await?);
+        println!("before the first token request: {}", ask(&cache).await?);
 
         let mut changes = cache.changes();
         // A service that starts does not fail for want of a token: `/ready` tells, and the next call tries again.

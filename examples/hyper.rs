@@ -40,12 +40,12 @@ async fn main() -> Result<(), BoxError> {
     // The client is cloned for each call, and its clones share connections and token.
     let (status, body) = call(api.clone(), &gateway).await?;
     println!("the first call gets a token: {status} {body}");
-    check("an exchange and a call", &hydra, &gateway, [1, 1, 0])?;
+    check("a token request and a call", &hydra, &gateway, [1, 1, 0])?;
 
     hydra.revoke_all();
     let (status, _) = call(api.clone(), &gateway).await?;
     println!("the token was revoked, and the next call is made twice: {status}");
-    check("another exchange, a 401", &hydra, &gateway, [2, 3, 1])?;
+    check("another token request, a 401", &hydra, &gateway, [2, 3, 1])?;
 
     let (status, _) = call(api, &gateway).await?;
     println!("the call after it finds the new token: {status}");
@@ -68,11 +68,11 @@ async fn call(api: Api, gateway: &Gateway) -> Result<(StatusCode, String), BoxEr
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// Compares exchanges, calls and refusals with what the servers counted.
+/// Compares token requests, calls and rejections with what the servers counted.
 fn check(what: &str, hydra: &Hydra, gateway: &Gateway, told: [u64; 3]) -> Result<(), BoxError> {
-    let refused = gateway.answered_with(StatusCode::UNAUTHORIZED);
-    let seen = [hydra.exchanges(), gateway.answered(), refused];
-    println!("    {what}: exchanges, calls and refusals are now {seen:?}");
+    let rejected = gateway.answered_with(StatusCode::UNAUTHORIZED);
+    let seen = [hydra.token_requests(), gateway.answered(), rejected];
+    println!("    {what}: token requests, calls and rejections are now {seen:?}");
     (seen == told)
         .then_some(())
         .ok_or_else(|| format!("{what}: should be {told:?}, is {seen:?}").into())

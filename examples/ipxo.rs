@@ -53,7 +53,7 @@ fn connect<C>(account: &Account, client: Client<C, Full<Bytes>>) -> Result<Api<C
         .select(Origins::new([&account.api])?);
     Ok(ServiceBuilder::new()
         .concurrency_limit(200)
-        // Above the layer, so that it times the whole call: the wait for a token and the second try included.
+        // Above the layer, so that it times the whole call: the wait for a token and the retry included.
         .timeout(Duration::from_secs(30))
         .layer(bearer)
         .service(client))
@@ -163,7 +163,7 @@ where
     let response = api.oneshot(request).await?;
     if let Some(error) = response.extensions().get::<Error>() {
         eprintln!(
-            "The token was refused, and no other could be had: {}",
+            "The token was rejected, and no other could be had: {}",
             explain(error)
         );
     }

@@ -1,4 +1,4 @@
-//! A thousand companies behind one layer: each call carries its own company's token, each company costs one exchange,
+//! A thousand companies behind one layer: each call carries its own company's token, each company costs one token request,
 //! and one that is slow or fails is nobody else's business.
 //!
 //! ```sh
@@ -36,7 +36,7 @@ type Vault = HashMap<String, (String, String)>;
 
 /// Puts one layer for all companies on an HTTP client. This is all that a program needs.
 fn connect(vault: Vault, token_url: &str, client: Http) -> (Keyed<String>, Api) {
-    // The exchanges share the client: one for each company would be a pool of connections for each.
+    // The token requests share the client: one for each company would be a pool of connections for each.
     let shared = Arc::new((vault, token_url.to_owned(), client.clone()));
     let companies = Keyed::new(move |tenant: &String| {
         let (tenant, shared) = (tenant.clone(), Arc::clone(&shared));
@@ -77,7 +77,7 @@ async fn main() -> Result<(), BoxError> {
     let once = |of: &str| if of == REVOKED { 1..=1 } else { 0..=0 };
     story.step("3. one is revoked", everyone(), once).await?;
 
-    // Cold both times: the others' exchanges must not wait for the slow one's either.
+    // Cold both times: the others' token requests must not wait for the slow one's either.
     let forget_all = || tenants(COMPANIES).for_each(|tenant| companies.remove(&tenant));
     forget_all();
     let calls = others_until(tokio::spawn(sleep(SLOW_BY)).abort_handle());
@@ -103,7 +103,9 @@ async fn main() -> Result<(), BoxError> {
     println!("5. a company takes {bytes} bytes beyond its token, its key included");
     ensure(bytes <= 512, "that is more than 512")?;
     let n: u64 = servers.books().companies.values().map(|of| of.issued).sum();
-    println!("summary: companies={COMPANIES} exchanges={n} mismatches=0 bytes_per_company={bytes}");
+    println!(
+        "summary: companies={COMPANIES} token_requests={n} mismatches=0 bytes_per_company={bytes}"
+    );
     Ok(())
 }
 
@@ -114,7 +116,7 @@ struct Story(Api, Servers);
 impl Story {
     /// Makes these calls, so many at a time, and tells what the servers counted meanwhile: whose token came with each
     /// call, and how often each company was at the token endpoint. Gives the 99th percentile of the calls' times.
-    async fn step<I>(&self, what: &str, calls: I, told: Exchanges) -> Result<Duration, BoxError>
+    async fn step<I>(&self, what: &str, calls: I, told: TokenRequests) -> Result<Duration, BoxError>
     where
         I: Iterator<Item = String> + Clone + Send + 'static,
     {
@@ -138,16 +140,16 @@ impl Story {
         took.sort_unstable();
         let [p50, p99] = [50, 99].map(|percent| took[took.len() * percent / 100]);
 
-        let (mut books, mut exchanges) = (self.1.books(), 0);
+        let (mut books, mut token_requests) = (self.1.books(), 0);
         for (tenant, company) in &mut books.companies {
-            let times = mem::take(&mut company.exchanges);
-            let sentence = format!("{what}: {times} exchanges for {tenant}");
+            let times = mem::take(&mut company.token_requests);
+            let sentence = format!("{what}: {times} token requests for {tenant}");
             ensure(told(tenant).contains(&times), &sentence)?;
-            exchanges += times;
+            token_requests += times;
         }
         let calls = mem::take(&mut books.calls);
         println!(
-            "{what}: calls={calls} mismatches={mismatches} exchanges={exchanges} p50={p50:.0?} p99={p99:.0?}"
+            "{what}: calls={calls} mismatches={mismatches} token_requests={token_requests} p50={p50:.0?} p99={p99:.0?}"
         );
         Ok(p99)
     }
@@ -163,17 +165,17 @@ impl Story {
 
     /// Calls for the failing company until this task is over, and tells what came of it.
     async fn fail_until(self, task: AbortHandle) -> Result<String, BoxError> {
-        let exchanges = || self.1.books().companies[FAILING].issued;
-        let (before, mut errors) = (exchanges(), Vec::new());
+        let token_requests = || self.1.books().companies[FAILING].issued;
+        let (before, mut errors) = (token_requests(), Vec::new());
         while !task.is_finished() {
             errors.extend(self.clone().call(FAILING.to_owned()).await.err());
             sleep(Duration::from_millis(5)).await;
         }
         let with_cause = errors.iter().find_map(|e| Some((e, e.source()?)));
         let (error, cause) = with_cause.ok_or("the failing company was not backed off from")?;
-        let (calls, exchanges) = (errors.len(), exchanges() - before);
+        let (calls, token_requests) = (errors.len(), token_requests() - before);
         Ok(format!(
-            "{calls} calls, {exchanges} exchanges: {error}, because {cause}"
+            "{calls} calls, {token_requests} token requests: {error}, because {cause}"
         ))
     }
 }
@@ -217,7 +219,7 @@ fn ensure(holds: bool, otherwise: &str) -> Result<(), BoxError> {
 }
 
 /// How often a company may be at the token endpoint in a step.
-type Exchanges = fn(&str) -> RangeInclusive<u64>;
+type TokenRequests = fn(&str) -> RangeInclusive<u64>;
 
 const COMPANIES: usize = 1_000;
 const SLOW: &str = "3f0c8c8e-5b7a-4c0e-9d39-000000000001";

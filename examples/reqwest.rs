@@ -1,4 +1,4 @@
-//! reqwest's client with a token on each request, and reqwest as the transport of the token exchange.
+//! reqwest's client with a token on each request, and reqwest as the transport of the token request.
 //!
 //! ```sh
 //! cargo run --example reqwest
@@ -30,7 +30,7 @@ async fn main() -> Result<(), BoxError> {
     let id = &known.client_id;
     let source = ClientCredentials::builder(hydra.token_url(), id, &*known.client_secret)
         .scopes(["ecommerce", "credits"])
-        // Proxies, TLS roots and timeouts for the exchange go into this client.
+        // Proxies, TLS roots and timeouts for the token request go into this client.
         .build_with_reqwest(Client::builder().connect_timeout(Duration::from_secs(5)))?;
     let bearer = BearerAuthLayer::new(source)
         // The token goes to this origin and nowhere else.
@@ -38,7 +38,7 @@ async fn main() -> Result<(), BoxError> {
         // Bodies of bytes or text are sent again after a 401, streams are not.
         .replay(ReusableBody);
     let api = ServiceBuilder::new()
-        // Above the layer, so that it times the whole call: the wait for a token and the second try included.
+        // Above the layer, so that it times the whole call: the wait for a token and the retry included.
         .timeout(Duration::from_secs(30))
         .layer(bearer)
         .service(ReqwestService::new(Client::new()));
@@ -50,7 +50,7 @@ async fn main() -> Result<(), BoxError> {
     }
     let ok = calls.join_all().await.into_iter().flatten();
     let ok = ok.filter(|status| status.is_success()).count();
-    let seen = (hydra.exchanges(), gateway.answered());
+    let seen = (hydra.token_requests(), gateway.answered());
     println!("20 calls at once, and no token yet: {ok} ok");
     expect(seen, (1, 20))?;
 
@@ -59,9 +59,9 @@ async fn main() -> Result<(), BoxError> {
         .header(CONTENT_TYPE, "application/json")
         .body(Body::from(r#"{"amount": 63}"#))?;
     let status = send(api, request).await?;
-    let refused = gateway.answered_with(StatusCode::UNAUTHORIZED);
-    println!("one more, its token revoked: {status}, after {refused} refusal");
-    expect((hydra.exchanges(), gateway.answered()), (2, 22))
+    let rejected = gateway.answered_with(StatusCode::UNAUTHORIZED);
+    println!("one more, its token revoked: {status}, after {rejected} rejection");
+    expect((hydra.token_requests(), gateway.answered()), (2, 22))
 }
 
 /// Makes a call and tells what became of it, its answer's text included.
@@ -82,7 +82,7 @@ where
 
 /// Prints what the servers have seen so far, and fails if it is not as it should be.
 fn expect(seen: (u64, u64), expected: (u64, u64)) -> Result<(), BoxError> {
-    println!("  exchanges: {}, calls to the API: {}", seen.0, seen.1);
+    println!("  token requests: {}, calls to the API: {}", seen.0, seen.1);
     match seen == expected {
         true => Ok(()),
         false => Err(format!("should be {expected:?}").into()),

@@ -47,7 +47,7 @@ async fn main() -> Result<(), BoxError> {
     }
     let ok = calls.join_all().await.iter().flatten().count();
     println!("20 calls at once, and no token yet: {ok} ok");
-    expect((hydra.exchanges(), gateway.answered()), (1, 20))?;
+    expect((hydra.token_requests(), gateway.answered()), (1, 20))?;
 
     hydra.revoke_all();
     let call = api
@@ -55,19 +55,19 @@ async fn main() -> Result<(), BoxError> {
         .header(CONTENT_TYPE, "application/json")
         .body(r#"{"amount": 63}"#);
     let status = call.send().await?.status();
-    let refused = gateway.answered_with(StatusCode::UNAUTHORIZED);
-    println!("one more, its token revoked: {status}, after {refused} refusal");
-    expect((hydra.exchanges(), gateway.answered()), (2, 22))?;
+    let rejected = gateway.answered_with(StatusCode::UNAUTHORIZED);
+    println!("one more, its token revoked: {status}, after {rejected} rejection");
+    expect((hydra.token_requests(), gateway.answered()), (2, 22))?;
 
     let call = api.get(format!("{tenant}/cart")).with_extension(NoToken);
     let status = call.send().await?.status();
     println!("one that wants no token: {status}");
-    expect((hydra.exchanges(), gateway.answered()), (2, 23))
+    expect((hydra.token_requests(), gateway.answered()), (2, 23))
 }
 
 /// Prints what the servers have seen so far, and fails if it is not as it should be.
 fn expect(seen: (u64, u64), expected: (u64, u64)) -> Result<(), BoxError> {
-    println!("  exchanges: {}, calls to the API: {}", seen.0, seen.1);
+    println!("  token requests: {}, calls to the API: {}", seen.0, seen.1);
     match seen == expected {
         true => Ok(()),
         false => Err(format!("should be {expected:?}").into()),

@@ -61,15 +61,15 @@ async fn run() -> Result<(), BoxError> {
             .build()?;
     let client = connect(server.serve().await?, source)?;
 
-    let told = "exchanges and calls, as the servers counted them";
+    let told = "token requests and calls, as the servers counted them";
     println!("Two calls, and no token yet:");
     call_both_ways(&client).await?;
-    check(told, (hydra.exchanges(), server.calls().len()), (1, 2))?;
+    check(told, (hydra.token_requests(), server.calls().len()), (1, 2))?;
 
     println!("Two calls with a token that was revoked:");
     hydra.revoke_all();
     call_both_ways(&client).await?;
-    check(told, (hydra.exchanges(), server.calls().len()), (2, 6))?;
+    check(told, (hydra.token_requests(), server.calls().len()), (2, 6))?;
 
     check("connections", server.connections(), 1)
 }

@@ -7,10 +7,10 @@ use tower::BoxError;
 
 /// Why a token could not be had, or a builder could not build.
 ///
-/// Cheap to clone: everyone who waited for the same exchange gets the same error. `Display` speaks for its own level;
+/// Cheap to clone: everyone who waited for the same token request gets the same error. `Display` speaks for its own level;
 /// the cause is in [`source`](StdError::source). It holds no secret and no token, whatever the server answered.
 ///
-/// Through [`BearerAuth`](crate::BearerAuth) it arrives as a [`BoxError`] to downcast; when a refused token could not
+/// Through [`BearerAuth`](crate::BearerAuth) it arrives as a [`BoxError`] to downcast; when a rejected token could not
 /// be replaced, the caller gets the server's own 401 with this error in its extensions.
 ///
 /// # Example
@@ -48,21 +48,21 @@ pub enum ErrorKind {
     /// The token endpoint, or what tells where it is, could not be reached or could not answer: no connection, 408, 409,
     /// 429, 5xx.
     Unavailable,
-    /// The exchange took longer than it may, or than the request's [`Deadline`](crate::Deadline) leaves.
+    /// The token request took longer than it may, or than the request's [`Deadline`](crate::Deadline) leaves.
     Timeout,
     /// The token endpoint's answer holds no usable bearer token, or the server's metadata does not do.
     InvalidAnswer,
     /// A [`TokenSource`](crate::TokenSource), or what provides a secret or a signature for one, failed with an error of its
     /// own; it is the [`source`](StdError::source).
     Source,
-    /// The exchange was cut off: its task panicked, or its runtime was shut down.
+    /// The token request was cut off: its task panicked, or its runtime was shut down.
     Interrupted,
-    /// The API refused the token, and no other is got for now: one was got a moment ago for the same route, or fresh ones
-    /// are refused there too.
-    Refused,
-    /// There is no Tokio runtime here to run the exchange on.
+    /// The API rejected the token, and no other is got for now: one was got a moment ago for the same route, or fresh ones
+    /// are rejected there too.
+    Rejected,
+    /// There is no Tokio runtime here to run the token request on.
     NoRuntime,
-    /// The layer does not send such a request: its token would travel in the clear, or the layer was told to refuse it. The
+    /// The layer does not send such a request: its token would travel in the clear, or the layer was told to reject it. The
     /// message says which.
     NotAllowed,
 }
@@ -74,7 +74,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether the same exchange may well succeed a little later, with nothing changed.
+    /// Whether the same token request may well succeed a little later, with nothing changed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.0.transient
@@ -137,7 +137,7 @@ impl Error {
         .into()
     }
 
-    /// What was read at an exchange does not do: it may be in the middle of being replaced.
+    /// What was read at a token request does not do: it may be in the middle of being replaced.
     #[cfg(any(feature = "jwt", feature = "rustls"))]
     pub(crate) fn half_written(message: String) -> Self {
         Inner::new(ErrorKind::Configuration, true, message).into()
@@ -202,7 +202,7 @@ impl Error {
         }
     }
 
-    /// The server says beforehand that it does not take what this credential has. It would say so at each exchange, until
+    /// The server says beforehand that it does not take what this credential has. It would say so at each token request, until
     /// one of the two is set up otherwise.
     pub(crate) fn unsupported(message: String) -> Self {
         Inner::new(ErrorKind::Denied, false, message).into()
@@ -237,15 +237,15 @@ impl Error {
         Inner::new(ErrorKind::InvalidAnswer, true, message).into()
     }
 
-    pub(crate) fn expired_on_arrival(lifetime: Duration, exchange: Duration) -> Self {
+    pub(crate) fn expired_on_arrival(lifetime: Duration, token_request: Duration) -> Self {
         let message = format!(
-            "the token was already too old to send when it came: good for {lifetime:?}, after an exchange of {exchange:?}"
+            "the token was already too old to send when it came: good for {lifetime:?}, after a token request of {token_request:?}"
         );
         Inner::new(ErrorKind::InvalidAnswer, true, message).into()
     }
 
     pub(crate) fn timeout(after: Duration) -> Self {
-        let message = format!("the token exchange did not finish within {after:?}");
+        let message = format!("the token request did not finish within {after:?}");
         Inner::new(ErrorKind::Timeout, true, message).into()
     }
 
@@ -253,14 +253,14 @@ impl Error {
         Inner::new(ErrorKind::Timeout, true, "the request's deadline has come").into()
     }
 
-    pub(crate) fn refused_too(retry_in: Duration) -> Self {
+    pub(crate) fn rejected_too(retry_in: Duration) -> Self {
         Inner {
             retry_in: Some(retry_in),
             ..Inner::new(
-                ErrorKind::Refused,
+                ErrorKind::Rejected,
                 true,
                 format!(
-                    "the API refused the token, and no other is got on that account for another {:.1} s",
+                    "the API rejected the token, and no other is got on that account for another {:.1} s",
                     retry_in.as_secs_f64()
                 ),
             )
@@ -296,7 +296,7 @@ impl Error {
         Inner::new(
             ErrorKind::Interrupted,
             true,
-            "the token source panicked during the exchange",
+            "the token source panicked during the token request",
         )
         .into()
     }
@@ -305,7 +305,7 @@ impl Error {
         Inner::new(
             ErrorKind::Interrupted,
             true,
-            "the runtime was shut down during the token exchange",
+            "the runtime was shut down during the token request",
         )
         .into()
     }
@@ -314,7 +314,7 @@ impl Error {
         Inner::new(
             ErrorKind::NoRuntime,
             false,
-            "a token exchange needs a Tokio runtime, and there is none here",
+            "a token request needs a Tokio runtime, and there is none here",
         )
         .into()
     }
@@ -330,7 +330,7 @@ impl Error {
                 cause.kind(),
                 cause.is_transient(),
                 format!(
-                    "no token: the last exchange failed and the next try is due in {:.1} s",
+                    "no token: the last token request failed and the next try is due in {:.1} s",
                     retry_in.as_secs_f64()
                 ),
             )

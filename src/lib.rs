@@ -1,9 +1,9 @@
-//! Call bearer-protected APIs from any tower stack: OAuth 2.0 client credentials, one exchange for everyone, one retry on
+//! Call bearer-protected APIs from any tower stack: OAuth 2.0 client credentials, one token request for everyone, one retry on
 //! 401.
 //!
 //! [`BearerAuthLayer`] wraps any tower [`Service`](tower::Service) of HTTP requests. It gets access tokens from a
 //! [`TokenSource`], as a rule [`ClientCredentials`], puts `Authorization: Bearer` on each request, and sends a request
-//! once more with a fresh token when the server refuses the first.
+//! once more with a fresh token when the server rejects the first.
 //!
 //! ```
 //! use http_body_util::Full;
@@ -31,16 +31,16 @@
 //!       every request: no await, no lock, no boxed future         once per expiry: one task per credential
 //! Request ─▶ BearerAuth ──which?──▶ TokenCache ──miss/stale──▶ Flight ──▶ TokenSource ──▶ any tower
 //!    ▲        │   ▲   ◀───Bearer──────┘   ◀────Arc<Token>───────┘ ◀─Token──┘ ◀──JSON─────┘  service
-//!    │        ▼   └── second try, once: same request again, newer token
-//!    │   inner service ──▶ Response ── refused? ──▶ cache.refused(that token)
-//!    └──────────────────────┘  (not refused, already retried, or cannot be said again: as it is)
+//!    │        ▼   └── retry, once: same request again, newer token
+//!    │   inner service ──▶ Response ── rejected? ──▶ cache.rejected(that token)
+//!    └──────────────────────┘  (not rejected, already retried, or cannot be said again: as it is)
 //! ```
 //!
 //! # Where to look
 //! | question | answer |
 //! | --- | --- |
 //! | What happens to a request? | [`BearerAuth`] |
-//! | When is a token exchanged, refreshed, given up? | [`TokenCache`], and the chapter [`docs::lifetime`] |
+//! | When is a token requestd, refreshed, given up? | [`TokenCache`], and the chapter [`docs::lifetime`] |
 //! | What can one request ask for? | [`NoToken`], [`NoRetry`], [`Deadline`], [`MinValidity`] |
 //! | How does my token stand? | [`TokenCache::state`] |
 //! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
@@ -52,9 +52,9 @@
     doc = "| How is all of it read from a service's own TOML or environment? | [`Configuration`] |"
 )]
 //! | Which requests get a token, and whose? | [`select`] |
-//! | Where may a token go? | [`Origins`], [`refuse_unselected`](BearerAuthLayer::refuse_unselected), and https but for loopback |
+//! | Where may a token go? | [`Origins`], [`deny_unselected`](BearerAuthLayer::deny_unselected), and https but for loopback |
 //! | What of a request with an `Authorization` of its own? | [`ExistingAuthorization`] |
-//! | What counts as a refusal? | [`unauthorized`] |
+//! | What counts as a rejection? | [`unauthorized`] |
 //! | How is a body said again? | [`replay`] |
 //! | How does it fit reqwest, reqwest-middleware, tonic? | [`adapter`] |
 //! | Where does the layer belong in a stack? | the chapter [`docs::composition`] |
@@ -69,10 +69,10 @@
 //! | `config` | no | `Configuration`: credentials, origins and a cache's numbers from a service's own configuration, by serde |
 //! | `jwt` | no | client authentication by assertions that are signed here, or by a key that somebody else holds |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
-//! | `reqwest` | no | reqwest's client as a tower service, and as the transport of the exchange |
+//! | `reqwest` | no | reqwest's client as a tower service, and as the transport of the token request |
 //! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; switches `reqwest` on |
-//! | `tonic` | no | the layer for tonic's channels: gRPC's refusals, deadlines and statuses |
-//! | `tracing` | no | events for exchanges and refusals |
+//! | `tonic` | no | the layer for tonic's channels: gRPC's rejections, deadlines and statuses |
+//! | `tracing` | no | events for token requests and rejections |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

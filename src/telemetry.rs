@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use crate::{error::Error, token::Token};
 
-/// An exchange ended, well or not.
-pub(crate) fn exchange_over(outcome: Result<&Token, &Error>, took: Duration) {
+/// A token request ended, well or not.
+pub(crate) fn token_request_over(outcome: Result<&Token, &Error>, took: Duration) {
     #[cfg(feature = "tracing")]
     match outcome {
         Ok(token) => tracing::debug!(
             lifetime = ?token.lifetime(),
             ?took,
-            "exchanged an access token"
+            "requested an access token"
         ),
         Err(error) => tracing::warn!(
             error = error as &dyn std::error::Error,
             ?took,
-            "could not exchange an access token"
+            "could not token request an access token"
         ),
     }
     #[cfg(not(feature = "tracing"))]
@@ -47,21 +47,21 @@ pub(crate) fn metadata_not_renewed(error: &Error) {
     let _ = error;
 }
 
-/// The API refused a token.
-pub(crate) fn refused(will_retry: bool) {
+/// The API rejected a token.
+pub(crate) fn rejected(will_retry: bool) {
     #[cfg(feature = "tracing")]
-    tracing::debug!(will_retry, "the access token was refused");
+    tracing::debug!(will_retry, "the access token was rejected");
     #[cfg(not(feature = "tracing"))]
     let _ = will_retry;
 }
 
-/// A refused token was not replaced, so that the caller gets the refusal. Why is told where it happened, once, and not for
+/// A rejected token was not replaced, so that the caller gets the rejection. Why is told where it happened, once, and not for
 /// each request that it happens to.
 pub(crate) fn not_replaced(error: Option<&Error>) {
     #[cfg(feature = "tracing")]
     tracing::debug!(
         error = error.map(|error| error as &dyn std::error::Error),
-        "a refused access token was not replaced"
+        "a rejected access token was not replaced"
     );
     #[cfg(not(feature = "tracing"))]
     let _ = error;

@@ -1,14 +1,14 @@
-//! Which answers mean that the token was refused.
+//! Which answers mean that the token was rejected.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 use http_auth::{ChallengeRef, parser::ChallengeParser};
 
-/// Decides from an answer's head whether the server refused the token, so that another one would help.
+/// Decides from an answer's head whether the server rejected the token, so that another one would help.
 ///
 /// Closures `Fn(StatusCode, &HeaderMap) -> bool` are such decisions.
 ///
 /// # Example
-/// A server that refuses tokens by 403:
+/// A server that rejects tokens by 403:
 /// ```
 /// use http::{HeaderMap, StatusCode};
 /// use tower_bearer::{BearerAuthLayer, FixedToken, Token};
@@ -21,15 +21,15 @@ use http_auth::{ChallengeRef, parser::ChallengeParser};
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
 pub trait Unauthorized {
-    /// Whether the token was refused.
-    fn is_refusal(&self, status: StatusCode, headers: &HeaderMap) -> bool;
+    /// Whether the token was rejected.
+    fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool;
 }
 
 impl<F> Unauthorized for F
 where
     F: Fn(StatusCode, &HeaderMap) -> bool,
 {
-    fn is_refusal(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+    fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         self(status, headers)
     }
 }
@@ -38,12 +38,12 @@ where
 ///
 /// | 401 with | means |
 /// | --- | --- |
-/// | no challenge, or one that cannot be read | refused |
-/// | a Bearer challenge without an error, with `invalid_token` ([RFC 6750 §3.1]) or with one not named here | refused |
-/// | Bearer challenges with `insufficient_scope` or `insufficient_user_authentication` ([RFC 9470 §3]) only | not refused: every token of this client would be as little use |
-/// | challenges of other schemes only | not refused: no token is asked for |
+/// | no challenge, or one that cannot be read | rejected |
+/// | a Bearer challenge without an error, with `invalid_token` ([RFC 6750 §3.1]) or with one not named here | rejected |
+/// | Bearer challenges with `insufficient_scope` or `insufficient_user_authentication` ([RFC 9470 §3]) only | not rejected: every token of this client would be as little use |
+/// | challenges of other schemes only | not rejected: no token is asked for |
 ///
-/// Any other status, 403 and 407 among them, is no refusal.
+/// Any other status, 403 and 407 among them, is no rejection.
 ///
 /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
 /// [RFC 9110 §11.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
@@ -56,13 +56,13 @@ where
 pub struct BearerChallenge;
 
 impl Unauthorized for BearerChallenge {
-    fn is_refusal(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+    fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         status == StatusCode::UNAUTHORIZED && Offer::of(headers).leaves_hope()
     }
 }
 
 /// gRPC status `UNAUTHENTICATED` (16) in an answer that is nothing but trailers ([gRPC over HTTP/2]), or what [`BearerChallenge`]
-/// calls a refusal, as proxies in front of gRPC servers send it.
+/// calls a rejection, as proxies in front of gRPC servers send it.
 ///
 /// A status that comes after the head is none: the call may have been answered in part, and the caller has seen it.
 ///
@@ -75,12 +75,12 @@ impl Unauthorized for BearerChallenge {
 pub struct GrpcUnauthenticated;
 
 impl Unauthorized for GrpcUnauthenticated {
-    fn is_refusal(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+    fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         // They are the head then.
         let is_unauthenticated = headers
             .get("grpc-status")
             .is_some_and(|status| status == "16");
-        is_unauthenticated || BearerChallenge.is_refusal(status, headers)
+        is_unauthenticated || BearerChallenge.is_rejection(status, headers)
     }
 }
 
@@ -108,7 +108,7 @@ impl Offer {
             self.hopeful = true;
             return;
         }
-        // Bytes that are not ASCII are in free text, if anywhere; the parser refuses them.
+        // Bytes that are not ASCII are in free text, if anywhere; the parser rejects them.
         let text: String = value
             .as_bytes()
             .iter()
@@ -177,18 +177,18 @@ fn is_met_by_a_token(challenge: &ChallengeRef<'_>) -> bool {
 mod tests {
     use super::*;
 
-    fn refused(status: u16, challenges: &[&[u8]]) -> bool {
+    fn rejected(status: u16, challenges: &[&[u8]]) -> bool {
         let mut headers = HeaderMap::new();
         for challenge in challenges {
             let value = HeaderValue::from_bytes(challenge).unwrap();
             headers.append(WWW_AUTHENTICATE, value);
         }
-        BearerChallenge.is_refusal(StatusCode::from_u16(status).unwrap(), &headers)
+        BearerChallenge.is_rejection(StatusCode::from_u16(status).unwrap(), &headers)
     }
 
     /// Promise: R8
     #[test]
-    fn a_401_that_another_token_may_cure_is_a_refusal() {
+    fn a_401_that_another_token_may_cure_is_a_rejection() {
         let cases: [&[&[u8]]; 14] = [
             &[],
             &[b""],
@@ -212,7 +212,7 @@ mod tests {
             &[br#"Bearer error="insufficient"#],
         ];
         for challenges in cases {
-            assert!(refused(401, challenges), "{challenges:?}");
+            assert!(rejected(401, challenges), "{challenges:?}");
         }
     }
 
@@ -221,9 +221,9 @@ mod tests {
     fn a_challenge_that_is_too_long_to_be_one_is_not_read() {
         let realm = "r".repeat(8 * 1024);
         let hopeless = format!(r#"Basic realm="{}""#, &realm[..8000]);
-        assert!(!refused(401, &[hopeless.as_bytes()]));
+        assert!(!rejected(401, &[hopeless.as_bytes()]));
         let long = format!(r#"Basic realm="{realm}""#);
-        assert!(refused(401, &[long.as_bytes()]));
+        assert!(rejected(401, &[long.as_bytes()]));
     }
 
     /// Promise: R8
@@ -241,10 +241,10 @@ mod tests {
             &[br#"DPoP error="invalid_token""#],
         ];
         for challenges in hopeless {
-            assert!(!refused(401, challenges), "{challenges:?}");
+            assert!(!rejected(401, challenges), "{challenges:?}");
         }
         for status in [200, 400, 403, 407, 419, 500] {
-            assert!(!refused(status, &[br#"Bearer error="invalid_token""#]));
+            assert!(!rejected(status, &[br#"Bearer error="invalid_token""#]));
         }
     }
 }

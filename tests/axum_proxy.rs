@@ -55,26 +55,26 @@ const CROWD: usize = 200;
 
 /// Promise: F1
 #[test]
-fn a_cold_herd_makes_one_exchange() {
+fn a_cold_herd_makes_one_token_request() {
     among_others(async {
         for version in VERSIONS {
             let (hydra, gateway) = servers().await;
             let proxy = proxy_to(&gateway.origin(), tokens(&hydra)).await;
-            let exchange = hydra.hold();
+            let token_request = hydra.hold();
 
             let client = client(version);
             let mut calls = JoinSet::new();
             for number in 0..CROWD {
                 calls.spawn(call(client.clone(), cart(&proxy, number)));
             }
-            exchange.arrived(1).await.unwrap();
+            token_request.arrived(1).await.unwrap();
             assert_eq!(gateway.connections(), 0, "nothing goes out without a token");
-            exchange.open();
+            token_request.open();
 
             for answer in calls.join_all().await {
                 assert_eq!(answer.0, StatusCode::OK);
             }
-            assert_eq!(hydra.exchanges(), 1);
+            assert_eq!(hydra.token_requests(), 1);
             assert_eq!(gateway.answered(), CROWD as u64);
         }
     });
@@ -92,7 +92,7 @@ fn a_warm_call_is_one_call_over_connections_that_are_there() {
                 assert_eq!(status, StatusCode::OK);
                 assert!(body.contains(&format!(r#""cart":"{number}""#)), "{body}");
             }
-            assert_eq!((hydra.exchanges(), gateway.answered()), (1, 20));
+            assert_eq!((hydra.token_requests(), gateway.answered()), (1, 20));
             assert_eq!(
                 (proxy.connections(), gateway.connections()),
                 (1, 1),
@@ -104,7 +104,7 @@ fn a_warm_call_is_one_call_over_connections_that_are_there() {
 
 /// Promise: R2
 #[test]
-fn a_token_revoked_in_flight_costs_one_exchange_and_a_second_try_each() {
+fn a_token_revoked_in_flight_costs_one_token_request_and_a_retry_each() {
     among_others(async {
         for version in VERSIONS {
             let (hydra, gateway) = servers().await;
@@ -123,9 +123,9 @@ fn a_token_revoked_in_flight_costs_one_exchange_and_a_second_try_each() {
             for answer in calls.join_all().await {
                 assert_eq!(answer.0, StatusCode::OK);
             }
-            assert_eq!(hydra.exchanges(), 2);
-            let refused = gateway.answered_with(StatusCode::UNAUTHORIZED);
-            assert_eq!(refused, CROWD as u64);
+            assert_eq!(hydra.token_requests(), 2);
+            let rejected = gateway.answered_with(StatusCode::UNAUTHORIZED);
+            assert_eq!(rejected, CROWD as u64);
             assert_eq!(gateway.answered(), 2 * CROWD as u64);
         }
     });
@@ -151,14 +151,14 @@ fn a_streamed_body_is_said_again() {
             assert_eq!(status, StatusCode::OK);
             let bodies: Vec<_> = gateway.calls().into_iter().map(|call| call.body).collect();
             assert_eq!(bodies, [json.concat(), json.concat()]);
-            assert_eq!(hydra.exchanges(), 2);
+            assert_eq!(hydra.token_requests(), 2);
         }
     });
 }
 
 /// Promise: B3
 #[test]
-fn a_body_that_is_too_long_is_sent_once_and_its_refusal_handed_on_as_it_came() {
+fn a_body_that_is_too_long_is_sent_once_and_its_rejection_handed_on_as_it_came() {
     among_others(async {
         for version in VERSIONS {
             let (hydra, _) = servers().await;
@@ -183,7 +183,7 @@ fn a_body_that_is_too_long_is_sent_once_and_its_refusal_handed_on_as_it_came() {
             timeout(PATIENCE, changes.next()).await.unwrap();
             assert_eq!(call(client(version), long()).await.0, StatusCode::OK);
             assert_eq!(sink.ended(), [Ok(2 * PIECE as u64); 2]);
-            assert_eq!(hydra.exchanges(), 2);
+            assert_eq!(hydra.token_requests(), 2);
         }
     });
 }
@@ -385,7 +385,7 @@ fn the_callers_existing_authorization_does_not_decide() {
                 })
                 .collect();
             assert_eq!(tokens.len(), 1);
-            assert_eq!(hydra.exchanges(), 1);
+            assert_eq!(hydra.token_requests(), 1);
         }
     });
 }
@@ -420,7 +420,7 @@ fn no_token_is_a_502_with_a_plain_reason() {
                 assert!(told.contains("Client authentication failed"), "{told}");
                 is_plain(&told, &hydra);
             }
-            assert_eq!((hydra.exchanges(), gateway.connections()), (1, 0));
+            assert_eq!((hydra.token_requests(), gateway.connections()), (1, 0));
         }
     });
 }
@@ -471,17 +471,17 @@ fn a_token_that_does_not_come_is_a_504_with_a_plain_reason() {
         for version in VERSIONS {
             let (hydra, gateway) = servers().await;
             let tokens = TokenCache::builder(credentials(&hydra))
-                .exchange_timeout(Duration::from_millis(20))
+                .token_request_timeout(Duration::from_millis(20))
                 .build()
                 .unwrap();
             let proxy = proxy_to(&gateway.origin(), tokens).await;
-            let exchange = hydra.hold();
+            let token_request = hydra.hold();
             let (status, told) = call(client(version), cart(&proxy, 0)).await;
             assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
             assert!(told.contains("did not finish within 20ms"), "{told}");
             is_plain(&told, &hydra);
             assert_eq!(gateway.connections(), 0);
-            exchange.open();
+            token_request.open();
         }
     });
 }
@@ -615,7 +615,7 @@ fn callers_who_reset_streams_in_the_middle_of_their_bodies_leave_nothing_behind(
 
 async fn callers_who_go_away(version: Version) {
     const CALLERS: usize = 50;
-    // What is kept for second tries, at the least.
+    // What is kept for retries, at the least.
     const KEPT: usize = CALLERS * PIECE;
 
     let (hydra, _) = servers().await;
@@ -689,7 +689,7 @@ fn an_answer_that_nobody_reads_any_more_is_given_up_upstream() {
 }
 
 #[test]
-fn an_upstream_that_is_no_http_origin_is_refused() {
+fn an_upstream_that_is_no_http_origin_is_rejected() {
     for (upstream, why) in [
         ("https://api.example.com", "not http"),
         ("http://api.example.com/v1", "has a path"),
@@ -697,9 +697,9 @@ fn an_upstream_that_is_no_http_origin_is_refused() {
         ("api.example.com", "no scheme"),
         ("", "does not parse"),
     ] {
-        let refused = upstream.parse::<proxy::Upstream>().err().unwrap();
-        assert!(refused.to_string().contains(why), "{refused}");
-        assert!(!refused.to_string().contains("pw"), "{refused}");
+        let rejected = upstream.parse::<proxy::Upstream>().err().unwrap();
+        assert!(rejected.to_string().contains(why), "{rejected}");
+        assert!(!rejected.to_string().contains("pw"), "{rejected}");
     }
     let is_loopback = |origin: &str| origin.parse::<proxy::Upstream>().unwrap().is_loopback();
     assert!(is_loopback("http://127.0.0.1:9000"));
@@ -730,9 +730,9 @@ fn the_program_answers_what_is_under_way_when_it_is_told_to_stop_and_exits_with_
                 assert_eq!(under_way.await.unwrap().0, StatusCode::OK);
                 let (code, log) = running.end().await;
                 assert_eq!(code, Some(0), "{log}");
-                assert_eq!((hydra.exchanges(), gateway.answered()), (1, 2));
+                assert_eq!((hydra.token_requests(), gateway.answered()), (1, 2));
 
-                assert!(log.contains("exchanged an access token"), "{log}");
+                assert!(log.contains("requested an access token"), "{log}");
                 is_plain(&log, &hydra);
                 for call in gateway.calls() {
                     let token = call.headers[AUTHORIZATION].to_str().unwrap();

@@ -24,7 +24,7 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use bytes::Bytes;
-use endpoint::{Endpoint, answer, exchange};
+use endpoint::{Endpoint, answer, token_request};
 use http::{Response, header::AUTHORIZATION};
 use ring::{
     digest, hmac,
@@ -84,10 +84,10 @@ fn invalid_client() -> Response<Bytes> {
     answer(401, &[], r#"{"error":"invalid_client"}"#)
 }
 
-/// What a server sees of each request that an exchange makes.
+/// What a server sees of each request that a token request makes.
 async fn seen(credentials: ClientCredentialsBuilder) -> Vec<(String, String)> {
     let endpoint = Endpoint::new([granted()]);
-    exchange(credentials.build_with(endpoint.clone()).unwrap())
+    token_request(credentials.build_with(endpoint.clone()).unwrap())
         .await
         .unwrap();
     let [form] = &forms(&endpoint)[..] else {
@@ -195,7 +195,7 @@ fn p256(pem: &str) -> EcdsaKeyPair {
 }
 
 #[track_caller]
-fn refusal(builder: ClientCredentialsBuilder) -> String {
+fn rejection(builder: ClientCredentialsBuilder) -> String {
     let error = builder.build_with(Endpoint::new([granted()])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     error.to_string()
@@ -261,7 +261,7 @@ mod sent {
             let source = ClientCredentials::builder(TOKEN_URL, id, auth.clone())
                 .build_with(endpoint.clone())
                 .unwrap();
-            exchange(source).await.unwrap();
+            token_request(source).await.unwrap();
             let request = &endpoint.requests()[0];
             match basic {
                 None => {
@@ -483,7 +483,7 @@ mod again {
 
         cache.get().await.unwrap_err();
         let_it_calm_down().await;
-        // Refused, and not sent again: the key has not changed.
+        // Rejected, and not sent again: the key has not changed.
         cache.refresh().await.unwrap_err();
         for _ in 0..20 {
             cache.refresh().await.unwrap();
@@ -500,7 +500,8 @@ mod again {
 
     /// Promise: L12
     #[tokio::test(start_paused = true)]
-    async fn what_is_kept_elsewhere_is_read_at_each_exchange_and_once_more_when_it_is_refused() {
+    async fn what_is_kept_elsewhere_is_read_at_each_token_request_and_once_more_when_it_is_rejected()
+     {
         type Make = fn(Secret) -> ClientAuth;
         let kinds: [(&str, Make, &str, &str); 5] = [
             ("post", |it| ClientAuth::post(it), "one", "two"),
@@ -525,7 +526,7 @@ mod again {
             ),
         ];
         for (name, make, one, two) in kinds {
-            let file = File::holding(&format!("refused-{name}"), one);
+            let file = File::holding(&format!("rejected-{name}"), one);
             let provided = Arc::new(Mutex::new(one.to_owned()));
             let asked = Arc::new(AtomicUsize::new(0));
             let provider = {
@@ -545,7 +546,7 @@ mod again {
                 let cache = TokenCache::new(source);
                 cache.refresh().await.unwrap();
 
-                // Nothing changed: refused, and that is that.
+                // Nothing changed: rejected, and that is that.
                 let error = cache.refresh().await.unwrap_err();
                 assert_eq!(error.oauth_code(), Some("invalid_client"), "{name}");
                 assert_eq!(endpoint.posts(), 2, "{name}");
@@ -555,7 +556,7 @@ mod again {
                 cache.refresh().await.unwrap();
                 assert_eq!(endpoint.posts(), 3, "{name}");
             }
-            // Once for each exchange and once for the refusal.
+            // Once for each token request and once for the rejection.
             assert_eq!(asked.load(Ordering::Relaxed), 4, "{name}");
         }
     }
@@ -583,7 +584,7 @@ mod again {
             let source = ClientCredentials::builder(TOKEN_URL, "c1", make(secret))
                 .build_with(endpoint.clone())
                 .unwrap();
-            exchange(source).await.unwrap();
+            token_request(source).await.unwrap();
             assert_eq!(endpoint.posts(), 2);
         }
     }
@@ -629,7 +630,7 @@ mod again {
 }
 
 mod provided {
-    //! Providers and signers: code of somebody else's within the exchange.
+    //! Providers and signers: code of somebody else's within the token request.
 
     use super::*;
 
@@ -666,7 +667,7 @@ mod provided {
     async fn a_provider_that_gives_nothing_is_an_error() {
         let secret = Secret::provider(|| async { Ok::<_, BoxError>("") });
         let source = client(secret).build_with(Endpoint::new([granted()]));
-        let error = exchange(source.unwrap()).await.unwrap_err();
+        let error = token_request(source.unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Source);
         assert!(error.to_string().contains("gave an empty one"), "{error}");
     }
@@ -681,7 +682,7 @@ mod provided {
         });
         let endpoint = Endpoint::new([invalid_client()]);
         let source = client(secret).build_with(endpoint.clone()).unwrap();
-        let shown = format!("{source:?}") + &all_of(&exchange(source).await.unwrap_err());
+        let shown = format!("{source:?}") + &all_of(&token_request(source).await.unwrap_err());
         // Not that it could not be read again: what the server said is what it is backed off from.
         assert!(shown.contains("invalid_client"), "{shown}");
         assert!(!shown.contains(SECRET), "{shown}");
@@ -690,7 +691,7 @@ mod provided {
 
     /// Promise: F7
     #[tokio::test(start_paused = true)]
-    async fn a_provider_or_a_signer_that_hangs_is_cut_by_the_exchanges_deadline() {
+    async fn a_provider_or_a_signer_that_hangs_is_cut_by_the_token_requests_deadline() {
         let hangs = Secret::provider(std::future::pending::<Result<String, BoxError>>);
         for auth in [
             ClientAuth::post(hangs.clone()),
@@ -706,7 +707,7 @@ mod provided {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_provider_that_panics_ends_its_exchange_and_not_the_next() {
+    async fn a_provider_that_panics_ends_its_token_request_and_not_the_next() {
         let asked = AtomicUsize::new(0);
         let secret = Secret::provider(move || {
             assert!(asked.fetch_add(1, Ordering::Relaxed) > 0, "the first time");
@@ -804,7 +805,7 @@ mod provided {
             let endpoint = Endpoint::new([granted()]);
             let source = client(ClientAuth::private_key_jwt(Gives(algorithm, length)))
                 .build_with(endpoint.clone());
-            let error = exchange(source.unwrap()).await.unwrap_err();
+            let error = token_request(source.unwrap()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Source);
             assert!(error.to_string().contains("and not DER"), "{error}");
             assert_eq!(endpoint.posts(), 0);
@@ -812,7 +813,7 @@ mod provided {
     }
 }
 
-mod refused {
+mod rejected {
     //! What will not do is told with what to change.
 
     use super::*;
@@ -820,12 +821,12 @@ mod refused {
     #[test]
     fn a_variable_that_is_not_set_or_empty_is_told_by_its_name() {
         for name in ["TOWER_BEARER_NOT_SET", "", "A=B", "A\0B"] {
-            let message = refusal(client(Secret::env(name)));
+            let message = rejection(client(Secret::env(name)));
             assert!(message.contains(name), "{message}");
             assert!(message.contains("client secret"), "{message}");
             assert!(message.contains("is not set"), "{message}");
         }
-        let message = refusal(client(ClientAuth::assertion(Secret::env(
+        let message = rejection(client(ClientAuth::assertion(Secret::env(
             "TOWER_BEARER_NOT_SET",
         ))));
         assert!(message.contains("client assertion"), "{message}");
@@ -867,12 +868,12 @@ mod refused {
         ];
         for (case, algorithm, pem, part) in cases {
             let auth = ClientAuth::private_key_jwt(SigningKey::from_pem(algorithm, pem));
-            let message = refusal(client(auth));
+            let message = rejection(client(auth));
             assert!(message.contains(part), "{case}: {message}");
             assert!(!message.contains("hunter2"), "{case}: {message}");
         }
         let key = SigningKey::from_pem(Es256, P256).with_certificate(P256);
-        let message = refusal(client(ClientAuth::private_key_jwt(key)));
+        let message = rejection(client(ClientAuth::private_key_jwt(key)));
         assert!(message.contains("certificate"), "{message}");
     }
 
@@ -918,7 +919,7 @@ mod refused {
         ];
         for (case, jwk, part) in cases {
             let auth = ClientAuth::private_key_jwt(SigningKey::from_jwk(jwk));
-            let message = refusal(client(auth));
+            let message = rejection(client(auth));
             assert!(message.contains(part), "{case}: {message}");
             for shown in ["hunter2", "4711", private(P256_JWK).as_str().unwrap()] {
                 assert!(!message.contains(shown), "{case}: {message}");
@@ -952,25 +953,25 @@ mod refused {
                 "the assertion's audience is empty",
             ),
         ] {
-            let message = refusal(builder);
+            let message = rejection(builder);
             assert!(message.contains(part), "{message}");
         }
     }
 }
 
 mod told {
-    //! What a refusal tells, and what it never shows.
+    //! What a rejection tells, and what it never shows.
 
     use super::*;
 
-    async fn refused_with(auth: ClientAuth, answer: Response<Bytes>) -> Error {
+    async fn rejected_with(auth: ClientAuth, answer: Response<Bytes>) -> Error {
         let source = client(auth).build_with(Endpoint::new([answer])).unwrap();
-        exchange(source).await.unwrap_err()
+        token_request(source).await.unwrap_err()
     }
 
     /// Promise: E6
     #[tokio::test(start_paused = true)]
-    async fn a_refused_assertion_is_told_by_what_it_was_signed_with() {
+    async fn a_rejected_assertion_is_told_by_what_it_was_signed_with() {
         let key = SigningKey::from_pem(SigningAlgorithm::Es256, P256);
         for (auth, part) in [
             (
@@ -986,16 +987,16 @@ mod told {
                 "signed with HS256 and this secret, for",
             ),
         ] {
-            let message = refused_with(auth, invalid_client()).await.to_string();
+            let message = rejected_with(auth, invalid_client()).await.to_string();
             assert!(message.contains(part), "{message}");
         }
-        let message = refused_with(SECRET.into(), invalid_client()).await;
+        let message = rejected_with(SECRET.into(), invalid_client()).await;
         assert!(!message.to_string().contains("signed"), "{message}");
     }
 
     /// Promise: E6
     #[tokio::test(start_paused = true)]
-    async fn a_refused_assertion_is_told_where_the_clocks_differ() {
+    async fn a_rejected_assertion_is_told_where_the_clocks_differ() {
         for (server_is_ahead, part) in [
             (600, Some("clock is 600 s behind the server's")),
             (-600, Some("clock is 600 s ahead of the server's")),
@@ -1009,12 +1010,12 @@ mod told {
                 false => SystemTime::now() + by,
             };
             let date = httpdate::fmt_http_date(date);
-            let refusal = answer(401, &[("date", &date)], r#"{"error":"invalid_client"}"#);
+            let rejection = answer(401, &[("date", &date)], r#"{"error":"invalid_client"}"#);
             for (auth, signs) in [
                 (ClientAuth::secret_jwt(SECRET), true),
                 (ClientAuth::post(SECRET), false),
             ] {
-                let message = refused_with(auth, refusal.clone()).await.to_string();
+                let message = rejected_with(auth, rejection.clone()).await.to_string();
                 // The date has no fractions, so it may be a second off.
                 let message = message.replace("599 s", "600 s").replace("601 s", "600 s");
                 match part.filter(|_| signs) {
@@ -1029,7 +1030,7 @@ mod told {
     #[tokio::test(start_paused = true)]
     async fn a_secret_that_is_a_word_of_the_code_does_not_hide_the_code() {
         for secret in ["client", "invalid", "invalid_client", "i"] {
-            let error = refused_with(secret.into(), invalid_client()).await;
+            let error = rejected_with(secret.into(), invalid_client()).await;
             assert_eq!(error.oauth_code(), Some("invalid_client"));
         }
     }
@@ -1041,7 +1042,7 @@ mod told {
             let source = client(ClientAuth::secret_jwt(SECRET))
                 .token_url(format!("{TOKEN_URL}{query}"))
                 .build_with(Endpoint::new([invalid_client()]));
-            let shown = all_of(&exchange(source.unwrap()).await.unwrap_err());
+            let shown = all_of(&token_request(source.unwrap()).await.unwrap_err());
             assert!(shown.contains("for the audience"), "{shown}");
             assert!(!shown.contains("4711"), "{shown}");
         }
@@ -1077,7 +1078,7 @@ mod told {
             let by_secret = format!("{auth:?}").contains("client_secret_jwt");
             let source = client(auth).build_with(transport).unwrap();
             let shown = format!("{source:?}");
-            let shown = shown + &all_of(&exchange(source).await.unwrap_err());
+            let shown = shown + &all_of(&token_request(source).await.unwrap_err());
             let signature = quoted.lock().unwrap().clone();
             assert!(shown.contains("[redacted]"), "{shown}");
             assert!(!shown.contains(&signature), "{shown}");
@@ -1143,12 +1144,12 @@ mod granted_scope {
         ] {
             let answer = granted_with(&json!({ "scope": scope }));
             let source = asking(false).build_with(Endpoint::new([answer.clone()]));
-            let token = exchange(source.unwrap()).await.unwrap();
+            let token = token_request(source.unwrap()).await.unwrap();
             let granted: Vec<&str> = token.scopes().unwrap().collect();
             assert!(!granted.contains(&"read") || !granted.contains(&"write"));
 
             let source = asking(true).build_with(Endpoint::new([answer]));
-            let error = exchange(source.unwrap()).await.unwrap_err();
+            let error = token_request(source.unwrap()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Denied);
             assert!(!error.is_transient());
             assert!(error.to_string().ends_with(missing), "{error}");
@@ -1167,13 +1168,13 @@ mod granted_scope {
             json!({"scope": null}),
         ] {
             let source = asking(true).build_with(Endpoint::new([granted_with(&members)]));
-            exchange(source.unwrap()).await.unwrap();
+            token_request(source.unwrap()).await.unwrap();
         }
         // Whatever the server grants where nothing was asked for.
         let answer = granted_with(&json!({"scope": ""}));
         let source = client(SECRET).require_all_scopes();
         let source = source.build_with(Endpoint::new([answer]));
-        exchange(source.unwrap()).await.unwrap();
+        token_request(source.unwrap()).await.unwrap();
     }
 
     /// Promise: E7

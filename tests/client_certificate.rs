@@ -76,7 +76,7 @@ mod presented {
     /// A session that is resumed would go on with the certificate that it began with.
     #[tokio::test]
     #[ignore = "run by the_default_transport_presents_its_certificate"]
-    async fn a_certificate_that_is_rotated_is_presented_by_the_next_exchange() {
+    async fn a_certificate_that_is_rotated_is_presented_by_the_next_token_request() {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let (certificate, key) = (folder.join("rotating.crt"), folder.join("rotating.key"));
         let put = |name: &str| {
@@ -114,9 +114,9 @@ mod presented {
 
     #[tokio::test]
     #[ignore = "run by the_default_transport_presents_its_certificate"]
-    async fn an_expired_certificate_that_is_refused_is_told_to_have_expired() {
+    async fn an_expired_certificate_that_is_rejected_is_told_to_have_expired() {
         for version in [&TLS12, &TLS13] {
-            let chain = refused("expired", version).await;
+            let chain = rejected("expired", version).await;
             assert!(
                 chain[0].contains("the client certificate has expired"),
                 "{chain:?}"
@@ -128,14 +128,14 @@ mod presented {
                     .any(|level| level.contains("CertificateExpired"))
             );
 
-            let chain = refused("client", version).await;
+            let chain = rejected("client", version).await;
             assert!(!chain[0].contains("expired"), "{chain:?}");
             assert!(chain.iter().any(|level| level.contains("UnknownCA")));
         }
     }
 
     /// What each level of the error says when a server does not take the certificate of this name.
-    async fn refused(name: &str, version: &'static SupportedProtocolVersion) -> Vec<String> {
+    async fn rejected(name: &str, version: &'static SupportedProtocolVersion) -> Vec<String> {
         const SECRET: &str = "7Fjfp0ZBr1KtDRbnfVdmIw";
         let server = Server::strict(version).await;
         let builder = server.client(ClientAuth::post(SECRET)).client_certificate(
@@ -145,7 +145,7 @@ mod presented {
         let cache = TokenCache::new(builder.build().unwrap());
         let error = cache.get().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        // The next exchange reads the files again, and there may be another certificate by then.
+        // The next token request reads the files again, and there may be another certificate by then.
         assert!(error.is_transient());
         assert!(server.seen().is_empty());
 

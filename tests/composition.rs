@@ -40,11 +40,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Promise: R6
 #[tokio::test(start_paused = true)]
-async fn a_retry_above_that_minds_401_multiplies_calls_and_exchanges_as_far_as_the_cool_down_lets_it()
+async fn a_retry_above_that_minds_401_multiplies_calls_and_token_requests_as_far_as_the_cool_down_lets_it()
  {
     let at_once = ["t1", "t2", "t2", "t2"].as_slice();
     let patiently = ["t1", "t2", "t2", "t3", "t3", "t4"].as_slice();
-    for (after, tokens, exchanges) in [(Duration::ZERO, at_once, 2), (SECOND * 5, patiently, 4)] {
+    for (after, tokens, token_requests) in
+        [(Duration::ZERO, at_once, 2), (SECOND * 5, patiently, 4)]
+    {
         let endpoint = TokenEndpoint::healthy(Duration::ZERO);
         let api = Api::default();
         let service = ServiceBuilder::new()
@@ -56,13 +58,13 @@ async fn a_retry_above_that_minds_401_multiplies_calls_and_exchanges_as_far_as_t
 
         assert_eq!(response.status(), 401);
         assert_eq!(api.tokens(), tokens);
-        assert_eq!(endpoint.exchanges(), exchanges);
+        assert_eq!(endpoint.token_requests(), token_requests);
     }
 }
 
 /// Promise: L11
 #[tokio::test(start_paused = true)]
-async fn a_retry_above_that_minds_errors_makes_no_exchange_before_the_backoff_is_over() {
+async fn a_retry_above_that_minds_errors_makes_no_token_request_before_the_backoff_is_over() {
     let endpoint = TokenEndpoint::new(|_| async { answer(400, r#"{"error":"invalid_scope"}"#) });
     let api = Api::default();
     let service = ServiceBuilder::new()
@@ -75,7 +77,7 @@ async fn a_retry_above_that_minds_errors_makes_no_exchange_before_the_backoff_is
 
     assert_eq!(started.elapsed(), SECOND * 2);
     assert!(error.downcast::<Error>().unwrap().retry_in().is_some());
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
     assert_eq!(api.calls().len(), 0);
 }
 
@@ -124,7 +126,7 @@ async fn a_redirect_followed_below_takes_the_token_along_the_same_origin_and_to_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_401_of_another_origin_behind_a_redirect_followed_below_is_taken_for_a_refusal() {
+async fn a_401_of_another_origin_behind_a_redirect_followed_below_is_taken_for_a_rejection() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     let (api, other) = (Api::accepting(["t1", "t2"]), Api::default());
     let to_closed = || get("/to/other.test/closed");
@@ -137,7 +139,7 @@ async fn a_401_of_another_origin_behind_a_redirect_followed_below_is_taken_for_a
     assert_eq!(response.status(), 401);
     assert_eq!(api.tokens(), ["t1", "t2"]);
     assert_eq!(other.tokens(), ["", ""]);
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     let (api, other) = (Api::accepting(["t1"]), Api::default());
@@ -149,7 +151,7 @@ async fn a_401_of_another_origin_behind_a_redirect_followed_below_is_taken_for_a
     assert_eq!(response.status(), 401);
     assert_eq!(api.tokens(), ["t1"]);
     assert_eq!(other.tokens(), [""]);
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 /// Promise: S1
@@ -200,7 +202,7 @@ async fn a_redirect_followed_above_forgets_no_token_at_another_origin_unless_its
 
 /// Promise: F2
 #[tokio::test(start_paused = true)]
-async fn a_timeout_above_ends_the_request_and_not_the_exchange() {
+async fn a_timeout_above_ends_the_request_and_not_the_token_request() {
     let endpoint = TokenEndpoint::healthy(SECOND * 5);
     let api = Api::accepting(["t1"]);
     let layer = BearerAuthLayer::new(endpoint.credentials());
@@ -228,7 +230,7 @@ async fn a_timeout_above_ends_the_request_and_not_the_exchange() {
     let response = of_tower.oneshot(get("/")).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(started.elapsed(), SECOND * 5);
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
     assert_eq!(api.calls().len(), 1);
 }
 
@@ -278,17 +280,18 @@ async fn a_permit_is_held_while_the_token_is_awaited_unless_a_buffer_is_between(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exchange_that_needs_the_permit_of_a_request_waiting_for_it_ends_at_its_own_deadline() {
+async fn a_token_request_that_needs_the_permit_of_a_request_waiting_for_it_ends_at_its_own_deadline()
+ {
     // Both servers behind one client.
-    let exchanges = Arc::new(AtomicUsize::new(0));
+    let token_requests = Arc::new(AtomicUsize::new(0));
     let api = Api::accepting(["t1"]);
     let client = {
-        let (exchanges, api) = (Arc::clone(&exchanges), api.clone());
+        let (token_requests, api) = (Arc::clone(&token_requests), api.clone());
         service_fn(move |request: Request<Body>| {
-            let (exchanges, api) = (Arc::clone(&exchanges), api.clone());
+            let (token_requests, api) = (Arc::clone(&token_requests), api.clone());
             async move {
                 Ok::<_, Infallible>(if request.uri().host() == Some("auth.test") {
-                    exchanges.fetch_add(1, SeqCst);
+                    token_requests.fetch_add(1, SeqCst);
                     token("t1", 3600)
                 } else {
                     api.handle(request).await
@@ -306,9 +309,9 @@ async fn an_exchange_that_needs_the_permit_of_a_request_waiting_for_it_ends_at_i
     let kind = error.downcast::<Error>().unwrap().kind();
     assert_eq!(kind, ErrorKind::Timeout);
     assert_eq!(started.elapsed(), SECOND * 10);
-    assert_eq!((exchanges.load(SeqCst), api.calls().len()), (0, 0));
+    assert_eq!((token_requests.load(SeqCst), api.calls().len()), (0, 0));
 
-    // A transport of its own, or the limit above, where the exchange does not come by it.
+    // A transport of its own, or the limit above, where the token request does not come by it.
     let own = || credentials().build_with(client.clone()).unwrap();
     let below = BearerAuthLayer::new(own()).layer(limited);
     let above = ConcurrencyLimit::new(BearerAuthLayer::new(own()).layer(client.clone()), 1);
@@ -318,7 +321,7 @@ async fn an_exchange_that_needs_the_permit_of_a_request_waiting_for_it_ends_at_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_shed_below_sheds_second_tries_and_one_above_lets_them_wait() {
+async fn a_load_shed_below_sheds_retries_and_one_above_lets_them_wait() {
     let busy = |api: &Api| slow(api, |path| SECOND * if path == "/slow" { 60 } else { 0 });
 
     let (endpoint, api) = (TokenEndpoint::healthy(SECOND), Api::accepting(["t2"]));
@@ -327,7 +330,7 @@ async fn a_load_shed_below_sheds_second_tries_and_one_above_lets_them_wait() {
         .load_shed()
         .concurrency_limit(1)
         .service(busy(&api));
-    let error = refused_while_another_takes_the_permit(below).await;
+    let error = rejected_while_another_takes_the_permit(below).await;
     assert!(error.unwrap_err().is::<Overloaded>());
     assert_eq!(api.tokens(), ["t1", ""]);
 
@@ -337,7 +340,7 @@ async fn a_load_shed_below_sheds_second_tries_and_one_above_lets_them_wait() {
         .layer(BearerAuthLayer::new(endpoint.credentials()))
         .concurrency_limit(1)
         .service(busy(&api));
-    let response = refused_while_another_takes_the_permit(above).await;
+    let response = rejected_while_another_takes_the_permit(above).await;
     assert_eq!(response.unwrap().status(), 200);
     assert_eq!(api.tokens(), ["t1", "", "t2"]);
 }
@@ -508,17 +511,17 @@ async fn sheds_who_comes_while_another_waits_for_the_token(
     }
 }
 
-/// What becomes of a request that is refused, if another takes the one permit while the token is replaced.
-async fn refused_while_another_takes_the_permit(
+/// What becomes of a request that is rejected, if another takes the one permit while the token is replaced.
+async fn rejected_while_another_takes_the_permit(
     service: impl HttpService<Error = BoxError>,
 ) -> Result<Response<Body>, BoxError> {
-    let refused = tokio::spawn(service.clone().oneshot(get("/")));
-    // The first exchange is over, and the second half done.
+    let rejected = tokio::spawn(service.clone().oneshot(get("/")));
+    // The first token request is over, and the second half done.
     sleep(SECOND * 3 / 2).await;
     let mut request = get("/slow");
     request.extensions_mut().insert(NoToken);
     let other = tokio::spawn(service.oneshot(request));
-    let outcome = refused.await.unwrap();
+    let outcome = rejected.await.unwrap();
     assert_eq!(text(other.await.unwrap().unwrap()).await, "call 2");
     outcome
 }

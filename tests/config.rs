@@ -72,8 +72,8 @@ fn from_json(members: Value) -> Result<Configuration, String> {
     serde_json::from_str(&fields.to_string()).map_err(|error| format!("{error}\n{error:?}"))
 }
 
-/// What the token endpoint sees of one exchange, for a request that gets its token.
-async fn exchanged(configuration: Configuration) -> (Option<String>, HashMap<String, Vec<String>>) {
+/// What the token endpoint sees of one token request, for a request that gets its token.
+async fn requested(configuration: Configuration) -> (Option<String>, HashMap<String, Vec<String>>) {
     let token =
         r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"bearer","expires_in":3600}"#;
     let token_endpoint = Endpoint::new([answer(200, &[], token)]);
@@ -85,7 +85,7 @@ async fn exchanged(configuration: Configuration) -> (Option<String>, HashMap<Str
     assert_eq!(sent.as_deref(), Some("Bearer 2YotnFZFEjr1zCsicMWpAA"));
 
     let [request] = &token_endpoint.requests()[..] else {
-        panic!("one exchange")
+        panic!("one token request")
     };
     let mut form: HashMap<String, Vec<String>> = HashMap::new();
     for (name, value) in url::form_urlencoded::parse(request.body()).into_owned() {
@@ -137,7 +137,7 @@ async fn a_toml_section_becomes_a_request_with_a_token() {
         ),
         &[],
     );
-    let (header, form) = exchanged(configuration.unwrap()).await;
+    let (header, form) = requested(configuration.unwrap()).await;
     assert_eq!(header, None);
     for (name, values) in [
         ("grant_type", &["client_credentials"][..]),
@@ -172,7 +172,7 @@ async fn a_secret_goes_where_client_auth_says() {
     ] {
         let configuration =
             from_json(json!({"client_secret": SECRET, "client_auth": method})).unwrap();
-        let (header, form) = exchanged(configuration).await;
+        let (header, form) = requested(configuration).await;
         let by_basic = |pair: &str| {
             Some(format!(
                 "Basic {}",
@@ -213,7 +213,7 @@ async fn a_private_key_signs_with_the_names_that_it_is_given() {
         (jwk, "https://auth.example.com/oauth2/token"),
     ] {
         let is_pem = members.get("algorithm").is_some();
-        let (header, form) = exchanged(from_json(members).unwrap()).await;
+        let (header, form) = requested(from_json(members).unwrap()).await;
         assert_eq!(header, None);
         let part = |nth| -> Value {
             let part = form["client_assertion"][0].split('.').nth(nth).unwrap();
@@ -233,14 +233,14 @@ async fn a_private_key_signs_with_the_names_that_it_is_given() {
 async fn an_assertion_comes_from_its_file_and_other_clients_send_their_id_alone() {
     for method in [json!(null), json!("assertion")] {
         let members = json!({"assertion_file": ASSERTION, "client_auth": method});
-        let (_, form) = exchanged(from_json(members).unwrap()).await;
+        let (_, form) = requested(from_json(members).unwrap()).await;
         assert_eq!(
             form["client_assertion"][0],
             std::fs::read_to_string(ASSERTION).unwrap().trim()
         );
     }
     for method in ["none", "tls", "tls_client_auth"] {
-        let (header, form) = exchanged(from_json(json!({"client_auth": method})).unwrap()).await;
+        let (header, form) = requested(from_json(json!({"client_auth": method})).unwrap()).await;
         assert_eq!((header, form.len()), (None, 2), "id and grant: {method}");
     }
 }
@@ -256,7 +256,7 @@ async fn the_environment_gives_all_of_it_as_strings() {
             ("SCOPES", "billing ecommerce"),
             ("REQUIRE_ALL_SCOPES", "true"),
             (
-                "RESOURCE",
+                "REFAILINGCE",
                 "https://api.example.com/a https://api.example.com/b",
             ),
             ("PARAMS__TENANT", "7"),
@@ -272,13 +272,13 @@ async fn the_environment_gives_all_of_it_as_strings() {
     .unwrap();
     let shown = format!("{:?}", configuration.cache(fixed()));
     for number in [
-        "exchange_timeout: 3s",
+        "token_request_timeout: 3s",
         "refresh_at: 0.5",
-        "refusal_allowance: 12",
+        "rejection_allowance: 12",
     ] {
         assert!(shown.contains(number), "{number}: {shown}");
     }
-    let (_, form) = exchanged(configuration).await;
+    let (_, form) = requested(configuration).await;
     assert_eq!(form["client_id"], ["0042"]);
     assert_eq!(form["client_secret"], ["007"]);
     assert_eq!(form["scope"], ["billing ecommerce"]);
@@ -292,7 +292,7 @@ fn every_number_of_the_cache_can_be_set_in_human_form() {
         "client_secret": SECRET,
         "require_all_scopes": true,
         "cache": {
-            "exchange_timeout": "1500ms",
+            "token_request_timeout": "1500ms",
             "default_lifetime": "5m 1s",
             "refresh_at": 0.6,
             "refresh_jitter": "0.01",
@@ -303,10 +303,10 @@ fn every_number_of_the_cache_can_be_set_in_human_form() {
             "permanent_backoff": "11s",
             "permanent_backoff_max": "1h",
             "longest_retry_after": "13s",
-            "refusal_cool_down": "14s",
-            "refusal_cool_down_max": "15s",
-            "refusal_allowance": 16,
-            "refusal_allowance_interval": "17s",
+            "rejection_cool_down": "14s",
+            "rejection_cool_down_max": "15s",
+            "rejection_allowance": 16,
+            "rejection_allowance_interval": "17s",
         },
     }));
     assert_eq!(
@@ -314,10 +314,10 @@ fn every_number_of_the_cache_can_be_set_in_human_form() {
             .split_once("schedule: ")
             .unwrap()
             .1,
-        "Schedule { exchange_timeout: 1.5s, default_lifetime: 301s, refresh_at: 0.6, refresh_jitter: 0.01, \
+        "Schedule { token_request_timeout: 1.5s, default_lifetime: 301s, refresh_at: 0.6, refresh_jitter: 0.01, \
          hard_margin: 7s, hard_margin_fraction: 0.2, transient: Backoff { first: 2s, last: 180s }, \
-         permanent: Backoff { first: 11s, last: 3600s }, refused: Backoff { first: 14s, last: 15s }, \
-         refusal_allowance: 16, refusal_allowance_interval: 17s, longest_retry_after: 13s } }"
+         permanent: Backoff { first: 11s, last: 3600s }, rejected: Backoff { first: 14s, last: 15s }, \
+         rejection_allowance: 16, rejection_allowance_interval: 17s, longest_retry_after: 13s } }"
     );
 }
 
@@ -559,8 +559,8 @@ fn each_mistake_is_an_error_that_names_its_fields() {
             &["`origins` do not do", "any"],
         ),
         (
-            json!({"client_auth": "none", "cache": {"exchange_timeout": 10}}),
-            &["`cache.exchange_timeout`", "10s"],
+            json!({"client_auth": "none", "cache": {"token_request_timeout": 10}}),
+            &["`cache.token_request_timeout`", "10s"],
         ),
         (
             json!({"client_auth": "none", "cache": {"hard_margin": "1 fortnight"}}),
@@ -571,8 +571,8 @@ fn each_mistake_is_an_error_that_names_its_fields() {
             &["`cache.refresh_at` must be a number"],
         ),
         (
-            json!({"client_auth": "none", "cache": {"refusal_allowance": -1}}),
-            &["`cache.refusal_allowance` must be a whole"],
+            json!({"client_auth": "none", "cache": {"rejection_allowance": -1}}),
+            &["`cache.rejection_allowance` must be a whole"],
         ),
         (
             json!({"client_auth": "none", "cache": {"refresh_at": 1.5}}),
@@ -583,8 +583,8 @@ fn each_mistake_is_an_error_that_names_its_fields() {
             &["unknown field `client_sceret`"],
         ),
         (
-            json!({"client_secret": "x", "cache": {"exchange_timout": "1s"}}),
-            &["unknown field `exchange_timout`"],
+            json!({"client_secret": "x", "cache": {"token_request_timout": "1s"}}),
+            &["unknown field `token_request_timout`"],
         ),
     ] {
         let error = from_json(members.clone()).expect_err(&members.to_string());
@@ -665,7 +665,7 @@ fn no_secret_is_in_debug_or_in_an_error() {
         json!({"client_secret": SECRET, "params": SECRET}),
         json!({"client_secret": SECRET, "params": {"a": {"b": SECRET}}}),
         json!({"client_secret": SECRET, "require_all_scopes": SECRET}),
-        json!({"client_secret": SECRET, "cache": {"exchange_timeout": SECRET}}),
+        json!({"client_secret": SECRET, "cache": {"token_request_timeout": SECRET}}),
         json!({"client_secret": SECRET, "key_id": SECRET}),
         json!({"client_secret": SECRET, "client_id": null}),
     ] {

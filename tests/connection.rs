@@ -1,4 +1,4 @@
-//! The refusal's body and the connection it came by, over real sockets with the real hyper client.
+//! The rejection's body and the connection it came by, over real sockets with the real hyper client.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -26,8 +26,8 @@ use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_bearer::{BearerAuthLayer, Token, TokenRequest};
 
-/// An API on a loopback socket that refuses the token `old` with the given body. Counts its connections.
-async fn serve(refusal: fn() -> Body) -> (String, Arc<AtomicUsize>) {
+/// An API on a loopback socket that rejects the token `old` with the given body. Counts its connections.
+async fn serve(rejection: fn() -> Body) -> (String, Arc<AtomicUsize>) {
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&connections);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -35,32 +35,36 @@ async fn serve(refusal: fn() -> Body) -> (String, Arc<AtomicUsize>) {
     let listener = listener.tap_io(move |_| {
         counted.fetch_add(1, SeqCst);
     });
-    let routes = Router::new().fallback(answer).with_state(refusal);
+    let routes = Router::new().fallback(answer).with_state(rejection);
     tokio::spawn(async move { axum::serve(listener, routes).await });
     (origin, connections)
 }
 
-async fn answer(State(refusal): State<fn() -> Body>, headers: HeaderMap) -> Response<Body> {
+async fn answer(State(rejection): State<fn() -> Body>, headers: HeaderMap) -> Response<Body> {
     if headers[AUTHORIZATION] != "Bearer old" {
         return Response::new(Body::from("accepted"));
     }
-    let mut response = Response::new(refusal());
+    let mut response = Response::new(rejection());
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     response
 }
 
-/// Calls an API whose first answer is such a refusal; what it says in the end, and how many connections that took.
-async fn call(refusal: fn() -> Body) -> (Bytes, usize) {
-    call_by(Client::builder(TokioExecutor::new()).build_http(), refusal).await
+/// Calls an API whose first answer is such a rejection; what it says in the end, and how many connections that took.
+async fn call(rejection: fn() -> Body) -> (Bytes, usize) {
+    call_by(
+        Client::builder(TokioExecutor::new()).build_http(),
+        rejection,
+    )
+    .await
 }
 
 async fn call_by(
     client: Client<HttpConnector, Full<Bytes>>,
-    refusal: fn() -> Body,
+    rejection: fn() -> Body,
 ) -> (Bytes, usize) {
-    let (origin, connections) = serve(refusal).await;
+    let (origin, connections) = serve(rejection).await;
     let source = service_fn(|request: TokenRequest| async move {
-        Token::new(match request.refused_token() {
+        Token::new(match request.rejected_token() {
             None => "old",
             Some(_) => "new",
         })
@@ -74,7 +78,7 @@ async fn call_by(
 
 /// Promise: R12
 #[tokio::test]
-async fn a_small_refusal_gives_its_connection_to_the_second_try() {
+async fn a_small_rejection_gives_its_connection_to_the_retry() {
     let (body, connections) = call(|| Body::from(r#"{"error":"invalid_token"}"#)).await;
     assert_eq!(body, "accepted");
     assert_eq!(connections, 1);
@@ -84,7 +88,7 @@ async fn a_small_refusal_gives_its_connection_to_the_second_try() {
 ///
 /// Promise: R12
 #[tokio::test]
-async fn a_small_refusal_that_comes_in_parts_gives_its_connection_to_the_second_try() {
+async fn a_small_rejection_that_comes_in_parts_gives_its_connection_to_the_retry() {
     let (body, connections) = call(|| Body::new(Late { parts: 3, held: 0 })).await;
     assert_eq!(body, "accepted");
     assert_eq!(connections, 1);
@@ -92,7 +96,7 @@ async fn a_small_refusal_that_comes_in_parts_gives_its_connection_to_the_second_
 
 /// Promise: R12
 #[tokio::test]
-async fn over_http_2_the_stream_of_an_endless_refusal_is_reset_and_the_connection_stays() {
+async fn over_http_2_the_stream_of_an_endless_rejection_is_reset_and_the_connection_stays() {
     let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new())
         .http2_only(true)
         .build_http();
@@ -113,8 +117,8 @@ async fn over_http_2_the_stream_of_an_endless_refusal_is_reset_and_the_connectio
             DROPPED.notify_one();
         }
     }
-    let refusal = || Body::new(Told(Endless { goes_on: true }));
-    let (body, connections) = call_by(client.clone(), refusal).await;
+    let rejection = || Body::new(Told(Endless { goes_on: true }));
+    let (body, connections) = call_by(client.clone(), rejection).await;
     assert_eq!(body, "accepted");
     assert_eq!(connections, 1);
     // The client is there still, so it is the stream that ended, and not the connection.
@@ -126,14 +130,14 @@ async fn over_http_2_the_stream_of_an_endless_refusal_is_reset_and_the_connectio
 
 /// Promise: R12
 #[tokio::test]
-async fn an_endless_refusal_does_not_hang_the_second_try() {
+async fn an_endless_rejection_does_not_hang_the_retry() {
     let (body, _) = call(|| Body::new(Endless { goes_on: true })).await;
     assert_eq!(body, "accepted");
 }
 
 /// Promise: R12
 #[tokio::test]
-async fn a_refusal_that_neither_ends_nor_goes_on_does_not_hang_the_second_try() {
+async fn a_rejection_that_neither_ends_nor_goes_on_does_not_hang_the_retry() {
     let (body, _) = call(|| Body::new(Endless { goes_on: false })).await;
     assert_eq!(body, "accepted");
 }

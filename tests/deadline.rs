@@ -23,7 +23,7 @@ fn within(deadline: Duration) -> Request<Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_the_first_token_ends_at_the_deadline_and_the_exchange_goes_on() {
+async fn a_wait_for_the_first_token_ends_at_the_deadline_and_the_token_request_goes_on() {
     let endpoint = TokenEndpoint::healthy(SECOND * 5);
     let api = Api::accepting(["t1"]);
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -44,11 +44,11 @@ async fn a_wait_for_the_first_token_ends_at_the_deadline_and_the_exchange_goes_o
     let response = service.oneshot(within(SECOND * 4)).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(started.elapsed(), SECOND * 5);
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_another_token_ends_at_the_deadline_with_the_refusal() {
+async fn a_wait_for_another_token_ends_at_the_deadline_with_the_rejection() {
     let endpoint = TokenEndpoint::healthy(SECOND * 5);
     let api = Api::default();
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -64,11 +64,11 @@ async fn a_wait_for_another_token_ends_at_the_deadline_with_the_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_try_that_would_take_too_long_is_not_begun() {
+async fn a_retry_that_would_take_too_long_is_not_begun() {
     for (deadline, calls) in [(SECOND * 5, 1), (SECOND * 10, 2)] {
         let endpoint = TokenEndpoint::healthy(SECOND);
         let api = Api::default();
-        // Each call takes three seconds, so that two of them and two exchanges take eight.
+        // Each call takes three seconds, so that two of them and two token requests take eight.
         let slow = slow(&api, SECOND * 3);
         let service = BearerAuthLayer::new(endpoint.credentials()).layer(slow);
         let started = Instant::now();
@@ -78,12 +78,12 @@ async fn a_second_try_that_would_take_too_long_is_not_begun() {
         assert!(started.elapsed() <= deadline);
         // The token is replaced all the same, for the next request.
         sleep(SECOND * 2).await;
-        assert_eq!(endpoint.exchanges(), 2);
+        assert_eq!(endpoint.token_requests(), 2);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_try_for_which_the_exchange_left_too_little_is_not_begun() {
+async fn a_retry_for_which_the_token_request_left_too_little_is_not_begun() {
     let endpoint = TokenEndpoint::new(|post| async move {
         sleep(SECOND * post as u32).await;
         token(&format!("t{post}"), 3600)
@@ -100,7 +100,7 @@ async fn a_second_try_for_which_the_exchange_left_too_little_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_try_whose_service_is_not_ready_ends_at_the_deadline() {
+async fn a_retry_whose_service_is_not_ready_ends_at_the_deadline() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     let (client, mut server) = mock::pair::<Request<Body>, Response<Body>>();
     let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(client);
@@ -121,11 +121,11 @@ async fn a_second_try_whose_service_is_not_ready_ends_at_the_deadline() {
         ErrorKind::Timeout
     );
     assert_eq!(started.elapsed(), SECOND * 3);
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_try_under_way_ends_at_the_deadline() {
+async fn a_retry_under_way_ends_at_the_deadline() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     let api = Api::default();
     let inner = {

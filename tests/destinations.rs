@@ -74,7 +74,7 @@ fn authorizations(api: &Endpoint) -> Vec<Vec<String>> {
 }
 
 /// What the caller is told of a request that is not sent.
-async fn refused<Sel: Select<Bytes, Key = ()> + Clone>(
+async fn rejected<Sel: Select<Bytes, Key = ()> + Clone>(
     layer: &BearerAuthLayer<Sel>,
     request: Request<Bytes>,
 ) -> Error {
@@ -94,7 +94,7 @@ mod in_the_clear {
 
     /// Promise: S2, S6
     #[tokio::test(start_paused = true)]
-    async fn over_plain_http_to_another_machine_nothing_is_sent_and_nothing_is_exchanged() {
+    async fn over_plain_http_to_another_machine_nothing_is_sent_and_nothing_is_requested() {
         for uri in [
             "http://api.example.com/orders",
             "HTTP://api.example.com/orders",
@@ -118,7 +118,7 @@ mod in_the_clear {
                 ClientCredentials::builder("https://auth.example.com/token", "id", "secret")
                     .build_with(endpoint.clone())
                     .unwrap();
-            let error = refused(&BearerAuthLayer::new(credentials), to(uri)).await;
+            let error = rejected(&BearerAuthLayer::new(credentials), to(uri)).await;
             let told = error.to_string();
             assert!(
                 told.contains("danger_allow_tokens_over_plain_http"),
@@ -165,7 +165,7 @@ mod in_the_clear {
             *request.uri_mut() = uri.build().unwrap();
             match is_sent {
                 true => assert_eq!(sent(&layer(), request).await, [[TOKEN]], "{scheme}"),
-                false => drop(refused(&layer(), request).await),
+                false => drop(rejected(&layer(), request).await),
             }
         }
     }
@@ -179,7 +179,7 @@ mod in_the_clear {
             request
         };
         assert_eq!(sent(&layer(), connect()).await, [[""; 0]]);
-        refused(&layer().refuse_unselected(), connect()).await;
+        rejected(&layer().deny_unselected(), connect()).await;
     }
 
     /// Promise: S2
@@ -195,7 +195,7 @@ mod in_the_clear {
     async fn an_http_origin_that_is_pinned_is_no_permission() {
         let origins = Origins::new(["http://api.example.com"]).unwrap();
         let layer = layer().select(origins);
-        refused(&layer, to("http://api.example.com/")).await;
+        rejected(&layer, to("http://api.example.com/")).await;
 
         let layer = layer.danger_allow_tokens_over_plain_http();
         assert_eq!(sent(&layer, to("http://api.example.com/")).await, [[TOKEN]]);
@@ -218,7 +218,7 @@ mod in_the_clear {
     #[tokio::test(start_paused = true)]
     async fn the_error_names_the_origin_and_nothing_else_of_the_uri() {
         let uri = "http://me:hunter2@api.example.com:81/path-of-mine?key=of-mine";
-        let error = refused(&layer(), to(uri)).await;
+        let error = rejected(&layer(), to(uri)).await;
         let told = format!("{error} {error:?}");
         assert!(told.contains("http://api.example.com:81,"), "{told}");
         for hidden in ["me:", "hunter2", "of-mine"] {
@@ -259,14 +259,14 @@ mod elsewhere {
 
     /// Promise: S1
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_surely_the_pinned_origin_is_not_sent_where_others_are_refused() {
-        let layer = pinned().refuse_unselected();
+    async fn what_is_not_surely_the_pinned_origin_is_not_sent_where_others_are_rejected() {
+        let layer = pinned().deny_unselected();
         for uri in ELSEWHERE {
             for own in [&[][..], &["Basic YTpi"]] {
-                refused(&layer, with_own(uri, own)).await;
+                rejected(&layer, with_own(uri, own)).await;
             }
         }
-        let told = refused(&layer, to("https://me:pw@evil.test:81/a?b")).await;
+        let told = rejected(&layer, to("https://me:pw@evil.test:81/a?b")).await;
         let told = told.to_string();
         assert!(told.contains("https://evil.test:81 "), "{told}");
         for uri in ["https://api.example.com/", "https://API.example.com:443"] {
@@ -277,10 +277,7 @@ mod elsewhere {
     /// Promise: S1, R13
     #[tokio::test(start_paused = true)]
     async fn what_wants_no_token_keeps_its_authorization_whatever_is_done_with_others() {
-        for existing in [
-            ExistingAuthorization::Replace,
-            ExistingAuthorization::Refuse,
-        ] {
+        for existing in [ExistingAuthorization::Replace, ExistingAuthorization::Deny] {
             let mut request = with_own("https://api.example.com/", &["Bearer mine"]);
             request.extensions_mut().insert(NoToken);
             let layer = pinned().existing_authorization(existing);
@@ -290,18 +287,18 @@ mod elsewhere {
 
     /// Promise: S1, R13
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_says_so_itself_is_sent_without_a_token_wherever_others_are_refused() {
+    async fn a_request_that_says_so_itself_is_sent_without_a_token_wherever_others_are_rejected() {
         let mut request = to("https://example.com/");
         request.extensions_mut().insert(NoToken);
-        let layer = pinned().refuse_unselected();
+        let layer = pinned().deny_unselected();
         assert_eq!(sent(&layer, request).await, [[""; 0]]);
     }
 
     /// Promise: S1
     #[tokio::test(start_paused = true)]
-    async fn a_service_whose_request_was_refused_takes_the_next_one() {
+    async fn a_service_whose_request_was_rejected_takes_the_next_one() {
         let api = api([200]);
-        let mut service = pinned().refuse_unselected().layer(api.clone());
+        let mut service = pinned().deny_unselected().layer(api.clone());
         for (uri, is_sent) in [
             ("https://example.com/", false),
             ("https://api.example.com/", true),
@@ -398,10 +395,10 @@ mod own {
 
     /// Promise: S3
     #[tokio::test(start_paused = true)]
-    async fn it_is_refused_where_that_is_asked_for_without_being_told() {
-        let layer = layer().existing_authorization(ExistingAuthorization::Refuse);
+    async fn it_is_rejected_where_that_is_asked_for_without_being_told() {
+        let layer = layer().existing_authorization(ExistingAuthorization::Deny);
         for own in OWN {
-            let error = refused(&layer, with_own(API, own)).await;
+            let error = rejected(&layer, with_own(API, own)).await;
             assert!(error.to_string().contains("an Authorization of its own"));
             assert!(!format!("{error:?}").contains("Bearer"));
         }
@@ -414,7 +411,7 @@ mod own {
         for own in [
             ExistingAuthorization::Keep,
             ExistingAuthorization::Replace,
-            ExistingAuthorization::Refuse,
+            ExistingAuthorization::Deny,
         ] {
             let request = with_own("https://example.com/", &["Bearer mine"]);
             let layer = pinned().existing_authorization(own);
@@ -445,8 +442,8 @@ mod own {
 #[tokio::test(start_paused = true)]
 async fn what_a_layer_may_send_survives_what_it_is_told_afterwards() {
     let layer = layer()
-        .refuse_unselected()
-        .existing_authorization(ExistingAuthorization::Refuse)
+        .deny_unselected()
+        .existing_authorization(ExistingAuthorization::Deny)
         .danger_allow_tokens_over_plain_http()
         .select(Origins::new(["http://api.example.com"]).unwrap())
         .unauthorized(tower_bearer::BearerChallenge)
@@ -494,9 +491,9 @@ async fn the_grpc_layer_takes_the_same_options_and_answers_with_a_status() {
     answer.await.unwrap();
 
     let pinned = layer
-        .existing_authorization(ExistingAuthorization::Refuse)
+        .existing_authorization(ExistingAuthorization::Deny)
         .select(Origins::new(["https://api.example.com"]).unwrap())
-        .refuse_unselected();
+        .deny_unselected();
     let mut own = call("https://api.example.com/a.B/C");
     let value = HeaderValue::from_static("Bearer mine");
     own.headers_mut().insert(AUTHORIZATION, value);

@@ -20,7 +20,7 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use bytes::Bytes;
-use endpoint::exchange;
+use endpoint::token_request;
 use http::{
     Method, Request, Response, StatusCode,
     header::{ACCEPT, AUTHORIZATION, LOCATION},
@@ -234,7 +234,7 @@ async fn the_token_endpoint_is_found_where_rfc_8414_has_the_metadata() {
             &json!({"issuer": issuer, "token_endpoint": TOKEN_URL, "jwks_uri": null, "x": [{"y": 1}]}),
         );
         let source = server.build(ClientCredentials::discover(issuer, ID, SECRET));
-        exchange(source).await.unwrap();
+        token_request(source).await.unwrap();
         assert_eq!(server.gets(), [location]);
         assert_eq!(server.posts(), [TOKEN_URL]);
         let requests = server.requests.lock().unwrap();
@@ -272,7 +272,7 @@ async fn else_it_is_found_where_openid_connect_has_it() {
             let server = Server::with(by_oidc, &metadata);
             server.answers(by_rfc, status, body);
             let source = server.build(ClientCredentials::discover(issuer, ID, SECRET));
-            exchange(source).await.unwrap();
+            token_request(source).await.unwrap();
             assert_eq!(server.gets(), [by_rfc, by_oidc]);
             assert_eq!(server.posts(), [TOKEN_URL]);
         }
@@ -285,7 +285,7 @@ async fn a_server_that_cannot_answer_now_is_not_asked_for_other_metadata() {
         let server = Server::with(BY_OIDC, &metadata());
         let answer = endpoint::answer(status, &[("retry-after", "7")], "");
         server.set(BY_RFC, Reply::Answer(answer));
-        let made = exchange(server.credentials(SECRET)).await;
+        let made = token_request(server.credentials(SECRET)).await;
         let error = assert_fails(made, ErrorKind::Unavailable, &[BY_RFC]);
         assert!(error.is_transient());
         assert_eq!(error.status(), StatusCode::from_u16(status).ok());
@@ -294,7 +294,7 @@ async fn a_server_that_cannot_answer_now_is_not_asked_for_other_metadata() {
     }
     let server = Server::with(BY_OIDC, &metadata());
     server.set(BY_RFC, Reply::NoConnection);
-    let made = exchange(server.credentials(SECRET)).await;
+    let made = token_request(server.credentials(SECRET)).await;
     let parts = [BY_RFC, "no connection"];
     let error = assert_fails(made, ErrorKind::Unavailable, &parts);
     assert!(error.is_transient());
@@ -304,7 +304,7 @@ async fn a_server_that_cannot_answer_now_is_not_asked_for_other_metadata() {
 #[tokio::test(start_paused = true)]
 async fn no_metadata_anywhere_is_an_error_that_says_where_it_was_looked_for() {
     let server = Server::default();
-    let made = exchange(server.credentials(SECRET)).await;
+    let made = token_request(server.credentials(SECRET)).await;
     let parts = [BY_RFC, BY_OIDC, "answered 404", "Is the issuer right?"];
     let error = assert_fails(made, ErrorKind::Denied, &parts);
     assert!(!error.is_transient());
@@ -323,14 +323,14 @@ async fn metadata_of_another_issuer_is_not_used() {
         "",
     ] {
         let server = Server::with(BY_RFC, &metadata_with("issuer", json!(other)));
-        let made = exchange(server.credentials(SECRET)).await;
+        let made = token_request(server.credentials(SECRET)).await;
         let parts = [BY_RFC, &format!("{other:?}"), &format!("{ISSUER:?}")];
         assert_fails(made, ErrorKind::InvalidAnswer, &parts);
         assert!(server.posts().is_empty(), "{other}");
     }
     for none in [json!(null), json!(7)] {
         let server = Server::with(BY_RFC, &metadata_with("issuer", none));
-        let made = exchange(server.credentials(SECRET)).await;
+        let made = token_request(server.credentials(SECRET)).await;
         assert_fails(made, ErrorKind::InvalidAnswer, &[BY_RFC]);
         assert!(server.posts().is_empty());
     }
@@ -350,7 +350,7 @@ async fn a_token_endpoint_that_is_missing_or_insecure_is_an_error() {
         (json!("https://auth.example.com/token#x"), "has a fragment"),
     ] {
         let server = Server::with(BY_RFC, &metadata_with("token_endpoint", token_endpoint));
-        let made = exchange(server.credentials(SECRET)).await;
+        let made = token_request(server.credentials(SECRET)).await;
         assert_fails(made, ErrorKind::InvalidAnswer, &[BY_RFC, part]);
         assert!(server.posts().is_empty(), "{part}");
     }
@@ -364,7 +364,7 @@ async fn a_token_endpoint_without_tls_does_not_do_where_the_issuer_has_it() {
     let url = "http://127.0.0.1:9000/token";
     let server = Server::with(BY_RFC, &metadata_with("token_endpoint", json!(url)));
     server.gives_tokens_at(url);
-    let made = exchange(server.credentials(SECRET)).await;
+    let made = token_request(server.credentials(SECRET)).await;
     assert_fails(made, ErrorKind::InvalidAnswer, &["not https"]);
     assert!(server.posts().is_empty());
 }
@@ -379,7 +379,7 @@ async fn an_issuer_that_is_https_names_no_token_endpoint_without_it_whatever_is_
     server.gives_tokens_at(url);
     let builder =
         ClientCredentials::discover(ISSUER, ID, SECRET).danger_allow_secret_over_plain_http();
-    let made = exchange(server.build(builder)).await;
+    let made = token_request(server.build(builder)).await;
     assert_fails(made, ErrorKind::InvalidAnswer, &["not https"]);
     assert!(server.posts().is_empty());
 }
@@ -403,7 +403,7 @@ async fn what_is_no_metadata_is_a_typed_error() {
     ] {
         let server = Server::default();
         server.answers(BY_RFC, 200, body.to_owned());
-        let made = exchange(server.credentials(SECRET)).await;
+        let made = token_request(server.credentials(SECRET)).await;
         let error = assert_fails(made, ErrorKind::InvalidAnswer, &[BY_RFC, part]);
         assert!(error.is_transient());
         assert_eq!(server.gets(), [BY_RFC, BY_OIDC]);
@@ -411,7 +411,7 @@ async fn what_is_no_metadata_is_a_typed_error() {
     }
     let server = Server::with(BY_RFC, &metadata());
     server.answers(BY_RFC, 200, format!("\u{FEFF}\n{whole}"));
-    exchange(server.credentials(SECRET)).await.unwrap();
+    token_request(server.credentials(SECRET)).await.unwrap();
 }
 
 /// Promise: E4
@@ -424,7 +424,7 @@ async fn a_redirect_of_the_metadata_is_never_followed() {
             let answer = endpoint::answer(status, &[(LOCATION.as_str(), elsewhere)], "");
             server.set(location, Reply::Answer(answer));
         }
-        let made = exchange(server.credentials(SECRET)).await;
+        let made = token_request(server.credentials(SECRET)).await;
         let parts = [&status.to_string(), "a redirect, which is not followed"];
         assert_fails(made, ErrorKind::Denied, &parts);
         assert_eq!(server.gets(), [BY_RFC, BY_OIDC]);
@@ -495,7 +495,7 @@ async fn a_secret_goes_by_the_first_method_that_is_offered_and_anything_else_by_
         metadata["token_endpoint_auth_signing_alg_values_supported"] = json!(algorithms);
         let server = Server::with(BY_RFC, &metadata);
         let source = server.build(ClientCredentials::discover(ISSUER, id, auth));
-        exchange(source).await.expect(&case);
+        token_request(source).await.expect(&case);
         assert_eq!(proof(&server.last_post()), expected, "{case}");
     }
 }
@@ -504,14 +504,14 @@ async fn a_secret_goes_by_the_first_method_that_is_offered_and_anything_else_by_
 #[tokio::test(start_paused = true)]
 async fn a_server_that_offers_nothing_takes_a_secret_by_basic() {
     let server = Server::with(BY_RFC, &metadata());
-    exchange(server.credentials(SECRET)).await.unwrap();
+    token_request(server.credentials(SECRET)).await.unwrap();
     let request = server.last_post();
     let encoded = "c%3A1:s3cret%3A%2F%2B%25%26%3D%7Ex%2C+longer+than+256+bits";
     let basic = format!("Basic {}", BASE64_STANDARD.encode(encoded));
     assert_eq!(request.headers()[AUTHORIZATION], basic);
     assert!(request.headers()[AUTHORIZATION].is_sensitive());
     assert_eq!(field(&request, "client_secret"), None);
-    let made = exchange(server.credentials(ClientAuth::post(SECRET))).await;
+    let made = token_request(server.credentials(ClientAuth::post(SECRET))).await;
     assert_fails(
         made,
         ErrorKind::Denied,
@@ -548,7 +548,7 @@ async fn where_no_method_is_common_the_error_names_those_of_both_sides() {
     ] {
         let auth: ClientAuth = auth;
         let server = Server::with(BY_RFC, &offering(offered));
-        let made = exchange(server.credentials(auth)).await;
+        let made = token_request(server.credentials(auth)).await;
         let parts = [
             &format!("offers the client authentication {}", offered.join(", ")),
             &format!("can only be {own}")[..],
@@ -570,7 +570,7 @@ async fn an_algorithm_that_is_not_taken_is_told_before_anything_is_signed_by_it(
         let mut metadata = offering(&["private_key_jwt", "client_secret_jwt"]);
         metadata["token_endpoint_auth_signing_alg_values_supported"] = json!(["PS256", "EdDSA"]);
         let server = Server::with(BY_RFC, &metadata);
-        let made = exchange(server.credentials(auth)).await;
+        let made = token_request(server.credentials(auth)).await;
         let parts = ["signed with PS256, EdDSA", &format!("signed with {own}")];
         let error = assert_fails(made, ErrorKind::Denied, &parts);
         assert!(!error.is_transient());
@@ -588,7 +588,7 @@ async fn a_client_certificate_goes_to_the_endpoint_that_is_for_it() {
         (key(), TOKEN_URL),
     ] {
         let server = Server::with(BY_RFC, &offering(&all));
-        exchange(server.credentials(auth)).await.unwrap();
+        token_request(server.credentials(auth)).await.unwrap();
         assert_eq!(server.posts(), [url]);
     }
     for aliases in [
@@ -599,7 +599,7 @@ async fn a_client_certificate_goes_to_the_endpoint_that_is_for_it() {
         let mut metadata = offering(&all);
         metadata["mtls_endpoint_aliases"] = aliases;
         let server = Server::with(BY_RFC, &metadata);
-        exchange(server.credentials(ClientAuth::tls()))
+        token_request(server.credentials(ClientAuth::tls()))
             .await
             .unwrap();
         assert_eq!(server.posts(), [TOKEN_URL]);
@@ -607,7 +607,7 @@ async fn a_client_certificate_goes_to_the_endpoint_that_is_for_it() {
     let mut metadata = offering(&all);
     metadata["mtls_endpoint_aliases"] = json!({"token_endpoint": "http://mtls.example.com/token"});
     let server = Server::with(BY_RFC, &metadata);
-    let made = exchange(server.credentials(ClientAuth::tls())).await;
+    let made = token_request(server.credentials(ClientAuth::tls())).await;
     assert_fails(made, ErrorKind::InvalidAnswer, &["is not https"]);
 }
 
@@ -619,12 +619,12 @@ async fn an_assertion_is_for_the_token_endpoint_as_it_is_written_unless_for_anot
     for auth in [key(), SECRET.into()] {
         let server = Server::with(BY_RFC, &metadata);
         server.gives_tokens_at("https://auth.example.com/token");
-        exchange(server.credentials(auth)).await.unwrap();
+        token_request(server.credentials(auth)).await.unwrap();
         assert_eq!(audience(&server.last_post()), url);
     }
     let server = Server::with(BY_RFC, &offering(&["private_key_jwt"]));
     let credentials = ClientCredentials::discover(ISSUER, ID, key()).assertion_audience(ISSUER);
-    exchange(server.build(credentials)).await.unwrap();
+    token_request(server.build(credentials)).await.unwrap();
     assert_eq!(audience(&server.last_post()), ISSUER);
 }
 
@@ -633,14 +633,14 @@ async fn metadata_is_kept_for_an_hour() {
     let server = Server::with(BY_RFC, &metadata());
     let source = server.credentials(SECRET);
     for _ in 0..10 {
-        exchange(source.clone()).await.unwrap();
+        token_request(source.clone()).await.unwrap();
         advance(HOUR / 10 - SECOND).await;
     }
     assert_eq!((server.gets().len(), server.posts().len()), (1, 10));
     advance(10 * SECOND).await;
-    exchange(source.clone()).await.unwrap();
+    token_request(source.clone()).await.unwrap();
     assert_eq!((server.gets().len(), server.posts().len()), (2, 11));
-    exchange(source).await.unwrap();
+    token_request(source).await.unwrap();
     assert_eq!(server.gets().len(), 2);
 }
 
@@ -660,25 +660,25 @@ async fn a_hundred_calls_on_a_cold_cache_make_one_discovery() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_endpoint_that_is_gone_is_looked_up_anew_at_the_next_exchange() {
+async fn a_token_endpoint_that_is_gone_is_looked_up_anew_at_the_next_token_request() {
     let gone = |status| Reply::Answer(endpoint::answer(status, &[], ""));
     for reply in [gone(404), gone(405), gone(410), Reply::NoConnection] {
         let server = Server::with(BY_RFC, &metadata());
         let source = server.credentials(SECRET);
-        exchange(source.clone()).await.unwrap();
+        token_request(source.clone()).await.unwrap();
 
         let moved = "https://auth.example.com/v2/token";
         server.set(TOKEN_URL, reply);
         server.tells(BY_RFC, &metadata_with("token_endpoint", json!(moved)));
         server.gives_tokens_at(moved);
-        exchange(source.clone()).await.unwrap_err();
+        token_request(source.clone()).await.unwrap_err();
         assert_eq!(
             server.gets().len(),
             1,
-            "one look at the most in an exchange"
+            "one look at the most in a token request"
         );
         for _ in 0..2 {
-            exchange(source.clone()).await.unwrap();
+            token_request(source.clone()).await.unwrap();
         }
         assert_eq!(server.gets().len(), 2);
         assert_eq!(server.posts(), [TOKEN_URL, TOKEN_URL, moved, moved]);
@@ -698,9 +698,9 @@ async fn a_token_endpoint_that_denies_or_fails_is_not_looked_up_anew() {
         let server = Server::with(BY_RFC, &metadata());
         let source = server.credentials(SECRET);
         server.answers(TOKEN_URL, status, body);
-        exchange(source.clone()).await.unwrap_err();
+        token_request(source.clone()).await.unwrap_err();
         server.gives_tokens_at(TOKEN_URL);
-        exchange(source).await.unwrap();
+        token_request(source).await.unwrap();
         assert_eq!(server.gets().len(), 1, "{status}");
     }
 }
@@ -717,24 +717,24 @@ async fn an_outage_of_the_metadata_leaves_a_credential_that_has_it_working() {
     ] {
         let server = Server::with(BY_RFC, &metadata());
         let source = server.credentials(SECRET);
-        exchange(source.clone()).await.unwrap();
+        token_request(source.clone()).await.unwrap();
         server.set(BY_RFC, reply);
         for _ in 0..5 {
             advance(2 * HOUR).await;
             let started = Instant::now();
-            exchange(source.clone()).await.unwrap();
+            token_request(source.clone()).await.unwrap();
             assert!(started.elapsed() < 3 * SECOND);
         }
-        // Not at each exchange, either.
+        // Not at each token request, either.
         let asked = server.gets().len();
-        exchange(source.clone()).await.unwrap();
+        token_request(source.clone()).await.unwrap();
         assert_eq!(server.gets().len(), asked);
 
         let moved = "https://auth.example.com/v2/token";
         server.tells(BY_RFC, &metadata_with("token_endpoint", json!(moved)));
         server.gives_tokens_at(moved);
         advance(61 * SECOND).await;
-        exchange(source).await.unwrap();
+        token_request(source).await.unwrap();
         assert_eq!(server.posts().last().unwrap(), moved);
     }
 }
@@ -746,17 +746,17 @@ async fn metadata_that_is_withdrawn_or_offers_nothing_any_more_is_an_error_and_n
     for answer in [withdrawn, endpoint::answer(200, &[], other)] {
         let server = Server::with(BY_RFC, &metadata());
         let source = server.credentials(SECRET);
-        exchange(source.clone()).await.unwrap();
+        token_request(source.clone()).await.unwrap();
         server.set(BY_RFC, Reply::Answer(answer));
         advance(HOUR).await;
-        assert_fails(exchange(source).await, ErrorKind::Denied, &[]);
+        assert_fails(token_request(source).await, ErrorKind::Denied, &[]);
         assert_eq!(server.posts().len(), 1);
     }
 }
 
 /// Promise: L11
 #[tokio::test(start_paused = true)]
-async fn a_discovery_that_fails_backs_off_as_any_exchange_does() {
+async fn a_discovery_that_fails_backs_off_as_any_token_request_does() {
     let server = Server::default();
     let cache = TokenCache::new(server.credentials(SECRET));
     for _ in 0..10 {
@@ -774,11 +774,11 @@ async fn a_discovery_that_fails_backs_off_as_any_exchange_does() {
 
 /// Promise: E5
 #[tokio::test(start_paused = true)]
-async fn a_discovery_that_hangs_is_cut_by_the_deadline_of_its_exchange() {
+async fn a_discovery_that_hangs_is_cut_by_the_deadline_of_its_token_request() {
     let server = Server::default();
     server.set(BY_RFC, Reply::Silence);
     let started = Instant::now();
-    let made = exchange(server.credentials(SECRET)).await;
+    let made = token_request(server.credentials(SECRET)).await;
     assert_fails(made, ErrorKind::Timeout, &[]);
     assert!(started.elapsed() <= 10 * SECOND + SECOND);
 }
@@ -815,16 +815,16 @@ async fn no_error_and_no_debug_output_shows_the_secret_or_the_token() {
         let builder = ClientCredentials::discover(ISSUER, ID, auth);
         let mut output = format!("{builder:?}");
         let source = server.build(builder);
-        exchange(source.clone()).await.unwrap();
+        token_request(source.clone()).await.unwrap();
         server.answers(TOKEN_URL, 404, "");
-        exchange(source.clone()).await.unwrap_err();
+        token_request(source.clone()).await.unwrap_err();
         server.tells(BY_RFC, &echo);
         // The one that is used on, and then the one that has nothing else to use.
         let fresh = server.credentials(ClientAuth::basic(SECRET));
         // The other has never been given the token, and cannot know it.
         for (source, shown) in [(source, &shown[..]), (fresh, &shown[..3])] {
             output += &format!("{source:?}");
-            let error = exchange(source).await.unwrap_err();
+            let error = token_request(source).await.unwrap_err();
             output += &format!("{error:?} {}", told(&error));
             for secret in shown {
                 assert!(!output.contains(secret), "{secret:?} is in {output}");
@@ -837,11 +837,15 @@ async fn no_error_and_no_debug_output_shows_the_secret_or_the_token() {
 async fn the_last_token_is_hidden_where_metadata_echoes_it() {
     let server = Server::with(BY_RFC, &metadata());
     let source = server.credentials(SECRET);
-    exchange(source.clone()).await.unwrap();
+    token_request(source.clone()).await.unwrap();
     let echo = metadata_with("token_endpoint_auth_methods_supported", json!([TOKEN]));
     server.tells(BY_RFC, &echo);
     advance(HOUR).await;
-    let error = assert_fails(exchange(source).await, ErrorKind::Denied, &["[redacted]"]);
+    let error = assert_fails(
+        token_request(source).await,
+        ErrorKind::Denied,
+        &["[redacted]"],
+    );
     assert!(!told(&error).contains(TOKEN));
 }
 
@@ -875,14 +879,14 @@ async fn space_around_an_issuer_is_nothing_of_it() {
     let issuer = format!(" {ISSUER}\n");
     let source = server.build(ClientCredentials::discover(issuer, ID, SECRET));
     assert!(format!("{source:?}").contains(&format!("issuer: {ISSUER:?}")));
-    exchange(source).await.unwrap();
+    token_request(source).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_url_that_is_given_after_all_is_used_and_nothing_is_discovered() {
     let server = Server::with(BY_RFC, &metadata());
     let credentials = ClientCredentials::discover(ISSUER, ID, SECRET).token_url(MTLS_URL);
-    exchange(server.build(credentials)).await.unwrap();
+    token_request(server.build(credentials)).await.unwrap();
     assert!(server.gets().is_empty());
     assert_eq!(server.posts(), [MTLS_URL]);
     assert_eq!(proof(&server.last_post()), "post");
@@ -894,13 +898,13 @@ async fn a_method_that_was_picked_and_is_denied_is_told() {
     for offered in ["client_secret_basic", "client_secret_jwt"] {
         let server = Server::with(BY_RFC, &offering(&[offered, "private_key_jwt"]));
         server.answers(TOKEN_URL, 401, r#"{"error":"invalid_client"}"#);
-        let made = exchange(server.credentials(SECRET)).await;
+        let made = token_request(server.credentials(SECRET)).await;
         let picked = format!("{offered} was picked");
         assert_fails(made, ErrorKind::Denied, &[&picked]);
     }
     let server = Server::with(BY_RFC, &metadata());
     server.answers(TOKEN_URL, 401, r#"{"error":"invalid_client"}"#);
-    let error = exchange(server.credentials(ClientAuth::basic(SECRET))).await;
+    let error = token_request(server.credentials(ClientAuth::basic(SECRET))).await;
     assert!(!error.unwrap_err().to_string().contains("picked"));
 }
 
@@ -917,7 +921,7 @@ async fn a_secret_that_was_rotated_is_read_again_without_another_discovery() {
         let secret = format!("secret-{read}");
         async move { Ok::<_, io::Error>(secret) }
     });
-    exchange(server.credentials(secret)).await.unwrap_err();
+    token_request(server.credentials(secret)).await.unwrap_err();
     assert_eq!((server.gets().len(), server.posts().len()), (1, 2));
     assert_eq!(*read.lock().unwrap(), 2);
     assert_eq!(proof(&server.last_post()), "basic");
@@ -973,7 +977,7 @@ async fn the_default_transport_discovers_and_takes_a_certificate_to_the_endpoint
     let with_certificate =
         credentials().client_certificate(certificate, include_str!("keys/client.key"));
     for (credentials, path) in [(credentials(), "/token"), (with_certificate, "/mtls")] {
-        exchange(credentials.build().unwrap()).await.unwrap();
+        token_request(credentials.build().unwrap()).await.unwrap();
         assert_eq!(paths.lock().unwrap().last().unwrap(), path);
     }
     assert_eq!(paths.lock().unwrap().len(), 4);

@@ -24,7 +24,7 @@ const PROCESSES: usize = 1000;
 /// The refresh point as `TokenCacheBuilder::refresh_at` documents it: from 75 % to 85 % of a day, in minutes.
 const WINDOW: std::ops::Range<usize> = 1080..1224;
 
-/// The most exchanges that a minute may see. Uniform over the window's 144 minutes, 1,000 points are 6.9 a minute, with
+/// The most token requests that a minute may see. Uniform over the window's 144 minutes, 1,000 points are 6.9 a minute, with
 /// a standard deviation of 2.6. A minute with more than 24 comes in fewer than one run in 10,000, over all minutes.
 const PEAK: usize = 24;
 
@@ -37,15 +37,20 @@ fn a_thousand_processes_started_together_do_not_refresh_together() {
         .start_paused(true)
         .build()
         .unwrap();
-    let exchanges = runtime.block_on(a_day_of(PROCESSES));
+    let token_requests = runtime.block_on(a_day_of(PROCESSES));
 
-    let at_start = exchanges.iter().filter(|exchange| exchange.at.is_zero());
+    let at_start = token_requests
+        .iter()
+        .filter(|token_request| token_request.at.is_zero());
     assert_eq!(at_start.count(), PROCESSES);
     let mut by_minute = vec![0; WINDOW.end + 60];
     let mut by_process = vec![0; PROCESSES];
-    for exchange in exchanges.iter().filter(|exchange| !exchange.at.is_zero()) {
-        by_minute[(exchange.at.as_secs() / 60) as usize] += 1;
-        by_process[exchange.process] += 1;
+    for token_request in token_requests
+        .iter()
+        .filter(|token_request| !token_request.at.is_zero())
+    {
+        by_minute[(token_request.at.as_secs() / 60) as usize] += 1;
+        by_process[token_request.process] += 1;
     }
     draw(&by_minute);
 
@@ -53,33 +58,36 @@ fn a_thousand_processes_started_together_do_not_refresh_together() {
     // A point in the window's last minute is seen by the process's next request, a minute later at most.
     let seen = WINDOW.start..WINDOW.end + 1;
     let in_window: usize = by_minute[seen.clone()].iter().sum();
-    assert_eq!(in_window, PROCESSES, "no exchange outside the window");
+    assert_eq!(in_window, PROCESSES, "no token request outside the window");
     let peak = *by_minute.iter().max().unwrap();
-    assert!(peak <= PEAK, "{peak} exchanges in one minute");
+    assert!(peak <= PEAK, "{peak} token requests in one minute");
     // All of the window is used: five minutes without any have a chance of e^-35.
     for minutes in by_minute[WINDOW].windows(5) {
         assert!(minutes.iter().sum::<usize>() > 0, "a gap in the window");
     }
 }
 
-/// An exchange, so long after the start.
+/// A token request, so long after the start.
 #[derive(Clone, Copy)]
-struct Exchange {
+struct UnderWay {
     process: usize,
     at: Duration,
 }
 
 /// Starts the processes at once, each with a cache of its own and a token for a day, and lets each ask for its token
 /// once a minute, in a second of its own, until an hour after the window.
-async fn a_day_of(processes: usize) -> Vec<Exchange> {
+async fn a_day_of(processes: usize) -> Vec<UnderWay> {
     let started = Instant::now();
-    let exchanges: Arc<Mutex<Vec<Exchange>>> = Arc::default();
+    let token_requests: Arc<Mutex<Vec<UnderWay>>> = Arc::default();
     let caches: Vec<_> = (0..processes)
         .map(|process| {
-            let exchanges = Arc::clone(&exchanges);
+            let token_requests = Arc::clone(&token_requests);
             TokenCache::new(service_fn(move |_: TokenRequest| {
                 let at = started.elapsed();
-                exchanges.lock().unwrap().push(Exchange { process, at });
+                token_requests
+                    .lock()
+                    .unwrap()
+                    .push(UnderWay { process, at });
                 async { Ok::<_, Error>(Token::new("token")?.with_lifetime(DAY)) }
             }))
         })
@@ -96,18 +104,21 @@ async fn a_day_of(processes: usize) -> Vec<Exchange> {
             }
         }
     }
-    let exchanges = exchanges.lock().unwrap();
-    exchanges.clone()
+    let token_requests = token_requests.lock().unwrap();
+    token_requests.clone()
 }
 
-/// Draws the window, a line for every four minutes and a mark for every exchange.
+/// Draws the window, a line for every four minutes and a mark for every token request.
 fn draw(by_minute: &[usize]) {
-    println!("exchanges after the start, by minute (four to a line)");
+    println!("token requests after the start, by minute (four to a line)");
     for (line, minutes) in by_minute.chunks(4).enumerate() {
         let minute = line * 4;
         if (WINDOW.start - 8..WINDOW.end + 8).contains(&minute) {
-            let exchanges = minutes.iter().sum();
-            println!("{minute:>5} {exchanges:>3} {}", "#".repeat(exchanges));
+            let token_requests = minutes.iter().sum();
+            println!(
+                "{minute:>5} {token_requests:>3} {}",
+                "#".repeat(token_requests)
+            );
         }
     }
     let peak = by_minute.iter().max().unwrap();

@@ -33,7 +33,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Promise: F1
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_cold_requests_make_one_exchange_and_carry_one_token() {
+async fn ten_thousand_cold_requests_make_one_token_request_and_carry_one_token() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let api = Api::accepting(["t1"]);
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -46,7 +46,7 @@ async fn ten_thousand_cold_requests_make_one_exchange_and_carry_one_token() {
         assert_eq!(response.unwrap().unwrap().status(), 200);
     }
 
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
     let tokens = api.tokens();
     assert_eq!(tokens.len(), 10_000);
     assert!(tokens.iter().all(|token| token == "t1"));
@@ -62,19 +62,19 @@ async fn a_dropped_first_caller_leaves_the_flight_flying() {
     let mut first = task::spawn(service.clone().oneshot(get("/first")));
     assert_pending!(first.poll());
     settle().await;
-    assert_eq!(endpoint.exchanges(), 1, "it started the exchange");
+    assert_eq!(endpoint.token_requests(), 1, "it started the token request");
     let other = tokio::spawn(service.clone().oneshot(get("/other")));
     settle().await;
     drop(first);
 
     assert_eq!(other.await.unwrap().unwrap().status(), 200);
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
     assert_eq!(api.calls().len(), 1);
 }
 
 /// Promise: F3
 #[tokio::test(start_paused = true)]
-async fn an_exchange_that_every_caller_left_completes_and_its_token_is_kept() {
+async fn a_token_request_that_every_caller_left_completes_and_its_token_is_kept() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let cache = TokenCache::new(endpoint.credentials());
 
@@ -84,19 +84,20 @@ async fn an_exchange_that_every_caller_left_completes_and_its_token_is_kept() {
     }
     drop(callers);
     settle().await;
-    assert_eq!(alive_tasks(), 1, "the exchange goes on alone");
+    assert_eq!(alive_tasks(), 1, "the token request goes on alone");
     sleep(SECOND * 2).await;
 
     assert_eq!(alive_tasks(), 0, "and leaves no task behind");
     let before = Instant::now();
     assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t1");
     assert_eq!(before.elapsed(), Duration::ZERO);
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 /// Promise: F3
 #[tokio::test(start_paused = true)]
-async fn an_exchange_that_fails_after_every_caller_left_is_over_and_the_next_call_does_not_hang() {
+async fn a_token_request_that_fails_after_every_caller_left_is_over_and_the_next_call_does_not_hang()
+ {
     let endpoint = TokenEndpoint::new(|post| async move {
         sleep(SECOND).await;
         match post {
@@ -109,12 +110,12 @@ async fn an_exchange_that_fails_after_every_caller_left_is_over_and_the_next_cal
     let mut caller = task::spawn(cache.get());
     assert_pending!(caller.poll());
     drop(caller);
-    // Past the exchange and the first step of the backoff.
+    // Past the token request and the first step of the backoff.
     sleep(SECOND * 3).await;
 
     assert_eq!(alive_tasks(), 0);
     assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t2");
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 /// Promise: F4
@@ -142,12 +143,12 @@ async fn waiters_that_time_out_leave_the_others_untouched_and_wait_no_longer_tha
         assert_eq!(bearer(&token.unwrap().unwrap()), "Bearer t1");
     }
     assert_eq!(started.elapsed(), SECOND * 5);
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 /// Promise: F5
 #[tokio::test(start_paused = true)]
-async fn a_failed_exchange_fails_all_its_waiters_at_once_with_one_error() {
+async fn a_failed_token_request_fails_all_its_waiters_at_once_with_one_error() {
     let endpoint = TokenEndpoint::new(|_| async {
         sleep(SECOND).await;
         answer(400, r#"{"error":"invalid_scope"}"#)
@@ -164,11 +165,11 @@ async fn a_failed_exchange_fails_all_its_waiters_at_once_with_one_error() {
         let error = outcome.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied);
         assert_eq!(error.oauth_code(), Some("invalid_scope"));
-        // The exchange's own error, and not that of a later caller who was told to wait.
+        // The token request's own error, and not that of a later caller who was told to wait.
         assert_eq!(error.retry_in(), None);
     }
     assert_eq!(started.elapsed(), SECOND);
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 /// Promise: F6
@@ -176,7 +177,7 @@ async fn a_failed_exchange_fails_all_its_waiters_at_once_with_one_error() {
 async fn a_panicking_source_fails_its_waiters_and_the_next_call_starts_anew() {
     for place in ["poll_ready", "call", "future"] {
         let source = PanicsOnce::at(place);
-        let exchanges = Arc::clone(&source.exchanges);
+        let token_requests = Arc::clone(&source.token_requests);
         let cache = TokenCache::new(source);
 
         let mut waiters: Vec<_> = (0..100).map(|_| task::spawn(cache.get())).collect();
@@ -188,18 +189,18 @@ async fn a_panicking_source_fails_its_waiters_and_the_next_call_starts_anew() {
             assert_eq!(error.kind(), ErrorKind::Interrupted, "{place}");
             assert!(error.to_string().contains("panicked"), "{error}");
         }
-        assert_eq!(exchanges.load(SeqCst), 1, "{place}");
+        assert_eq!(token_requests.load(SeqCst), 1, "{place}");
 
         assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer after");
-        assert_eq!(exchanges.load(SeqCst), 2, "{place}");
+        assert_eq!(token_requests.load(SeqCst), 2, "{place}");
     }
 }
 
 /// Promise: F6
 #[tokio::test(start_paused = true)]
 async fn a_source_that_always_panics_is_backed_off_from() {
-    let exchanges = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&exchanges);
+    let token_requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&token_requests);
     let cache = TokenCache::new(service_fn(move |_: TokenRequest| {
         counted.fetch_add(1, SeqCst);
         async { panic!("always") as Result<Token, Error> }
@@ -207,12 +208,12 @@ async fn a_source_that_always_panics_is_backed_off_from() {
     for _ in 0..1000 {
         cache.get().await.unwrap_err();
     }
-    assert_eq!(exchanges.load(SeqCst), 2);
+    assert_eq!(token_requests.load(SeqCst), 2);
 }
 
 /// Promise: F7
 #[tokio::test(start_paused = true)]
-async fn a_hanging_exchange_ends_for_all_waiters_together_at_its_own_deadline() {
+async fn a_hanging_token_request_ends_for_all_waiters_together_at_its_own_deadline() {
     let endpoint = TokenEndpoint::new(|_| pending());
     let cache = TokenCache::new(endpoint.credentials());
     let started = Instant::now();
@@ -234,13 +235,13 @@ async fn a_hanging_exchange_ends_for_all_waiters_together_at_its_own_deadline() 
         assert_eq!(outcome.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
         assert_eq!(started.elapsed(), SECOND * 10);
     }
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
     assert_eq!(alive_tasks(), 0);
 }
 
 /// Promise: F8
 #[test]
-fn a_runtime_that_is_shut_down_during_an_exchange_ends_it_and_nothing_hangs() {
+fn a_runtime_that_is_shut_down_during_a_token_request_ends_it_and_nothing_hangs() {
     let endpoint = TokenEndpoint::new(|post| async move {
         match post {
             1 => pending().await,
@@ -270,7 +271,7 @@ fn a_runtime_that_is_shut_down_during_an_exchange_ends_it_and_nothing_hangs() {
         }
     });
     joined.recv().unwrap();
-    while endpoint.exchanges() == 0 {
+    while endpoint.token_requests() == 0 {
         thread::yield_now();
     }
     drop(doomed);
@@ -278,7 +279,7 @@ fn a_runtime_that_is_shut_down_during_an_exchange_ends_it_and_nothing_hangs() {
     let (interrupted, anew) = waiting.join().unwrap();
     assert_eq!(interrupted.unwrap_err().kind(), ErrorKind::Interrupted);
     assert_eq!(bearer(&anew.unwrap()), "Bearer t2");
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 /// Promise: F8
@@ -297,7 +298,7 @@ fn a_call_within_a_runtime_that_is_shutting_down_fails_and_does_not_hang() {
         panic!("it should have ended");
     };
     assert_eq!(error.kind(), ErrorKind::Interrupted);
-    assert_eq!(endpoint.exchanges(), 0);
+    assert_eq!(endpoint.token_requests(), 0);
 }
 
 /// Promise: F8
@@ -323,7 +324,7 @@ async fn clones_of_a_layer_and_of_its_services_share_one_token() {
         let response = service.clone().oneshot(get("/")).await.unwrap();
         assert_eq!(response.status(), 200);
     }
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 /// Promise: F9
@@ -338,7 +339,7 @@ async fn two_layers_on_one_cache_share_its_token() {
         assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 200);
     }
     assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t1");
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 /// User code that comes back to the cache from wherever it is called: a lock held there would never be given back.
@@ -458,14 +459,14 @@ fn come_back(cache: &Known) {
 /// Panics the first time it comes to `place`, gives a token after that.
 struct PanicsOnce {
     place: &'static str,
-    exchanges: Arc<AtomicUsize>,
+    token_requests: Arc<AtomicUsize>,
 }
 
 impl PanicsOnce {
     fn at(place: &'static str) -> Self {
         Self {
             place,
-            exchanges: Arc::default(),
+            token_requests: Arc::default(),
         }
     }
 }
@@ -476,13 +477,13 @@ impl Service<TokenRequest> for PanicsOnce {
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Token, Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let first = self.exchanges.fetch_add(1, SeqCst) == 0;
+        let first = self.token_requests.fetch_add(1, SeqCst) == 0;
         assert!(!(first && self.place == "poll_ready"), "in poll_ready");
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _: TokenRequest) -> Self::Future {
-        let first = self.exchanges.load(SeqCst) == 1;
+        let first = self.token_requests.load(SeqCst) == 1;
         assert!(!(first && self.place == "call"), "in call");
         Box::pin(async move {
             assert!(!first, "in the future");

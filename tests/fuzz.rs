@@ -59,7 +59,7 @@ fn any_bytes_as_a_token_answer_are_a_token_or_an_error() {
     let runtime = runtime();
     fuzz("token_answer", &TOKEN_ANSWER, |body| {
         let answer = Response::new(Full::from(body.to_vec()));
-        match runtime.block_on(exchange(answer)).0 {
+        match runtime.block_on(token_request(answer)).0 {
             Ok(token) => {
                 let authorization = token.authorization();
                 assert!(authorization.is_sensitive());
@@ -80,7 +80,7 @@ fn the_corpus_of_token_answers_is_taken_as_its_names_say() {
     let runtime = runtime();
     for (name, body) in corpus("token_answer") {
         let answer = Response::new(Full::from(body));
-        let result = runtime.block_on(exchange(answer)).0;
+        let result = runtime.block_on(token_request(answer)).0;
         assert_eq!(
             result.is_ok(),
             name.starts_with("token-"),
@@ -99,7 +99,7 @@ fn any_bytes_as_an_error_answer_are_an_error_that_shows_no_secret() {
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
 
-        let (result, retry_in) = runtime.block_on(exchange(answer));
+        let (result, retry_in) = runtime.block_on(token_request(answer));
 
         let error = result.unwrap_err();
         shows_nothing(&error, body);
@@ -126,7 +126,7 @@ fn any_bytes_as_retry_after_are_waited_for_five_minutes_at_most() {
             answer.headers_mut().append(name, value.clone());
         }
 
-        let (result, retry_in) = runtime.block_on(exchange(answer));
+        let (result, retry_in) = runtime.block_on(token_request(answer));
 
         let asked = result.unwrap_err().retry_in();
         let retry_in = retry_in.unwrap();
@@ -147,29 +147,29 @@ fn any_bytes_as_retry_after_are_waited_for_five_minutes_at_most() {
 
 /// Promise: R8
 #[test]
-fn any_bytes_as_challenges_are_a_refusal_or_none() {
+fn any_bytes_as_challenges_are_a_rejection_or_none() {
     fuzz("challenge", &CHALLENGE, |values| {
         let values = header_values(values);
-        let refused = |status: u16, values: &mut dyn Iterator<Item = &HeaderValue>| {
+        let rejected = |status: u16, values: &mut dyn Iterator<Item = &HeaderValue>| {
             let mut headers = HeaderMap::new();
             for value in values {
                 headers.append(header::WWW_AUTHENTICATE, value.clone());
             }
-            BearerChallenge.is_refusal(StatusCode::from_u16(status).unwrap(), &headers)
+            BearerChallenge.is_rejection(StatusCode::from_u16(status).unwrap(), &headers)
         };
 
-        let is_refusal = refused(401, &mut values.iter());
+        let is_rejection = rejected(401, &mut values.iter());
 
-        assert_eq!(refused(401, &mut values.iter().rev()), is_refusal);
-        assert!(!refused(403, &mut values.iter()));
+        assert_eq!(rejected(401, &mut values.iter().rev()), is_rejection);
+        assert!(!rejected(403, &mut values.iter()));
         // Nothing beside a challenge that a token meets takes its hope away.
         let plain = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
-        assert!(refused(401, &mut values.iter().chain([&plain])));
+        assert!(rejected(401, &mut values.iter().chain([&plain])));
     });
 }
 
-/// One exchange with a server that gives this answer, and how long until the next one may be tried.
-async fn exchange(answer: Response<Full<Bytes>>) -> (Result<Token, Error>, Option<Duration>) {
+/// One token request with a server that gives this answer, and how long until the next one may be tried.
+async fn token_request(answer: Response<Full<Bytes>>) -> (Result<Token, Error>, Option<Duration>) {
     let source = ClientCredentials::builder("https://auth.test/token", ID, SECRET)
         .build_with(service_fn(move |_: http::Request<Full<Bytes>>| {
             let answer = answer.clone();

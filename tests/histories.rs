@@ -61,7 +61,7 @@ enum Operation {
 enum Route {
     /// Accepts each token that is good.
     Sweet,
-    /// Refuses every token.
+    /// Rejects every token.
     Sour,
 }
 
@@ -216,7 +216,7 @@ impl Client {
         };
         let mut request = get(match route {
             Route::Sweet => "/sweet",
-            Route::Sour => "/sour",
+            Route::Sour => "/failing",
         });
         request.extensions_mut().insert(Number(number));
         let answer = self.service.clone().oneshot(request);
@@ -234,7 +234,7 @@ impl Client {
             after: Duration::ZERO,
         };
         lock(&self.world).answer = healthy;
-        // Time for the exchange under way to end, and for another one if who waits is then refused.
+        // Time for the token request under way to end, and for another one if who waits is then rejected.
         sleep(Duration::from_secs(60)).await;
         {
             let mut world = lock(&self.world);
@@ -262,7 +262,7 @@ type Shared = Arc<Mutex<World>>;
 struct World {
     model: Model,
     answer: Answer,
-    exchanging: bool,
+    requesting: bool,
     /// By `Authorization` value.
     issued: HashMap<HeaderValue, Issued>,
     latest: Option<HeaderValue>,
@@ -322,7 +322,7 @@ impl World {
         self.claim(!over, "the API saw a token that was over");
         let accepted = known && !over && !revoked && route == Route::Sweet;
         if !accepted {
-            self.model.refuses(authorization, revoked);
+            self.model.rejects(authorization, revoked);
         }
         let calls = self.calls.entry(number).or_default();
         calls.push(accepted);
@@ -353,7 +353,7 @@ impl World {
                 let error: tower::BoxError = error.into();
                 self.claim(error.is::<Error>(), "an error that is not the crate's");
                 let for_a_reason = self.ever_failed;
-                self.claim(for_a_reason, "an error, and no exchange failed");
+                self.claim(for_a_reason, "an error, and no token request failed");
             }
         }
     }
@@ -364,7 +364,7 @@ fn api(world: &Shared) -> ApiService {
     BoxCloneSyncService::new(tower::service_fn(move |request: Request<Body>| {
         let number = request.extensions().get::<Number>().unwrap().0;
         let route = match request.uri().path() {
-            "/sour" => Route::Sour,
+            "/failing" => Route::Sour,
             _ => Route::Sweet,
         };
         let _one = bearer(request.headers());
@@ -380,25 +380,25 @@ fn api(world: &Shared) -> ApiService {
 fn authorization_server(world: &Shared) -> TokenEndpoint {
     let world = Arc::clone(world);
     TokenEndpoint::new(move |post| {
-        let begun = Exchange::begin(&world);
+        let begun = UnderWay::begin(&world);
         let world = Arc::clone(&world);
         async move {
             // All of it, and not just the fields that are used.
-            let mut exchange = begun;
-            let (status, body) = match exchange.answer {
+            let mut token_request = begun;
+            let (status, body) = match token_request.answer {
                 Answer::Token { seconds, after } => {
                     sleep(after).await;
-                    exchange.ending = Ending::Token { seconds };
+                    token_request.ending = Ending::Token { seconds };
                     return lock(&world).issue(post, seconds);
                 }
                 Answer::Unavailable => (503, ""),
                 Answer::Denied => {
-                    exchange.ending = Ending::Denied;
+                    token_request.ending = Ending::Denied;
                     (400, r#"{"error":"invalid_scope"}"#)
                 }
                 Answer::Hang => pending().await,
                 Answer::Panic => {
-                    exchange.ending = Ending::Panic;
+                    token_request.ending = Ending::Panic;
                     // A panic that is meant, past the hook that would print it.
                     resume_unwind(Box::new(()))
                 }
@@ -422,8 +422,8 @@ impl World {
     }
 }
 
-/// An exchange under way, however it ends.
-struct Exchange {
+/// A token request under way, however it ends.
+struct UnderWay {
     world: Shared,
     answer: Answer,
     began: Moment,
@@ -441,14 +441,14 @@ enum Ending {
     Transient,
 }
 
-impl Exchange {
+impl UnderWay {
     fn begin(world: &Shared) -> Self {
         let began = Moment::now();
         let mut locked = lock(world);
-        let alone = !locked.exchanging;
-        locked.claim(alone, "two exchanges at once");
-        locked.exchanging = true;
-        if let Err(reason) = locked.model.exchanges(began) {
+        let alone = !locked.requesting;
+        locked.claim(alone, "two token requests at once");
+        locked.requesting = true;
+        if let Err(reason) = locked.model.token_requests(began) {
             locked.claim(false, reason);
         }
         Self {
@@ -460,10 +460,10 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut world = lock(&self.world);
-        world.exchanging = false;
+        world.requesting = false;
         let authorization = world.latest.clone();
         let failed = world.model.ends(self.began, self.ending, authorization);
         world.ever_failed |= failed;
@@ -478,7 +478,7 @@ struct Model {
     failure: Option<Failure>,
     /// Whether `refresh` is being called.
     refreshes: bool,
-    /// When an exchange was last made for no other reason than a refusal of a token that was good.
+    /// When a token request was last made for no other reason than a rejection of a token that was good.
     last_in_vain: Option<Instant>,
 }
 
@@ -486,7 +486,7 @@ struct Model {
 struct Failure {
     permanent: bool,
     in_a_row: u32,
-    /// No exchange before.
+    /// No token request before.
     until: Instant,
 }
 
@@ -496,13 +496,13 @@ struct Known {
     /// No refresh before this age.
     fresh_for: Duration,
     forgotten: bool,
-    refused: bool,
+    rejected: bool,
     revoked: bool,
 }
 
 impl Model {
-    /// An exchange begins: was there a reason?
-    fn exchanges(&mut self, now: Moment) -> Result<(), &'static str> {
+    /// A token request begins: was there a reason?
+    fn token_requests(&mut self, now: Moment) -> Result<(), &'static str> {
         // Whoever calls `refresh` may have changed what a permanent failure is about.
         let ended = |failure: &&Failure| !(self.refreshes && failure.permanent);
         if self
@@ -511,22 +511,22 @@ impl Model {
             .filter(ended)
             .is_some_and(|failure| now.steady < failure.until)
         {
-            return Err("an exchange within the backoff");
+            return Err("a token request within the backoff");
         }
         match &self.held {
             None => Ok(()),
             _ if self.refreshes => Ok(()),
-            Some(held) if held.forgotten || held.revoked && held.refused => Ok(()),
+            Some(held) if held.forgotten || held.revoked && held.rejected => Ok(()),
             Some(held) if now.since(held.began) >= held.fresh_for => Ok(()),
-            Some(held) if held.refused => {
+            Some(held) if held.rejected => {
                 let last = self.last_in_vain.replace(now.steady);
                 let soon = last.is_some_and(|last| now.steady < last + Duration::from_millis(500));
                 if soon {
-                    return Err("an exchange for each request that no token cures");
+                    return Err("a token request for each request that no token heals");
                 }
                 Ok(())
             }
-            Some(_) => Err("an exchange without a reason"),
+            Some(_) => Err("a token request without a reason"),
         }
     }
 
@@ -549,7 +549,7 @@ impl Model {
                     began,
                     fresh_for: (lifetime * 3 / 4).min(in_time).max(lifetime / 2),
                     forgotten: false,
-                    refused: false,
+                    rejected: false,
                     revoked: false,
                 });
                 self.failure = None;
@@ -579,11 +579,11 @@ impl Model {
         true
     }
 
-    fn refuses(&mut self, authorization: &HeaderValue, revoked: bool) {
+    fn rejects(&mut self, authorization: &HeaderValue, revoked: bool) {
         if let Some(held) = &mut self.held
             && held.authorization == authorization
         {
-            held.refused = true;
+            held.rejected = true;
             held.revoked |= revoked;
         }
     }

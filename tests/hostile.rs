@@ -289,15 +289,15 @@ mod answers {
         let lasting = endpoint
             .iter()
             .all(|grant| matches!(grant, Grant::Token(3600..)));
-        let exchanges = Arc::new(AtomicUsize::new(0));
-        let transport = endpoint_of(endpoint, Arc::clone(&exchanges));
+        let token_requests = Arc::new(AtomicUsize::new(0));
+        let transport = endpoint_of(endpoint, Arc::clone(&token_requests));
         let source = ClientCredentials::builder("https://auth.test/", "id", "secret")
             .build_with(transport)
             .unwrap();
         let layer = BearerAuthLayer::new(source);
         let calls = Arc::new(AtomicUsize::new(0));
         let service = layer.layer(api_of(api.clone(), Arc::clone(&calls)));
-        let mut refusals = 0;
+        let mut rejections = 0;
         runtime.block_on(async {
             for patience in &requests {
                 let mut request = Request::new(Full::new(Bytes::from_static(b"body")));
@@ -316,10 +316,10 @@ mod answers {
                 let last = calls.load(Ordering::SeqCst);
                 assert!(last - first <= 2, "{} calls", last - first);
                 let given = |call: usize| &api[(call - 1).min(api.len() - 1)];
-                let refused = |call: usize| !given(call).broken && is_refusal(given(call));
-                refusals += (first + 1..=last).filter(|call| refused(*call)).count();
+                let rejected = |call: usize| !given(call).broken && is_rejection(given(call));
+                rejections += (first + 1..=last).filter(|call| rejected(*call)).count();
                 if last - first == 2 {
-                    assert!(refused(first + 1), "sent again without a refusal");
+                    assert!(rejected(first + 1), "sent again without a rejection");
                 }
                 match answered {
                     Ok(answer) => is_as_given(answer, given(last)).await,
@@ -329,14 +329,14 @@ mod answers {
                 }
             }
         });
-        let exchanges = exchanges.load(Ordering::SeqCst);
-        // Each refusal is worth one, and where tokens do not last each request another two.
-        let most = refusals
+        let token_requests = token_requests.load(Ordering::SeqCst);
+        // Each rejection is worth one, and where tokens do not last each request another two.
+        let most = rejections
             + match lasting {
                 true => 1,
                 false => 2 * requests.len(),
             };
-        assert!(exchanges <= most, "{exchanges} exchanges");
+        assert!(token_requests <= most, "{token_requests} token requests");
         drop((service, layer, runtime, api));
         let kept = allocated().saturating_sub(before);
         assert!(kept < SLACK, "{kept} bytes were kept");
@@ -350,12 +350,12 @@ mod answers {
             .unwrap()
     }
 
-    fn is_refusal(answer: &Answer) -> bool {
+    fn is_rejection(answer: &Answer) -> bool {
         let mut headers = HeaderMap::new();
         for (name, value) in &answer.headers {
             headers.append(name, value.clone());
         }
-        BearerChallenge.is_refusal(StatusCode::from_u16(answer.status).unwrap(), &headers)
+        BearerChallenge.is_rejection(StatusCode::from_u16(answer.status).unwrap(), &headers)
     }
 
     /// Nothing is lost of an answer that is handed on.
@@ -412,7 +412,7 @@ mod answers {
 
     fn endpoint_of(
         grants: Vec<Grant>,
-        exchanges: Arc<AtomicUsize>,
+        token_requests: Arc<AtomicUsize>,
     ) -> impl Service<
         Request<Full<Bytes>>,
         Response = Response<Saying>,
@@ -423,7 +423,7 @@ mod answers {
     + Sync {
         let grants = Arc::new(grants);
         service_fn(move |_: Request<Full<Bytes>>| {
-            let post = exchanges.fetch_add(1, Ordering::SeqCst);
+            let post = token_requests.fetch_add(1, Ordering::SeqCst);
             let grants = Arc::clone(&grants);
             async move {
                 let token = |name: &str, lifetime: u64| {
@@ -539,7 +539,7 @@ mod answers {
     /// The most that was allocated since it was set.
     static MOST: AtomicUsize = AtomicUsize::new(0);
 
-    /// Two exchanges that hang, a wait for a token that expired meanwhile, and what is late.
+    /// Two token requests that hang, a wait for a token that expired meanwhile, and what is late.
     const LONGEST: Duration = Duration::from_secs(32);
 
     /// An answer of the token endpoint at its limit, twice over as it is put together, and two parts on their way.
@@ -559,7 +559,7 @@ mod heads {
             for (length, most) in [(1024 * KIB, 0), (8 * KIB - 32, 48 * 8 * KIB)] {
                 let value = [long(pattern, length)];
                 let before = ALLOCATOR.stats();
-                let _ = refuses(&value);
+                let _ = rejects(&value);
                 let after = ALLOCATOR.stats();
                 // All that was allocated on the way, freed or not, but for the headers that they are handed over in.
                 let taken = after.bytes_allocated - before.bytes_allocated;
@@ -577,11 +577,11 @@ mod heads {
     fn ten_thousand_challenges_in_as_many_headers_are_all_read() {
         let _alone = alone();
         let mut values = vec![HeaderValue::from_static(r#"Basic realm="a, b""#); 9_999];
-        assert!(!refuses(&values));
+        assert!(!rejects(&values));
         values.push(HeaderValue::from_static(r#"Bearer error="invalid_token""#));
-        assert!(refuses(&values));
+        assert!(rejects(&values));
         let before = allocated();
-        let _ = refuses(&values);
+        let _ = rejects(&values);
         assert!(allocated() <= before + SLACK);
     }
 
@@ -607,12 +607,12 @@ mod heads {
         HeaderValue::from_str(&text).unwrap()
     }
 
-    fn refuses(values: &[HeaderValue]) -> bool {
+    fn rejects(values: &[HeaderValue]) -> bool {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(WWW_AUTHENTICATE, value.clone());
         }
-        BearerChallenge.is_refusal(StatusCode::UNAUTHORIZED, &headers)
+        BearerChallenge.is_rejection(StatusCode::UNAUTHORIZED, &headers)
     }
 }
 
@@ -766,7 +766,7 @@ mod sockets {
 
     /// Promise: E5
     #[test]
-    fn an_answer_of_a_byte_at_a_time_is_cut_by_the_exchanges_deadline() {
+    fn an_answer_of_a_byte_at_a_time_is_cut_by_the_token_requests_deadline() {
         for (case, begins, goes_on) in [
             ("a status line", "HTTP/1.1 200 ", "y"),
             ("a header", "HTTP/1.1 200 OK\r\nx: ", "y"),
@@ -788,13 +788,13 @@ mod sockets {
         }
     }
 
-    /// The API's head is read by the client below the layer, whose limits hold for the second try as for the first.
+    /// The API's head is read by the client below the layer, whose limits hold for the retry as for the first.
     ///
     /// Promise: R12
     #[test]
-    fn an_endless_refusal_of_an_api_is_given_up_and_the_second_try_is_made() {
+    fn an_endless_rejection_of_an_api_is_given_up_and_the_retry_is_made() {
         let _alone = alone();
-        let refusal = "HTTP/1.1 401 No\r\ntransfer-encoding: chunked\r\n\r\n";
+        let rejection = "HTTP/1.1 401 No\r\ntransfer-encoding: chunked\r\n\r\n";
         let parts = format!("400\r\n{}\r\n", "x".repeat(1024)).repeat(16);
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -813,13 +813,13 @@ mod sockets {
                         let fine = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
                         return socket.write_all(fine.as_bytes()).await;
                     }
-                    socket.write_all(refusal.as_bytes()).await?;
+                    socket.write_all(rejection.as_bytes()).await?;
                     for_ever(socket, parts.as_bytes()).await
                 }
             })
             .await;
             let source = service_fn(|request: tower_bearer::TokenRequest| async move {
-                Token::new(match request.refused_token() {
+                Token::new(match request.rejected_token() {
                     None => "old",
                     Some(_) => "new",
                 })
@@ -837,7 +837,7 @@ mod sockets {
         });
     }
 
-    /// How the exchange is made.
+    /// How the token request is made.
     #[derive(Clone, Copy, Debug)]
     enum By {
         Default,
@@ -845,7 +845,7 @@ mod sockets {
         Http2,
     }
 
-    /// The error of an exchange with a server that speaks like this, which takes little memory.
+    /// The error of a token request with a server that speaks like this, which takes little memory.
     fn endless<F>(
         case: &str,
         by: By,
@@ -859,7 +859,7 @@ mod sockets {
         error
     }
 
-    /// What came of an exchange.
+    /// What came of a token request.
     struct Life {
         error: Error,
         /// In bytes, at the most.
@@ -887,7 +887,7 @@ mod sockets {
         let (error, most) = runtime.block_on(async {
             let origin = serve(speak).await;
             let source = build(ClientCredentials::builder(origin, "id", "secret"), by);
-            let cache = TokenCache::builder(source).exchange_timeout(DEADLINE);
+            let cache = TokenCache::builder(source).token_request_timeout(DEADLINE);
             let cache = cache.build().unwrap();
             let started = Instant::now();
             let error = timeout(PATIENCE, cache.get()).await.expect("an end");

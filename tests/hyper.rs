@@ -37,26 +37,26 @@ const CROWD: usize = 200;
 
 /// Promise: F1
 #[test]
-fn a_cold_herd_makes_one_exchange() {
+fn a_cold_herd_makes_one_token_request() {
     among_others(async {
         for version in VERSIONS {
             let (hydra, gateway) = servers().await;
             let api = api(&hydra, &gateway.origin(), version);
-            let exchange = hydra.hold();
+            let token_request = hydra.hold();
 
-            // Polled once each, so that all of them wait for a token before the first exchange is answered.
+            // Polled once each, so that all of them wait for a token before the first token request is answered.
             let mut calls = JoinSet::new();
             for number in 0..CROWD {
                 let mut call = task::spawn(api.clone().oneshot(cart(&gateway, number)));
                 assert_pending!(call.poll());
                 calls.spawn(async move { status(call.into_inner().await).await });
             }
-            exchange.arrived(1).await.unwrap();
+            token_request.arrived(1).await.unwrap();
             assert_eq!(gateway.connections(), 0, "nothing goes out without a token");
-            exchange.open();
+            token_request.open();
 
             assert_eq!(calls.join_all().await, [StatusCode::OK; CROWD]);
-            assert_eq!(hydra.exchanges(), 1);
+            assert_eq!(hydra.token_requests(), 1);
             assert_eq!(gateway.answered(), CROWD as u64);
             assert_eq!(tokens(&gateway.calls()).len(), 1);
             if version == Version::HTTP_2 {
@@ -77,7 +77,7 @@ fn a_warm_call_is_one_call_and_no_new_connection() {
                 let call = api.clone().oneshot(cart(&gateway, number));
                 assert_eq!(status(call.await).await, StatusCode::OK);
             }
-            assert_eq!((hydra.exchanges(), gateway.answered()), (1, 20));
+            assert_eq!((hydra.token_requests(), gateway.answered()), (1, 20));
             assert_eq!(gateway.connections(), 1, "{version:?}");
             assert!(gateway.calls().iter().all(|call| call.version == version));
         }
@@ -86,7 +86,7 @@ fn a_warm_call_is_one_call_and_no_new_connection() {
 
 /// Promise: R2
 #[test]
-fn a_token_revoked_in_flight_costs_one_exchange_and_a_second_try_each() {
+fn a_token_revoked_in_flight_costs_one_token_request_and_a_retry_each() {
     among_others(async {
         for version in VERSIONS {
             let (hydra, gateway) = servers().await;
@@ -105,7 +105,7 @@ fn a_token_revoked_in_flight_costs_one_exchange_and_a_second_try_each() {
             gate.open();
 
             assert_eq!(calls.join_all().await, [StatusCode::OK; CROWD]);
-            assert_eq!(hydra.exchanges(), 2);
+            assert_eq!(hydra.token_requests(), 2);
             assert_eq!(
                 gateway.answered_with(StatusCode::UNAUTHORIZED),
                 CROWD as u64
@@ -118,7 +118,7 @@ fn a_token_revoked_in_flight_costs_one_exchange_and_a_second_try_each() {
 
 /// Promise: R1
 #[test]
-fn a_second_try_goes_over_the_connection_of_the_first() {
+fn a_retry_goes_over_the_connection_of_the_first() {
     among_others(async {
         for version in VERSIONS {
             let (hydra, gateway) = servers().await;
@@ -131,7 +131,7 @@ fn a_second_try_goes_over_the_connection_of_the_first() {
                     hydra.revoke_all();
                 }
             }
-            assert_eq!((hydra.exchanges(), gateway.answered()), (2, 6));
+            assert_eq!((hydra.token_requests(), gateway.answered()), (2, 6));
             assert_eq!(gateway.connections(), 1, "{version:?}");
         }
     });
@@ -170,7 +170,7 @@ fn an_axum_body_is_said_again_with_its_trailers() {
             let answer = answer.into_body().collect().await.unwrap();
             assert_eq!(answer.trailers().unwrap()["x-sum"], "15", "{version:?}");
             assert_eq!(sink.ended(), [Ok(0), Ok(15), Ok(15)]);
-            assert_eq!(hydra.exchanges(), 2);
+            assert_eq!(hydra.token_requests(), 2);
         }
     });
 }
@@ -208,7 +208,7 @@ fn the_body_of_an_answer_is_passed_on_and_said_again() {
 
 /// Promise: B3
 #[test]
-fn a_body_that_cannot_be_said_again_is_sent_whole_and_its_refusal_handed_on() {
+fn a_body_that_cannot_be_said_again_is_sent_whole_and_its_rejection_handed_on() {
     among_others(async {
         for version in VERSIONS {
             let (hydra, _) = servers().await;
@@ -231,7 +231,7 @@ where
 {
     cache.warm().await.unwrap();
     hydra.revoke_all();
-    let (exchanges, bodies) = (hydra.exchanges(), sink.ended().len());
+    let (token_requests, bodies) = (hydra.token_requests(), sink.ended().len());
     let mut changes = cache.changes();
     let long = LIMIT + 1;
     let post = || Request::post(&sink.server.origin).body(in_pieces(long));
@@ -248,7 +248,7 @@ where
     let answer = api.clone().oneshot(post().unwrap()).await;
     assert_eq!(status(answer).await, StatusCode::OK);
     assert_eq!(sink.ended()[bodies..], [Ok(long as u64); 2]);
-    assert_eq!(hydra.exchanges(), exchanges + 1);
+    assert_eq!(hydra.token_requests(), token_requests + 1);
 }
 
 /// Promise: B2
@@ -314,7 +314,7 @@ fn a_denied_token_is_an_error_to_downcast_and_no_request_to_the_api() {
             assert_eq!(error.status(), Some(StatusCode::UNAUTHORIZED));
             assert!(!error.is_transient());
         }
-        assert_eq!((hydra.exchanges(), gateway.connections()), (2, 0));
+        assert_eq!((hydra.token_requests(), gateway.connections()), (2, 0));
     });
 }
 
@@ -342,7 +342,7 @@ fn a_token_that_comes_too_late_for_a_request_is_an_error_to_downcast() {
     among_others(async {
         let (hydra, gateway) = servers().await;
         let api = api(&hydra, &gateway.origin(), Version::HTTP_11);
-        let exchange = hydra.hold();
+        let token_request = hydra.hold();
 
         let mut request = cart(&gateway, 0);
         let deadline = Deadline::after(Duration::from_millis(20));
@@ -351,19 +351,19 @@ fn a_token_that_comes_too_late_for_a_request_is_an_error_to_downcast() {
         let error = error.downcast_ref::<Error>().unwrap();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(gateway.connections(), 0);
-        exchange.open();
+        token_request.open();
     });
 }
 
 /// Promise: R9
 #[test]
-fn a_refusal_without_another_token_is_handed_on_with_the_error_in_its_extensions() {
+fn a_rejection_without_another_token_is_handed_on_with_the_error_in_its_extensions() {
     among_others(async {
         for version in VERSIONS {
             let (_, gateway) = servers().await;
             // A token that no Hydra gave, and then none at all.
             let source = tower::service_fn(|request: tower_bearer::TokenRequest| async move {
-                match request.refused_token() {
+                match request.rejected_token() {
                     None => Ok(tower_bearer::Token::new("made-up")?),
                     Some(_) => Err(BoxError::from("no other token today")),
                 }

@@ -43,8 +43,8 @@ struct Tenant(u32);
 #[tokio::test(start_paused = true)]
 async fn a_million_interleaved_requests_of_a_thousand_tenants_each_carry_their_own_tenants_token() {
     const TENANTS: u32 = 1000;
-    let exchanges = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&exchanges);
+    let token_requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&token_requests);
     let keyed = Keyed::new(move |tenant: &Tenant| {
         let (tenant, counted) = (*tenant, Arc::clone(&counted));
         TokenCache::new(service_fn(move |_: TokenRequest| {
@@ -61,12 +61,12 @@ async fn a_million_interleaved_requests_of_a_thousand_tenants_each_carry_their_o
         let tenant = (request * 7 + request / TENANTS) % TENANTS;
         let mut call = tokio_test::task::spawn(service.call(for_tenant(tenant)));
         if call.poll().is_pending() {
-            // The first of its tenant, which waits for the exchange.
+            // The first of its tenant, which waits for the token request.
             call.await.unwrap();
         }
     }
     assert_eq!(seen.load(SeqCst), 1_000_000);
-    assert_eq!(exchanges.load(SeqCst), TENANTS as usize);
+    assert_eq!(token_requests.load(SeqCst), TENANTS as usize);
 }
 
 /// Promise: K2
@@ -104,7 +104,7 @@ async fn a_key_that_hangs_and_one_that_fails_delay_no_other() {
 
 /// Promise: K2, F1
 #[tokio::test(start_paused = true)]
-async fn a_crowd_for_a_new_key_makes_one_cache_and_one_exchange() {
+async fn a_crowd_for_a_new_key_makes_one_cache_and_one_token_request() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let made = Arc::new(AtomicUsize::new(0));
     let (counted, source) = (Arc::clone(&made), endpoint.clone());
@@ -121,12 +121,12 @@ async fn a_crowd_for_a_new_key_makes_one_cache_and_one_exchange() {
     for caller in crowd {
         assert_eq!(header(&caller.await.unwrap()), "Bearer t1");
     }
-    assert_eq!((made.load(SeqCst), endpoint.exchanges()), (1, 1));
+    assert_eq!((made.load(SeqCst), endpoint.token_requests()), (1, 1));
 }
 
 /// Promise: K3
 #[tokio::test(start_paused = true)]
-async fn the_map_is_bounded_and_a_key_that_was_given_up_comes_back_with_one_exchange() {
+async fn the_map_is_bounded_and_a_key_that_was_given_up_comes_back_with_one_token_request() {
     let made = Arc::new(Mutex::new(Vec::new()));
     let counted = Arc::clone(&made);
     let keyed = Keyed::with_capacity(NonZeroUsize::new(100).unwrap(), move |tenant: &Tenant| {
@@ -252,13 +252,13 @@ async fn a_request_of_no_tenant_passes_untouched() {
 ///
 /// Promise: K1, R1
 #[tokio::test(start_paused = true)]
-async fn a_refusal_exchanges_the_token_of_its_own_key_only() {
+async fn a_rejection_token_requests_the_token_of_its_own_key_only() {
     let keyed = Keyed::new(|tenant: &String| {
         let tenant = tenant.clone();
-        let exchanges = AtomicUsize::new(0);
+        let token_requests = AtomicUsize::new(0);
         TokenCache::new(service_fn(move |_: TokenRequest| {
-            let exchange = exchanges.fetch_add(1, SeqCst);
-            let token = Token::new(format!("{tenant}-{exchange}"));
+            let token_request = token_requests.fetch_add(1, SeqCst);
+            let token = Token::new(format!("{tenant}-{token_request}"));
             async move { token }
         }))
     });
@@ -266,9 +266,9 @@ async fn a_refusal_exchanges_the_token_of_its_own_key_only() {
     let seen = Arc::clone(&tokens);
     let api = service_fn(move |request: Request<Full<Bytes>>| {
         let token = support::bearer(request.headers()).unwrap();
-        let refused = token == "a-0" && lock(&seen).contains(&"a-0".to_owned());
+        let rejected = token == "a-0" && lock(&seen).contains(&"a-0".to_owned());
         lock(&seen).push(token);
-        async move { Ok::<_, Infallible>(support::answer(if refused { 401 } else { 200 }, "")) }
+        async move { Ok::<_, Infallible>(support::answer(if rejected { 401 } else { 200 }, "")) }
     });
     let select = Origins::new(["https://api.test"])
         .unwrap()
@@ -307,7 +307,7 @@ async fn a_lookup_that_fails_is_backed_off_from_and_told_with_its_cause() {
 
 /// Promise: F7
 #[tokio::test(start_paused = true)]
-async fn a_lookup_that_hangs_is_ended_by_the_exchanges_deadline() {
+async fn a_lookup_that_hangs_is_ended_by_the_token_requests_deadline() {
     let cache = TokenCache::new(Lookup::new(
         std::future::pending::<Result<tower_bearer::FixedToken, BoxError>>,
     ));
@@ -319,7 +319,7 @@ async fn a_lookup_that_hangs_is_ended_by_the_exchanges_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_changed_at_the_lookup_is_used_by_the_next_exchange() {
+async fn a_secret_that_changed_at_the_lookup_is_used_by_the_next_token_request() {
     let endpoint = TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 100) });
     let lookups = Arc::new(AtomicUsize::new(0));
     let (counted, source) = (Arc::clone(&lookups), endpoint.clone());
@@ -331,7 +331,7 @@ async fn a_secret_that_changed_at_the_lookup_is_used_by_the_next_exchange() {
     cache.get().await.unwrap();
     sleep(100 * SECOND).await;
     cache.get().await.unwrap();
-    assert_eq!((lookups.load(SeqCst), endpoint.exchanges()), (2, 2));
+    assert_eq!((lookups.load(SeqCst), endpoint.token_requests()), (2, 2));
 }
 
 fn tagged(tenant: Tenant) -> Result<Token, Error> {

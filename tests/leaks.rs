@@ -140,7 +140,7 @@ mod traced {
         }
     }
 
-    /// reqwest writes down every byte where its client is told to, which the exchange forbids and an API's own client may
+    /// reqwest writes down every byte where its client is told to, which the token request forbids and an API's own client may
     /// be. It shows that what is looked for would be found.
     #[tokio::test]
     async fn a_client_of_the_api_that_is_told_to_log_every_byte_logs_the_token() {
@@ -168,10 +168,10 @@ mod traced {
             .filter(|line| line.contains(" tower_bearer::"))
             .collect();
         for event in [
-            "exchanged an access token",
-            "could not exchange an access token",
-            "the access token was refused",
-            "a refused access token was not replaced",
+            "requested an access token",
+            "could not token request an access token",
+            "the access token was rejected",
+            "a rejected access token was not replaced",
         ] {
             assert!(
                 own.iter().any(|line| line.contains(event)),
@@ -196,7 +196,7 @@ mod traced {
         }
     }
 
-    /// How the exchange reaches its server.
+    /// How the token request reaches its server.
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Transport {
         Default,
@@ -242,7 +242,7 @@ mod traced {
         }
     }
 
-    /// Takes a credential through its life: a token is got, used, refused and replaced; another is refused and not
+    /// Takes a credential through its life: a token is got, used, rejected and replaced; another is rejected and not
     /// replaced, for the server denies the client and quotes all that it was sent; so it does a client that begins; and
     /// then neither of the servers is there any more. What was told meanwhile, and what the errors say, is looked at, and
     /// given.
@@ -303,7 +303,7 @@ mod traced {
         accepted.store(1, Ordering::SeqCst);
         let called = call(&cache, &api.origin, over, &mut errors);
         assert_eq!(called.await, 200);
-        // Refused from now on.
+        // Rejected from now on.
         accepted.store(usize::MAX, Ordering::SeqCst);
         let cache = TokenCache::new(credentials.clone());
         let called = call(&cache, &api.origin, over, &mut errors);
@@ -512,7 +512,7 @@ mod panicked {
             hidden.assert_not_in(&shown);
         }
         assert_eq!(heard.load(Ordering::SeqCst), 3);
-        assert!(told.text().contains("could not exchange"));
+        assert!(told.text().contains("could not token request"));
         hidden.assert_not_in(&told.text());
     }
 }
@@ -677,7 +677,7 @@ mod printed {
         let whole = || {
             json!({
                 "token_url": url(hidden), "client_id": "c1", "client_secret": secret,
-                "origins": "https://api.test", "cache": {"exchange_timeout": "5s"},
+                "origins": "https://api.test", "cache": {"token_request_timeout": "5s"},
                 "params": {"key": secret},
             })
         };
@@ -707,7 +707,7 @@ mod printed {
             ("params", json!([secret])),
             ("params", json!({"key": {"value": secret}})),
             ("params", json!({"client_secret": secret})),
-            ("cache", json!({"exchange_timeout": "soon"})),
+            ("cache", json!({"token_request_timeout": "soon"})),
             ("unknown", json!(secret)),
         ] {
             let mut fields = whole();
@@ -737,7 +737,7 @@ mod printed {
         let saw = Arc::clone(&asked);
         let source = service_fn(move |request: TokenRequest| {
             *saw.lock().unwrap() += &(debug(&request) + &debug(&request.reason()));
-            let token = match request.refused_token() {
+            let token = match request.rejected_token() {
                 None => first.clone(),
                 Some(_) => second.clone(),
             };
@@ -778,11 +778,11 @@ mod printed {
         shown += &debug(&layer.cache().state());
         shown += &debug(&layer.cache().changes());
         let asked = asked.lock().unwrap().clone();
-        // With a refused token in the second one.
-        assert!(asked.contains("Cold") && asked.contains("Refused") && asked.contains("Token {"));
+        // With a rejected token in the second one.
+        assert!(asked.contains("Cold") && asked.contains("Rejected") && asked.contains("Token {"));
         shown += &asked;
 
-        // A cache that fails, while the API refuses.
+        // A cache that fails, while the API rejects.
         let (id, secret) = (&hidden.id, &hidden.secret);
         let denied = json!({"error": secret, "error_description": secret}).to_string();
         let posts = Arc::new(AtomicUsize::new(0));
@@ -798,9 +798,9 @@ mod printed {
             .build_with(transport)
             .unwrap();
         let layer = BearerAuthLayer::new(source);
-        let refuses =
+        let rejects =
             service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, Infallible>(answer(401, "no")) });
-        let response = layer.layer(refuses).oneshot(request()).await.unwrap();
+        let response = layer.layer(rejects).oneshot(request()).await.unwrap();
         let error = response.extensions().get::<Error>().unwrap();
         assert!(error.to_string().contains("[redacted]"), "{error}");
         shown += &all_of(error);
@@ -840,20 +840,20 @@ mod printed {
         note(&*call, "\"sent\"");
         let (_, answered) = api.next_request().await.unwrap();
         let (parts, body) = mpsc::channel::<io::Result<Bytes>>(1);
-        let mut refusal = Response::new(Body::from_stream(ReceiverStream::new(body)));
-        *refusal.status_mut() = StatusCode::UNAUTHORIZED;
-        answered.send_response(refusal);
+        let mut rejection = Response::new(Body::from_stream(ReceiverStream::new(body)));
+        *rejection.status_mut() = StatusCode::UNAUTHORIZED;
+        answered.send_response(rejection);
         assert_pending!(call.poll());
-        note(&*call, "refused, waiting for another token");
+        note(&*call, "rejected, waiting for another token");
         give.send(Token::new(&hidden.tokens[1]).unwrap())
             .await
             .unwrap();
         settle().await;
         assert_pending!(call.poll());
-        note(&*call, "refused, waiting to be sent again");
+        note(&*call, "rejected, waiting to be sent again");
         drop(parts);
         assert_pending!(call.poll());
-        note(&*call, "refused, waiting to be sent again");
+        note(&*call, "rejected, waiting to be sent again");
         api.allow(1);
         settle().await;
         assert_pending!(call.poll());
@@ -930,8 +930,8 @@ mod printed {
         shown += &debug(&(BearerChallenge, GrpcUnauthenticated));
         shown += &debug(&(CloneBody, EmptyOnly, NoReplay, ReusableBody));
         let limited = Buffered::up_to(64);
-        let (body, tape) = limited.record(Full::new(Bytes::from_static(b"body")));
-        shown += &debug(&(limited, &body, &tape));
+        let (body, recording) = limited.record(Full::new(Bytes::from_static(b"body")));
+        shown += &debug(&(limited, &body, &recording));
         let second = Duration::from_secs(1);
         shown += &debug(&(
             NoToken,

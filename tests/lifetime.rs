@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Promise: L1
 #[tokio::test(start_paused = true)]
-async fn inside_the_refresh_window_no_request_waits_and_one_exchange_runs() {
+async fn inside_the_refresh_window_no_request_waits_and_one_token_request_runs() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let cache = TokenCache::new(endpoint.credentials());
     cache.get().await.unwrap();
@@ -30,11 +30,11 @@ async fn inside_the_refresh_window_no_request_waits_and_one_exchange_runs() {
     }
     assert_eq!(before.elapsed(), Duration::ZERO);
     settle().await;
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 
     sleep(SECOND * 2).await;
     assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t2");
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 /// Promise: L2
@@ -46,7 +46,7 @@ async fn the_refresh_point_is_jittered_once_per_token() {
         let cache = TokenCache::new(endpoint.credentials());
         cache.get().await.unwrap();
         let born = Instant::now();
-        while endpoint.exchanges() < 2 {
+        while endpoint.token_requests() < 2 {
             advance(SECOND * 10).await;
             cache.get().await.unwrap();
             settle().await;
@@ -62,7 +62,7 @@ async fn the_refresh_point_is_jittered_once_per_token() {
 
 /// Promise: L2
 #[tokio::test(start_paused = true)]
-async fn with_four_second_tokens_and_slow_exchanges_only_the_first_request_waits() {
+async fn with_four_second_tokens_and_slow_token_requests_only_the_first_request_waits() {
     let endpoint = TokenEndpoint::new(|post| async move {
         sleep(SECOND / 2).await;
         token(&format!("t{post}"), 4)
@@ -78,9 +78,9 @@ async fn with_four_second_tokens_and_slow_exchanges_only_the_first_request_waits
     }
     // A minute, and a token every 2 to 3.1 s.
     assert!(
-        (19..=31).contains(&endpoint.exchanges()),
+        (19..=31).contains(&endpoint.token_requests()),
         "{}",
-        endpoint.exchanges()
+        endpoint.token_requests()
     );
 }
 
@@ -104,9 +104,9 @@ async fn a_refresh_that_fails_harms_no_request_while_the_token_is_good() {
     }
     // 460 s of full jitter up to 1, 2, 4 … 60 s: never fewer than the steps allow, far fewer than the requests.
     assert!(
-        (8..60).contains(&endpoint.exchanges()),
+        (8..60).contains(&endpoint.token_requests()),
         "{}",
-        endpoint.exchanges()
+        endpoint.token_requests()
     );
 }
 
@@ -150,7 +150,11 @@ async fn a_server_that_stays_down_past_the_expiry_fails_requests_fast_and_no_exp
     assert!(sent_until < SECOND * 270, "{sent_until:?}");
     assert!(sent_until > SECOND * 269, "{sent_until:?}");
     assert!(failures > 3000);
-    assert!(endpoint.exchanges() < 60, "{}", endpoint.exchanges());
+    assert!(
+        endpoint.token_requests() < 60,
+        "{}",
+        endpoint.token_requests()
+    );
 }
 
 /// Promise: L4, L11
@@ -170,7 +174,7 @@ async fn an_error_while_backing_off_tells_the_cause_and_when_the_next_try_is_due
     );
     let cause = std::error::Error::source(&second).unwrap();
     assert_eq!(cause.to_string(), first.to_string());
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 
     // As it says, and not before.
     let retry_in = second.retry_in().unwrap();
@@ -180,10 +184,10 @@ async fn an_error_while_backing_off_tells_the_cause_and_when_the_next_try_is_due
     );
     sleep(retry_in - Duration::from_millis(2)).await;
     cache.get().await.unwrap_err();
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
     sleep(Duration::from_millis(4)).await;
     cache.get().await.unwrap_err();
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 /// Promise: L11
@@ -196,7 +200,7 @@ async fn a_permanent_failure_after_transient_ones_starts_at_its_own_first_step()
         }
     });
     let cache = TokenCache::new(endpoint.credentials());
-    while endpoint.exchanges() < 8 {
+    while endpoint.token_requests() < 8 {
         let _ = cache.get().await;
         sleep(SECOND / 10).await;
     }
@@ -225,7 +229,7 @@ async fn retry_after_is_kept_to() {
     assert!(error.retry_in().unwrap() <= SECOND);
     sleep(SECOND * 2).await;
     assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t2");
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 /// Promise: L5
@@ -244,7 +248,7 @@ async fn a_server_that_recovers_is_found_within_one_step_and_without_a_burst() {
     let mut before_recovery = 0;
     loop {
         if Instant::now() < up_at {
-            before_recovery = endpoint.exchanges();
+            before_recovery = endpoint.token_requests();
         }
         if cache.get().await.is_ok() {
             break;
@@ -252,13 +256,13 @@ async fn a_server_that_recovers_is_found_within_one_step_and_without_a_burst() {
         sleep(SECOND / 10).await;
     }
     assert!(up_at.elapsed() <= MINUTE + SECOND, "{:?}", up_at.elapsed());
-    assert!(endpoint.exchanges() - before_recovery <= 2);
+    assert!(endpoint.token_requests() - before_recovery <= 2);
 }
 
 /// Promise: L6
 #[tokio::test(start_paused = true)]
-async fn no_lifetime_makes_more_exchanges_than_it_forces() {
-    // `expires_in`, and how many exchanges ten minutes of requests may make.
+async fn no_lifetime_makes_more_token_requests_than_it_forces() {
+    // `expires_in`, and how many token requests ten minutes of requests may make.
     let cases = [
         ("0", 10..60),
         ("-5", 10..60),
@@ -288,9 +292,9 @@ async fn no_lifetime_makes_more_exchanges_than_it_forces() {
             advance(Duration::from_millis(10)).await;
         }
         assert!(
-            forced.contains(&endpoint.exchanges()),
-            "expires_in {expires_in}: {} exchanges",
-            endpoint.exchanges()
+            forced.contains(&endpoint.token_requests()),
+            "expires_in {expires_in}: {} token requests",
+            endpoint.token_requests()
         );
     }
 }
@@ -307,16 +311,16 @@ async fn a_missing_lifetime_is_the_default_lifetime() {
     advance(SECOND * 44).await;
     cache.get().await.unwrap();
     settle().await;
-    assert_eq!(endpoint.exchanges(), 1, "before three quarters of it");
+    assert_eq!(endpoint.token_requests(), 1, "before three quarters of it");
     advance(SECOND * 8).await;
     cache.get().await.unwrap();
     settle().await;
-    assert_eq!(endpoint.exchanges(), 2, "past 85 % of it");
+    assert_eq!(endpoint.token_requests(), 2, "past 85 % of it");
 }
 
 /// Promise: L7
 #[tokio::test(start_paused = true)]
-async fn life_is_counted_from_before_the_exchange_was_sent() {
+async fn life_is_counted_from_before_the_token_request_was_sent() {
     let endpoint = TokenEndpoint::new(|post| async move {
         sleep(SECOND * 8).await;
         token(&format!("t{post}"), 100)
@@ -348,7 +352,11 @@ async fn a_token_that_is_over_when_it_comes_is_an_error_and_makes_no_tight_loop(
         advance(SECOND / 100).await;
     }
     assert_eq!(api.calls().len(), 0);
-    assert!(endpoint.exchanges() < 60, "{}", endpoint.exchanges());
+    assert!(
+        endpoint.token_requests() < 60,
+        "{}",
+        endpoint.token_requests()
+    );
 }
 
 /// Promise: L9
@@ -368,18 +376,26 @@ async fn a_server_that_gives_the_same_token_until_it_ends_is_not_asked_in_a_loop
         advance(SECOND / 10).await;
     }
     assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer next");
-    assert!(endpoint.exchanges() < 30, "{}", endpoint.exchanges());
+    assert!(
+        endpoint.token_requests() < 30,
+        "{}",
+        endpoint.token_requests()
+    );
 }
 
 /// Promise: L10
 #[tokio::test(start_paused = true)]
-async fn a_burst_after_three_idle_days_makes_one_exchange_and_sends_no_expired_token() {
+async fn a_burst_after_three_idle_days_makes_one_token_request_and_sends_no_expired_token() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let api = Api::accepting(["t1", "t2"]);
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
     service.clone().oneshot(get("/")).await.unwrap();
     advance(MINUTE * 60 * 24 * 3).await;
-    assert_eq!(endpoint.exchanges(), 1, "nothing runs for an idle client");
+    assert_eq!(
+        endpoint.token_requests(),
+        1,
+        "nothing runs for an idle client"
+    );
 
     let mut burst = tokio::task::JoinSet::new();
     for _ in 0..1000 {
@@ -388,7 +404,7 @@ async fn a_burst_after_three_idle_days_makes_one_exchange_and_sends_no_expired_t
     while let Some(response) = burst.join_next().await {
         assert_eq!(response.unwrap().unwrap().status(), 200);
     }
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
     assert!(api.tokens()[1..].iter().all(|token| token == "t2"));
 }
 
@@ -396,8 +412,8 @@ async fn a_burst_after_three_idle_days_makes_one_exchange_and_sends_no_expired_t
 async fn a_source_is_told_why_it_is_asked() {
     let (asked, mut reasons) = tokio::sync::mpsc::unbounded_channel();
     let source = service_fn(move |request: TokenRequest| {
-        let refused = request.refused_token().map(|t| bearer(t).to_owned());
-        asked.send((request.reason(), refused)).unwrap();
+        let rejected = request.rejected_token().map(|t| bearer(t).to_owned());
+        asked.send((request.reason(), rejected)).unwrap();
         async { Token::new("same").map(|token| token.with_lifetime(MINUTE)) }
     });
     let cache = TokenCache::new(source);
@@ -409,12 +425,12 @@ async fn a_source_is_told_why_it_is_asked() {
     cache.refresh().await.unwrap();
     assert_eq!(reasons.recv().await, Some((Reason::Refresh, None)));
     service.oneshot(get("/")).await.unwrap();
-    let refused = (Reason::Refused, Some("Bearer same".to_owned()));
-    assert_eq!(reasons.try_recv(), Ok(refused));
+    let rejected = (Reason::Rejected, Some("Bearer same".to_owned()));
+    assert_eq!(reasons.try_recv(), Ok(rejected));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invalidated_token_is_exchanged_and_a_replaced_one_takes_none_with_it() {
+async fn an_invalidated_token_is_requested_and_a_replaced_one_takes_none_with_it() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let cache = TokenCache::new(endpoint.credentials());
     let first = cache.get().await.unwrap();
@@ -422,7 +438,7 @@ async fn an_invalidated_token_is_exchanged_and_a_replaced_one_takes_none_with_it
     assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t2");
     cache.invalidate(&first);
     assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t2");
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 fn bearer(token: &Token) -> &str {

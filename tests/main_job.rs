@@ -34,24 +34,27 @@ const CROWD: usize = 200;
 
 /// Promise: F1
 #[tokio::test]
-async fn two_hundred_cold_calls_over_sockets_make_one_exchange() {
+async fn two_hundred_cold_calls_over_sockets_make_one_token_request() {
     let (hydra, gateway) = servers().await;
     let api = api(credentials(&hydra), &gateway);
-    let exchange = hydra.hold();
+    let token_request = hydra.hold();
 
-    // Polled once each, so that all of them wait for a token before the first exchange is answered.
+    // Polled once each, so that all of them wait for a token before the first token request is answered.
     let mut calls = JoinSet::new();
     for number in 0..CROWD {
         let mut call = task::spawn(api.clone().oneshot(cart(&gateway, number)));
         assert_pending!(call.poll());
         calls.spawn(async move { status(call.into_inner().await).await });
     }
-    exchange.arrived(1).await.expect("the exchange is sent");
+    token_request
+        .arrived(1)
+        .await
+        .expect("the token request is sent");
     assert_eq!(gateway.answered(), 0, "no call goes out without a token");
-    exchange.open();
+    token_request.open();
 
     assert_eq!(calls.join_all().await, [StatusCode::OK; CROWD]);
-    assert_eq!(hydra.exchanges(), 1);
+    assert_eq!(hydra.token_requests(), 1);
     let calls = gateway.calls();
     assert_eq!(calls.len(), CROWD);
     assert_eq!(calls.iter().map(token).collect::<HashSet<_>>().len(), 1);
@@ -59,7 +62,8 @@ async fn two_hundred_cold_calls_over_sockets_make_one_exchange() {
 
 /// Promise: R2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_revoked_with_two_hundred_calls_in_flight_costs_one_exchange_and_one_retry_each() {
+async fn a_token_revoked_with_two_hundred_calls_in_flight_costs_one_token_request_and_one_retry_each()
+ {
     let (hydra, gateway) = servers().await;
     let api = api(credentials(&hydra), &gateway);
     assert_eq!(
@@ -79,7 +83,7 @@ async fn a_token_revoked_with_two_hundred_calls_in_flight_costs_one_exchange_and
 
     assert_eq!(calls.join_all().await, [StatusCode::OK; CROWD]);
     assert_eq!(
-        hydra.exchanges(),
+        hydra.token_requests(),
         2,
         "one for the first token, one for its successor"
     );
@@ -137,7 +141,7 @@ async fn a_post_is_said_again_byte_for_byte_after_a_401() {
         .expect("a valid request");
     assert_eq!(status(api.oneshot(request).await).await, StatusCode::OK);
 
-    assert_eq!(hydra.exchanges(), 2);
+    assert_eq!(hydra.token_requests(), 2);
     let calls = gateway.calls();
     let [_, first, second] = &calls[..] else {
         panic!("{} calls", calls.len());
@@ -184,7 +188,7 @@ async fn a_wrong_secret_is_one_denial_for_everyone_and_no_call_to_the_api() {
         assert_eq!(error.status(), Some(StatusCode::UNAUTHORIZED));
         assert!(!format!("{error} {error:?}").contains(secret));
     }
-    assert_eq!((hydra.exchanges(), hydra.issued()), (1, 0));
+    assert_eq!((hydra.token_requests(), hydra.issued()), (1, 0));
     assert_eq!((gateway.answered(), gateway.connections()), (0, 0));
 }
 
@@ -223,7 +227,7 @@ async fn a_403_for_want_of_a_scope_is_handed_on_and_costs_nothing() {
         status(api.oneshot(cart(&gateway, 0)).await).await,
         StatusCode::FORBIDDEN
     );
-    assert_eq!((hydra.exchanges(), gateway.answered()), (1, 1));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (1, 1));
 }
 
 /// Promise: S1
@@ -241,7 +245,7 @@ async fn another_origin_gets_the_request_and_no_token() {
         panic!("the request was not sent once");
     };
     assert!(!call.headers.contains_key(AUTHORIZATION));
-    assert_eq!((hydra.exchanges(), gateway.answered()), (0, 0));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (0, 0));
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ const SLACK: usize = 8 * KIB;
 fn a_stream_of_100_mib_takes_no_more_than_the_limit_and_then_nothing() {
     let _alone = alone();
     let before = allocated();
-    let (mut wire, _tape) = Buffered::up_to(LIMIT).record(parts(16 * KIB));
+    let (mut wire, _recording) = Buffered::up_to(LIMIT).record(parts(16 * KIB));
     let mut most = 0;
     for part in 0..100 * KIB / 16 {
         let frame = next(&mut wire).unwrap();
@@ -58,7 +58,7 @@ fn parts_that_are_cut_from_large_buffers_take_no_more_than_they_say() {
     let _alone = alone();
     let before = allocated();
     let slices = iter::repeat_with(|| Bytes::from(vec![7; 16 * KIB]).split_to(1));
-    let (mut wire, tape) = Buffered::up_to(LIMIT).record(stream(slices));
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(stream(slices));
     for _ in 0..LIMIT {
         next(&mut wire).unwrap();
     }
@@ -67,7 +67,7 @@ fn parts_that_are_cut_from_large_buffers_take_no_more_than_they_say() {
         (LIMIT - SLACK..=LIMIT + SLACK).contains(&kept),
         "{kept} bytes"
     );
-    drop((wire, tape));
+    drop((wire, recording));
     assert!(allocated().saturating_sub(before) < SLACK);
 }
 
@@ -78,7 +78,7 @@ fn parts_that_are_cut_from_large_buffers_take_no_more_than_they_say() {
 fn a_copy_never_has_room_for_more_than_the_limit() {
     let _alone = alone();
     let before = allocated();
-    let (mut wire, _tape) = Buffered::up_to(LIMIT).record(parts(KIB));
+    let (mut wire, _recording) = Buffered::up_to(LIMIT).record(parts(KIB));
     for _ in 0..LIMIT / KIB {
         next(&mut wire).unwrap();
         let kept = allocated().saturating_sub(before);
@@ -93,14 +93,14 @@ fn a_request_that_is_over_or_dropped_frees_what_was_kept_of_it() {
     let before = allocated();
 
     // Over: nobody will ask for the body again, which still streams.
-    let (mut wire, tape) = Buffered::up_to(LIMIT).record(parts(16 * KIB));
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(parts(16 * KIB));
     next(&mut wire).unwrap();
-    drop(tape);
+    drop(recording);
     next(&mut wire).unwrap();
     assert!(allocated().saturating_sub(before) < SLACK);
 
     // Dropped: the client drops the body.
-    let (mut wire, _tape) = Buffered::up_to(LIMIT).record(parts(16 * KIB));
+    let (mut wire, _recording) = Buffered::up_to(LIMIT).record(parts(16 * KIB));
     next(&mut wire).unwrap();
     assert!(allocated().saturating_sub(before) >= 16 * KIB - SLACK);
     drop(wire);

@@ -110,15 +110,15 @@ mod oidc_provider {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn an_unknown_scope_ends_in_the_apis_403_which_is_handed_on() {
         let server = server();
-        let exchanges = Calls::default();
+        let token_requests = Calls::default();
         let source = server.credentials("post", "unknown").build().unwrap();
-        let layer = BearerAuthLayer::new(exchanges.counted(source));
+        let layer = BearerAuthLayer::new(token_requests.counted(source));
 
         let answer = server.get(layer.layer(http_client())).await.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
         let challenge = answer.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
         assert!(challenge.contains("insufficient_scope"), "{challenge}");
-        assert_eq!(exchanges.so_far(), 1);
+        assert_eq!(token_requests.so_far(), 1);
         assert!(layer.cache().get().await.unwrap().scopes().is_none());
     }
 
@@ -146,18 +146,18 @@ mod oidc_provider {
     /// Promise: F1
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "needs the servers that tests/servers/run starts"]
-    async fn fifty_calls_at_once_on_a_cold_cache_make_one_exchange() {
-        server().assert_fifty_calls_make_one_exchange().await;
+    async fn fifty_calls_at_once_on_a_cold_cache_make_one_token_request() {
+        server().assert_fifty_calls_make_one_token_request().await;
     }
 
     /// Promise: R1
     #[tokio::test]
     #[ignore = "needs the servers that tests/servers/run starts"]
-    async fn a_revoked_token_is_replaced_by_one_exchange() {
+    async fn a_revoked_token_is_replaced_by_one_token_request() {
         let server = server();
-        let (exchanges, api_calls) = (Calls::default(), Calls::default());
+        let (token_requests, api_calls) = (Calls::default(), Calls::default());
         let source = server.credentials("post", "read").build().unwrap();
-        let layer = BearerAuthLayer::new(exchanges.counted(source));
+        let layer = BearerAuthLayer::new(token_requests.counted(source));
         let service = layer.layer(api_calls.counted(http_client()));
 
         let before = server.get(service.clone()).await.unwrap();
@@ -168,8 +168,8 @@ mod oidc_provider {
             let after = server.get(service.clone()).await.unwrap();
             assert_eq!(after.status(), StatusCode::OK);
         }
-        assert_eq!(exchanges.so_far(), 2);
-        // The three that were answered, and the one that was refused.
+        assert_eq!(token_requests.so_far(), 2);
+        // The three that were answered, and the one that was rejected.
         assert_eq!(api_calls.so_far(), 4);
     }
 
@@ -466,7 +466,7 @@ mod oidc_provider {
     }
 
     /// This server counts in whole seconds and rounds down, so its tokens end up to one second before their time. A
-    /// call in that second is refused and sent again.
+    /// call in that second is rejected and sent again.
     ///
     /// Promise: L2
     #[tokio::test]
@@ -556,8 +556,8 @@ mod django {
     /// Promise: F1
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "needs the servers that tests/servers/run starts"]
-    async fn fifty_calls_at_once_on_a_cold_cache_make_one_exchange() {
-        server().assert_fifty_calls_make_one_exchange().await;
+    async fn fifty_calls_at_once_on_a_cold_cache_make_one_token_request() {
+        server().assert_fifty_calls_make_one_token_request().await;
     }
 
     /// Promise: R8
@@ -565,26 +565,26 @@ mod django {
     #[ignore = "needs the servers that tests/servers/run starts"]
     async fn the_403_for_a_revoked_token_is_handed_on_by_default() {
         let server = server();
-        let exchanges = Calls::default();
+        let token_requests = Calls::default();
         let source = server.credentials("client", "read").build().unwrap();
-        let layer = BearerAuthLayer::new(exchanges.counted(source));
+        let layer = BearerAuthLayer::new(token_requests.counted(source));
 
         let token = layer.cache().get().await.unwrap();
         server.revoke("client", &token).await;
         let answer = server.get(layer.layer(http_client())).await.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
         assert!(!answer.headers().contains_key(header::WWW_AUTHENTICATE));
-        assert_eq!(exchanges.so_far(), 1);
+        assert_eq!(token_requests.so_far(), 1);
     }
 
     /// Promise: R1, R8
     #[tokio::test]
     #[ignore = "needs the servers that tests/servers/run starts"]
-    async fn a_revoked_token_is_replaced_by_one_exchange_where_a_403_is_a_refusal() {
+    async fn a_revoked_token_is_replaced_by_one_token_request_where_a_403_is_a_rejection() {
         let server = server();
-        let (exchanges, api_calls) = (Calls::default(), Calls::default());
+        let (token_requests, api_calls) = (Calls::default(), Calls::default());
         let source = server.credentials("client", "read").build().unwrap();
-        let layer = BearerAuthLayer::new(exchanges.counted(source))
+        let layer = BearerAuthLayer::new(token_requests.counted(source))
             .unauthorized(|status: StatusCode, _: &HeaderMap| status == StatusCode::FORBIDDEN);
         let service = layer.layer(api_calls.counted(http_client()));
 
@@ -596,8 +596,8 @@ mod django {
             let after = server.get(service.clone()).await.unwrap();
             assert_eq!(after.status(), StatusCode::OK);
         }
-        assert_eq!(exchanges.so_far(), 2);
-        // The three that were answered, and the one that was refused.
+        assert_eq!(token_requests.so_far(), 2);
+        // The three that were answered, and the one that was rejected.
         assert_eq!(api_calls.so_far(), 4);
     }
 
@@ -637,7 +637,7 @@ impl Server {
         let answer = self.get(layer.layer(http_client())).await;
         answer.map_err(|error| {
             let ours = error.downcast_ref::<Error>();
-            ours.expect("only an exchange is to fail").clone()
+            ours.expect("only a token request is to fail").clone()
         })
     }
 
@@ -680,7 +680,7 @@ impl Server {
         count.parse().expect("it is a number")
     }
 
-    async fn assert_fifty_calls_make_one_exchange(self) {
+    async fn assert_fifty_calls_make_one_token_request(self) {
         let server = Arc::new(self);
         let issued_before = server.issued("counted").await;
         let source = server.credentials("counted", "read").build();
@@ -698,12 +698,12 @@ impl Server {
         assert_eq!(server.issued("counted").await - issued_before, 1);
     }
 
-    /// Calls the API for two and a half lifetimes of a token. Every call has to succeed, on no more exchanges than the
+    /// Calls the API for two and a half lifetimes of a token. Every call has to succeed, on no more token requests than the
     /// lifetime forces.
     async fn assert_calls_succeed_across_expiry(self) {
-        let exchanges = Calls::default();
+        let token_requests = Calls::default();
         let source = self.credentials("short-lived", "read").build();
-        let source = exchanges.counted(source.expect("the credentials are good"));
+        let source = token_requests.counted(source.expect("the credentials are good"));
         let service = BearerAuthLayer::new(source).layer(http_client());
 
         let started = Instant::now();
@@ -717,10 +717,13 @@ impl Server {
 
         // On a machine of any speed: no token is good for more than its lifetime, and none is replaced in the first
         // half of it.
-        let exchanges = exchanges.so_far() as f64;
+        let token_requests = token_requests.so_far() as f64;
         let least = last_call.div_duration_f64(SHORT_LIFETIME);
         let most = started.elapsed().div_duration_f64(SHORT_LIFETIME / 2) + 1.0;
-        assert!((least..=most).contains(&exchanges), "{exchanges} exchanges");
+        assert!(
+            (least..=most).contains(&token_requests),
+            "{token_requests} token requests"
+        );
     }
 }
 

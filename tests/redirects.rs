@@ -78,7 +78,7 @@ async fn a_redirect_followed_below_takes_the_token_to_no_other_name_of_the_same_
 
 /// Promise: R1, S1
 #[tokio::test]
-async fn a_second_try_that_is_redirected_takes_the_next_token_to_no_other_origin() {
+async fn a_retry_that_is_redirected_takes_the_next_token_to_no_other_origin() {
     for below in [hyper_below(numbered()), reqwest_below(), middleware_below()] {
         let elsewhere = Site::answering(|_| text(200, "elsewhere")).await;
         let there = elsewhere.origin.clone();
@@ -159,8 +159,8 @@ async fn a_redirect_followed_above_takes_the_token_along_where_all_requests_have
 
 /// Promise: R6
 #[tokio::test]
-async fn a_401_of_another_origin_behind_a_redirect_costs_an_exchange_and_not_one_for_each_request()
-{
+async fn a_401_of_another_origin_behind_a_redirect_costs_a_token_request_and_not_one_for_each_request()
+ {
     for below in [hyper_below as fn(BearerAuthLayer) -> Below, |layer| {
         boxed(layer.replay(ReusableBody).layer(reqwest_client()))
     }] {
@@ -173,10 +173,10 @@ async fn a_401_of_another_origin_behind_a_redirect_costs_an_exchange_and_not_one
         for _ in 0..50 {
             assert_eq!(call(&below, &api.origin).await, 401);
         }
-        let exchanges = number_of(&cache.get().await.unwrap());
+        let token_requests = number_of(&cache.get().await.unwrap());
         // The first token, one more at once, and one for each second or so that this takes.
-        assert!((2..=4).contains(&exchanges), "{exchanges}");
-        assert!(api.seen().len() < 50 + exchanges);
+        assert!((2..=4).contains(&token_requests), "{token_requests}");
+        assert!(api.seen().len() < 50 + token_requests);
         none_in(&elsewhere);
     }
 }
@@ -227,10 +227,10 @@ async fn call(below: &Below, url: &str) -> u16 {
 
 /// A layer whose tokens are numbered.
 fn numbered() -> BearerAuthLayer {
-    let mut exchanges = 0;
+    let mut token_requests = 0;
     BearerAuthLayer::new(service_fn(move |_: TokenRequest| {
-        exchanges += 1;
-        let token = Token::new(format!("t{exchanges}"));
+        token_requests += 1;
+        let token = Token::new(format!("t{token_requests}"));
         async { token }
     }))
 }

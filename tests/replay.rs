@@ -91,14 +91,14 @@ async fn nothing_is_kept_of_a_request_that_is_not_to_be_sent_again() {
     assert_eq!(api.calls()[0].body, "once");
 }
 
-/// A server may refuse on the head, while the body is still being sent.
+/// A server may reject on the head, while the body is still being sent.
 ///
 /// Promise: B3
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_still_under_way_is_not_said_again_and_the_next_request_has_a_new_token() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let api = Api::accepting(["t2"]);
-    let refusing = service_fn({
+    let rejecting = service_fn({
         let api = api.clone();
         move |request: Request<ReplayBody<UnsyncBoxBody<Bytes, io::Error>>>| {
             let api = api.clone();
@@ -113,15 +113,15 @@ async fn a_body_that_is_still_under_way_is_not_said_again_and_the_next_request_h
     });
     let mut service = BearerAuthLayer::new(endpoint.credentials())
         .replay(Buffered::up_to(LIMIT))
-        .layer(refusing);
+        .layer(rejecting);
 
-    for (expected, exchanges) in [(401, 1), (200, 2)] {
+    for (expected, token_requests) in [(401, 1), (200, 2)] {
         let body = frames(vec![data("first part"), data("second part")]);
         let request = Request::new(body);
         let response = service.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!(response.status(), expected);
-        assert_eq!(endpoint.exchanges(), exchanges);
-        // The exchange for the next request, which nobody waits for.
+        assert_eq!(endpoint.token_requests(), token_requests);
+        // The token request for the next request, which nobody waits for.
         tokio::time::sleep(2 * SECOND).await;
     }
     assert_eq!(api.tokens(), ["t1", "t2"]);
@@ -135,7 +135,7 @@ async fn frames_and_trailers_pass_unchanged_and_are_said_again() {
         HeaderValue::from_static("17"),
     )]);
     let parts = vec![data("one"), data("two"), Frame::trailers(trailers.clone())];
-    let (mut wire, tape) = Buffered::up_to(LIMIT).record(frames(parts));
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(frames(parts));
     for expected in ["one", "two"] {
         let frame = wire.frame().await.unwrap().unwrap();
         assert_eq!(frame.into_data().unwrap(), expected);
@@ -144,7 +144,7 @@ async fn frames_and_trailers_pass_unchanged_and_are_said_again() {
     assert_eq!(last.into_trailers().unwrap(), trailers);
     assert!(wire.frame().await.is_none());
 
-    let again: ReplayBody<Boxed> = Buffered::up_to(LIMIT).rewind(tape.unwrap()).unwrap();
+    let again: ReplayBody<Boxed> = Buffered::up_to(LIMIT).rewind(recording.unwrap()).unwrap();
     let again = again.collect().await.unwrap();
     assert_eq!(again.trailers(), Some(&trailers));
     assert_eq!(again.to_bytes(), "onetwo");
@@ -152,33 +152,33 @@ async fn frames_and_trailers_pass_unchanged_and_are_said_again() {
 
 /// Promise: B2
 #[tokio::test]
-async fn trailers_past_the_limit_cost_the_second_try_only() {
+async fn trailers_past_the_limit_cost_the_retry_only() {
     let value = HeaderValue::from_str(&"x".repeat(LIMIT)).unwrap();
     let trailers = HeaderMap::from_iter([("x-long".parse().unwrap(), value)]);
     let parts = vec![data("one"), Frame::trailers(trailers.clone())];
-    let (wire, tape) = Buffered::up_to(LIMIT).record(frames(parts));
+    let (wire, recording) = Buffered::up_to(LIMIT).record(frames(parts));
     let sent = wire.collect().await.unwrap();
     assert_eq!(sent.trailers(), Some(&trailers));
-    assert!(rewound(tape.unwrap()).is_none());
+    assert!(rewound(recording.unwrap()).is_none());
 }
 
 /// Promise: B2
 #[tokio::test]
 async fn size_hint_and_end_of_stream_are_the_bodys_own() {
-    let (mut wire, _tape) = Buffered::up_to(LIMIT).record(boxed(Full::from("12345")));
+    let (mut wire, _recording) = Buffered::up_to(LIMIT).record(boxed(Full::from("12345")));
     assert_eq!(wire.size_hint().exact(), Some(5));
     assert!(!wire.is_end_stream());
     wire.frame().await.unwrap().unwrap();
     assert_eq!(wire.size_hint().exact(), Some(0));
     assert!(wire.is_end_stream());
 
-    let (wire, tape) = Buffered::up_to(LIMIT).record(boxed(Empty::new()));
+    let (wire, recording) = Buffered::up_to(LIMIT).record(boxed(Empty::new()));
     assert!(wire.is_end_stream());
-    let again = rewound(tape.unwrap()).unwrap();
+    let again = rewound(recording.unwrap()).unwrap();
     assert!(again.is_end_stream());
     assert_eq!(again.size_hint().exact(), Some(0));
 
-    let (wire, _tape) = Buffered::up_to(LIMIT).record(frames(vec![data("unknown")]));
+    let (wire, _recording) = Buffered::up_to(LIMIT).record(frames(vec![data("unknown")]));
     assert_eq!(wire.size_hint().exact(), None);
 }
 
@@ -187,7 +187,7 @@ async fn size_hint_and_end_of_stream_are_the_bodys_own() {
 async fn each_part_goes_out_when_it_comes() {
     let (producer, parts) = mpsc::channel(1);
     let body: Boxed = UnsyncBoxBody::new(StreamBody::new(ReceiverStream::new(parts)));
-    let (wire, tape) = Buffered::up_to(LIMIT).record(body);
+    let (wire, recording) = Buffered::up_to(LIMIT).record(body);
     let mut wire = spawn(wire);
     assert_pending!(poll_frame(&mut wire));
     producer.send(Ok(data("first"))).await.unwrap();
@@ -198,7 +198,7 @@ async fn each_part_goes_out_when_it_comes() {
     assert_eq!(frame.into_data().unwrap(), "first");
     assert_pending!(poll_frame(&mut wire));
     assert!(
-        rewound(tape.unwrap()).is_none(),
+        rewound(recording.unwrap()).is_none(),
         "said again before its end"
     );
 }
@@ -215,7 +215,7 @@ async fn a_body_is_asked_only_as_often_as_the_client_asks() {
         counted.fetch_add(1, SeqCst);
         Ok::<_, io::Error>(data("part"))
     });
-    let (mut wire, _tape) = Buffered::up_to(LIMIT).record(StreamBody::new(iter(parts)));
+    let (mut wire, _recording) = Buffered::up_to(LIMIT).record(StreamBody::new(iter(parts)));
     assert_eq!(asked.load(SeqCst), 2);
     for sent in 1..=50 {
         wire.frame().await.unwrap().unwrap();
@@ -223,11 +223,11 @@ async fn a_body_is_asked_only_as_often_as_the_client_asks() {
     }
 }
 
-/// The server refuses on the head, before anybody has asked for the body.
+/// The server rejects on the head, before anybody has asked for the body.
 ///
 /// Promise: B1
 #[tokio::test(start_paused = true)]
-async fn a_short_body_that_is_at_hand_is_said_again_however_early_the_refusal_comes() {
+async fn a_short_body_that_is_at_hand_is_said_again_however_early_the_rejection_comes() {
     let trailers =
         HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("1"))]);
     for parts in [
@@ -237,8 +237,8 @@ async fn a_short_body_that_is_at_hand_is_said_again_however_early_the_refusal_co
         vec![data("short"), Frame::trailers(trailers.clone())],
     ] {
         let expected = told(frames(parts.iter().map(clone_of).collect())).await;
-        let (wire, tape) = Buffered::up_to(LIMIT).record(frames(parts));
-        assert_eq!(told(rewound(tape.unwrap()).unwrap()).await, expected);
+        let (wire, recording) = Buffered::up_to(LIMIT).record(frames(parts));
+        assert_eq!(told(rewound(recording.unwrap()).unwrap()).await, expected);
         // And what goes out is whole, should anybody ask after all.
         assert_eq!(told(wire).await, expected);
     }
@@ -248,31 +248,31 @@ async fn a_short_body_that_is_at_hand_is_said_again_however_early_the_refusal_co
 ///
 /// Promise: R14
 #[tokio::test]
-async fn the_second_try_knows_the_length_if_and_only_if_the_first_one_did() {
+async fn the_retry_knows_the_length_if_and_only_if_the_first_one_did() {
     for (body, length) in [
         (frames(vec![data("12345")]), None),
         (boxed(Full::from("12345")), Some(5)),
     ] {
-        let (wire, tape) = Buffered::up_to(LIMIT).record(body);
+        let (wire, recording) = Buffered::up_to(LIMIT).record(body);
         assert_eq!(wire.size_hint().exact(), length);
-        let again = rewound(tape.unwrap()).unwrap();
+        let again = rewound(recording.unwrap()).unwrap();
         assert_eq!(again.size_hint().exact(), length);
     }
 }
 
-/// A client that was told the length need not ask for the end. A server that refuses then has seen it all.
+/// A client that was told the length need not ask for the end. A server that rejects then has seen it all.
 ///
 /// Promise: B1
 #[tokio::test]
 async fn a_body_that_is_dropped_when_its_length_was_sent_is_said_again() {
-    let (mut wire, tape) = Buffered::up_to(LIMIT).record(Sized {
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(Sized {
         left: vec!["five ", "more ", "than ", "four"],
     });
     for _ in 0..4 {
         wire.frame().await.unwrap().unwrap();
     }
     drop(wire);
-    let again = Replay::<Sized>::rewind(&Buffered::up_to(LIMIT), tape.unwrap()).unwrap();
+    let again = Replay::<Sized>::rewind(&Buffered::up_to(LIMIT), recording.unwrap()).unwrap();
     assert_eq!(
         again.collect().await.unwrap().to_bytes(),
         "five more than four"
@@ -290,10 +290,10 @@ async fn a_body_that_is_dropped_before_its_trailers_is_not_said_again_without_th
     let body = UnsyncBoxBody::new(
         body.with_trailers(async move { ReceiverStream::new(parts).next().await }),
     );
-    let (mut wire, tape) = Buffered::up_to(LIMIT).record(body);
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(body);
     wire.frame().await.unwrap().unwrap();
     drop(wire);
-    assert!(rewound(tape.unwrap()).is_none());
+    assert!(rewound(recording.unwrap()).is_none());
     producer.send(Ok(trailers)).await.unwrap_err();
 }
 
@@ -316,34 +316,34 @@ fn a_declared_length_reserves_nothing() {
             SizeHint::with_exact(u64::MAX)
         }
     }
-    let (wire, tape) = Buffered::up_to(usize::MAX).record(Boastful);
-    assert!(tape.is_some());
+    let (wire, recording) = Buffered::up_to(usize::MAX).record(Boastful);
+    assert!(recording.is_some());
     assert_eq!(wire.size_hint().exact(), Some(u64::MAX));
 }
 
 /// Promise: B3
 #[tokio::test]
 async fn a_body_that_is_dropped_before_its_end_or_fails_is_not_said_again() {
-    let (mut wire, tape) = Buffered::up_to(LIMIT).record(frames(vec![data("a"), data("b")]));
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(frames(vec![data("a"), data("b")]));
     wire.frame().await.unwrap().unwrap();
     drop(wire);
-    assert!(rewound(tape.unwrap()).is_none());
+    assert!(rewound(recording.unwrap()).is_none());
 
     let failing = iter([Ok(data("a")), Err(io::Error::other("gone"))]);
     let body = UnsyncBoxBody::new(StreamBody::new(failing));
-    let (mut wire, tape) = Buffered::up_to(LIMIT).record(body);
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(body);
     wire.frame().await.unwrap().unwrap();
     assert_eq!(wire.frame().await.unwrap().unwrap_err().to_string(), "gone");
     assert!(wire.frame().await.is_none());
-    assert!(rewound(tape.unwrap()).is_none());
+    assert!(rewound(recording.unwrap()).is_none());
 }
 
 /// Promise: B2
 #[test]
 fn a_body_that_says_it_is_larger_than_the_limit_is_not_kept_from_the_start() {
     let body = boxed(Full::from("x".repeat(LIMIT + 1)));
-    let (_, tape) = Buffered::up_to(LIMIT).record(body);
-    assert!(tape.is_none());
+    let (_, recording) = Buffered::up_to(LIMIT).record(body);
+    assert!(recording.is_none());
 }
 
 proptest! {
@@ -353,10 +353,10 @@ proptest! {
         parts in vec(vec(any::<u8>(), 0..40), 0..8), limit in 0_usize..120,
     ) {
         let whole = parts.concat();
-        let (wire, tape) = Buffered::up_to(limit)
+        let (wire, recording) = Buffered::up_to(limit)
             .record(frames(parts.into_iter().map(|part| Frame::data(part.into())).collect()));
         prop_assert_eq!(&collected_now(wire), &whole);
-        let again = tape.and_then(rewound).map(collected_now);
+        let again = recording.and_then(rewound).map(collected_now);
         prop_assert_eq!(again, (whole.len() <= limit).then_some(whole));
     }
 }
@@ -373,7 +373,7 @@ async fn a_one_shot_body_can_ask_for_a_token_that_lasts() {
             request.extensions_mut().insert(MinValidity::of(lasting));
         }
         service.ready().await.unwrap().call(request).await.unwrap();
-        endpoint.exchanges()
+        endpoint.token_requests()
     };
 
     // It lasts 90 s: the rest of its 100 s is the margin.
@@ -385,7 +385,7 @@ async fn a_one_shot_body_can_ask_for_a_token_that_lasts() {
     assert_eq!(call(None).await, 1);
     assert_eq!(call(Some(30 * SECOND)).await, 1);
     assert_eq!(call(Some(31 * SECOND)).await, 2);
-    // More than any token offers: no exchange per request.
+    // More than any token offers: no token request per request.
     assert_eq!(call(Some(500 * SECOND)).await, 2);
     assert_eq!(api.tokens(), ["t1", "t1", "t1", "t1", "t2", "t2"]);
 }
@@ -414,7 +414,7 @@ async fn where_no_token_that_lasts_can_be_had_the_current_one_has_to_do() {
     for _ in 0..100 {
         assert_eq!(call().await.unwrap().status(), 200);
     }
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
     // And not when it is over.
     tokio::time::sleep(60 * SECOND).await;
     let error = call().await.unwrap_err();
@@ -424,7 +424,7 @@ async fn where_no_token_that_lasts_can_be_had_the_current_one_has_to_do() {
 
 /// Promise: B4
 #[tokio::test(start_paused = true)]
-async fn an_exchange_that_hangs_costs_a_request_that_wants_a_lasting_token_no_more_than_it_can_spare()
+async fn a_token_request_that_hangs_costs_a_request_that_wants_a_lasting_token_no_more_than_it_can_spare()
  {
     // How long the token has left when the request comes, how long the request has, and how long it waits.
     for (left, deadline, waits) in [(30, None, 10), (8, None, 4), (30, Some(4), 2)] {
@@ -452,7 +452,7 @@ async fn an_exchange_that_hangs_costs_a_request_that_wants_a_lasting_token_no_mo
         call(request).await;
         assert_eq!(started.elapsed().as_secs(), waits);
         assert_eq!(api.tokens(), ["t1", "t1"]);
-        assert_eq!(endpoint.exchanges(), 2);
+        assert_eq!(endpoint.token_requests(), 2);
     }
 }
 
@@ -511,8 +511,8 @@ fn clone_of(frame: &Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
-fn rewound(tape: <Buffered as Replay<Boxed>>::Tape) -> Option<ReplayBody<Boxed>> {
-    Buffered::up_to(LIMIT).rewind(tape)
+fn rewound(recording: <Buffered as Replay<Boxed>>::Recording) -> Option<ReplayBody<Boxed>> {
+    Buffered::up_to(LIMIT).rewind(recording)
 }
 
 fn collected_now(body: ReplayBody<Boxed>) -> Vec<u8> {
@@ -542,13 +542,13 @@ fn reading(
     })
 }
 
-/// Sends a body to an API that refuses the first token: the statuses and the bodies that it saw of each try.
+/// Sends a body to an API that rejects the first token: the statuses and the bodies that it saw of each try.
 async fn call_with<Rp>(replay: Rp, body: Boxed) -> (Vec<u16>, Vec<Bytes>)
 where
     Rp: Replay<Boxed, Body = ReplayBody<Boxed>> + Clone,
 {
     let source = service_fn(|request: tower_bearer::TokenRequest| async move {
-        Token::new(match request.refused_token() {
+        Token::new(match request.rejected_token() {
             None => "t1",
             Some(_) => "t2",
         })

@@ -1,4 +1,4 @@
-//! reqwest's client as a tower service below the layer, and as the transport of the token exchange, over real sockets:
+//! reqwest's client as a tower service below the layer, and as the transport of the token request, over real sockets:
 //! every figure is counted at a server.
 
 #![cfg(feature = "reqwest")]
@@ -48,7 +48,7 @@ type Stack<Sel> = BearerAuth<ReqwestService, Sel, BearerChallenge, ReusableBody>
 
 /// Promise: F1
 #[tokio::test]
-async fn three_hundred_cold_calls_make_one_exchange() {
+async fn three_hundred_cold_calls_make_one_token_request() {
     let (hydra, gateway) = servers().await;
     let calls = cold_herd(&hydra, &gateway, Client::new(), 300).await;
     assert!(calls.iter().all(|call| call.version == Version::HTTP_11));
@@ -56,7 +56,7 @@ async fn three_hundred_cold_calls_make_one_exchange() {
 
 /// Promise: F1
 #[tokio::test]
-async fn cold_calls_over_one_http2_connection_make_one_exchange() {
+async fn cold_calls_over_one_http2_connection_make_one_token_request() {
     let (hydra, gateway) = servers().await;
     let calls = cold_herd(&hydra, &gateway, http2(), STREAMS).await;
     assert!(calls.iter().all(|call| call.version == Version::HTTP_2));
@@ -65,21 +65,21 @@ async fn cold_calls_over_one_http2_connection_make_one_exchange() {
 
 async fn cold_herd(hydra: &Hydra, gateway: &Gateway, client: Client, crowd: usize) -> Vec<Call> {
     let api = api(hydra, gateway, client);
-    let exchange = hydra.hold();
+    let token_request = hydra.hold();
 
-    // Polled once each, so that all of them wait for a token before the first exchange is answered.
+    // Polled once each, so that all of them wait for a token before the first token request is answered.
     let mut calls = JoinSet::new();
     for number in 0..crowd {
         let mut call = task::spawn(api.clone().oneshot(cart(gateway, number)));
         assert_pending!(call.poll());
         calls.spawn(async move { status(call.into_inner().await).await });
     }
-    exchange.arrived(1).await.unwrap();
+    token_request.arrived(1).await.unwrap();
     assert_eq!(gateway.answered(), 0, "no call goes out without a token");
-    exchange.open();
+    token_request.open();
 
     assert_eq!(calls.join_all().await, vec![StatusCode::OK; crowd]);
-    assert_eq!(hydra.exchanges(), 1);
+    assert_eq!(hydra.token_requests(), 1);
     let calls = gateway.calls();
     assert_eq!(calls.len(), crowd);
     assert_eq!(calls.iter().map(token).collect::<HashSet<_>>().len(), 1);
@@ -87,7 +87,7 @@ async fn cold_herd(hydra: &Hydra, gateway: &Gateway, client: Client, crowd: usiz
 }
 
 #[tokio::test]
-async fn a_warm_call_is_one_call_to_the_api_and_no_exchange() {
+async fn a_warm_call_is_one_call_to_the_api_and_no_token_request() {
     for client in [Client::new(), http2()] {
         let (hydra, gateway) = servers().await;
         let api = api(&hydra, &gateway, client);
@@ -95,20 +95,21 @@ async fn a_warm_call_is_one_call_to_the_api_and_no_exchange() {
             let answer = api.clone().oneshot(cart(&gateway, number)).await;
             assert_eq!(status(answer).await, StatusCode::OK);
         }
-        assert_eq!((hydra.exchanges(), gateway.answered()), (1, 100));
+        assert_eq!((hydra.token_requests(), gateway.answered()), (1, 100));
         assert_eq!(gateway.connections(), 1);
     }
 }
 
 /// Promise: R2
 #[tokio::test]
-async fn a_token_revoked_with_three_hundred_calls_in_flight_costs_one_exchange_and_a_retry_each() {
+async fn a_token_revoked_with_three_hundred_calls_in_flight_costs_one_token_request_and_a_retry_each()
+ {
     revoked_in_flight(Client::new(), 300).await;
 }
 
 /// Promise: R2
 #[tokio::test]
-async fn a_token_revoked_with_a_connection_full_of_http2_streams_costs_one_exchange_and_a_retry_each()
+async fn a_token_revoked_with_a_connection_full_of_http2_streams_costs_one_token_request_and_a_retry_each()
  {
     let gateway = revoked_in_flight(http2(), STREAMS).await;
     assert_eq!(gateway.connections(), 1);
@@ -133,7 +134,11 @@ async fn revoked_in_flight(client: Client, crowd: usize) -> Gateway {
     gate.open();
 
     assert_eq!(calls.join_all().await, vec![StatusCode::OK; crowd]);
-    assert_eq!(hydra.exchanges(), 2, "the first token, and its successor");
+    assert_eq!(
+        hydra.token_requests(),
+        2,
+        "the first token, and its successor"
+    );
     let mut by_path = HashMap::<_, Vec<_>>::new();
     for call in gateway.calls().drain(1..) {
         assert_eq!(call.body, JSON);
@@ -182,7 +187,7 @@ async fn a_body_of_bytes_or_text_is_said_again_byte_for_byte_after_a_401() {
             .unwrap();
         assert_eq!(status(api.oneshot(request).await).await, StatusCode::OK);
 
-        assert_eq!((hydra.exchanges(), gateway.answered()), (2, 3));
+        assert_eq!((hydra.token_requests(), gateway.answered()), (2, 3));
         let calls = gateway.calls();
         let [first, second] = two(&calls[1..]);
         let statuses = (first.status, second.status);
@@ -216,7 +221,7 @@ async fn a_stream_is_sent_whole_its_401_handed_on_and_the_token_replaced_for_the
             hydra.revoke_all();
 
             let mut changes = cache.changes();
-            let exchange = hydra.hold();
+            let token_request = hydra.hold();
             let answer = api.clone().oneshot(credits(&gateway, 7, body)).await;
             let answer = reqwest::Response::from(answer.unwrap());
             assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
@@ -224,11 +229,11 @@ async fn a_stream_is_sent_whole_its_401_handed_on_and_the_token_replaced_for_the
             assert_eq!(gateway.answered(), 2);
             assert!(gateway.calls()[1].body == large(), "the body came whole");
 
-            exchange.arrived(1).await.unwrap();
-            exchange.open();
+            token_request.arrived(1).await.unwrap();
+            token_request.open();
             soon(changes.next()).await;
             warm_up(&api, &gateway).await;
-            assert_eq!((hydra.exchanges(), gateway.answered()), (2, 3));
+            assert_eq!((hydra.token_requests(), gateway.answered()), (2, 3));
         }
     }
 }
@@ -241,7 +246,7 @@ async fn a_stream_whose_token_is_good_is_sent_whole() {
     let body = Body::wrap_stream(stream());
     let answer = api.oneshot(credits(&gateway, 7, body)).await;
     assert_eq!(status(answer).await, StatusCode::OK);
-    assert_eq!((hydra.exchanges(), gateway.answered()), (1, 1));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (1, 1));
     assert!(gateway.calls()[0].body == large());
 }
 
@@ -259,7 +264,7 @@ async fn a_stream_that_buffered_keeps_is_said_again_byte_for_byte() {
         let answer = api.oneshot(credits(&gateway, 7, body)).await;
         assert_eq!(status(answer).await, StatusCode::OK);
 
-        assert_eq!((hydra.exchanges(), gateway.answered()), (2, 3));
+        assert_eq!((hydra.token_requests(), gateway.answered()), (2, 3));
         let calls = gateway.calls();
         let [first, second] = two(&calls[1..]);
         assert_ne!(token(first), token(second));
@@ -285,7 +290,7 @@ async fn a_stream_that_is_more_than_buffered_keeps_is_sent_whole_and_its_401_han
 
     soon(changes.next()).await;
     warm_up(&api, &gateway).await;
-    assert_eq!((hydra.exchanges(), gateway.answered()), (2, 3));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (2, 3));
 }
 
 /// A stack that keeps streams of up to so many bytes.
@@ -308,15 +313,15 @@ fn buffering(
 
 /// Promise: R12
 #[tokio::test]
-async fn a_refusal_and_its_retry_can_go_by_one_connection() {
+async fn a_rejection_and_its_retry_can_go_by_one_connection() {
     for client in [Client::new, http2] {
         // Nothing, and more than comes with its head.
-        for refusal in ["", SIXTY_THOUSAND] {
-            let mut connections = connections(client(), refusal).await;
+        for rejection in ["", SIXTY_THOUSAND] {
+            let mut connections = connections(client(), rejection).await;
             for _ in 0..4 {
-                // On a machine that is busy elsewhere a refusal may come later than is waited for: 50 ms of real time.
+                // On a machine that is busy elsewhere a rejection may come later than is waited for: 50 ms of real time.
                 if connections > 1 {
-                    connections = self::connections(client(), refusal).await;
+                    connections = self::connections(client(), rejection).await;
                 }
             }
             assert_eq!(connections, 1);
@@ -324,10 +329,10 @@ async fn a_refusal_and_its_retry_can_go_by_one_connection() {
     }
 }
 
-/// How many connections it takes to call an API that refuses the first token, and says so much.
-async fn connections(client: Client, refusal: &'static str) -> usize {
+/// How many connections it takes to call an API that rejects the first token, and says so much.
+async fn connections(client: Client, rejection: &'static str) -> usize {
     let api = Site::answering(move |call| match call {
-        1 => text(401, refusal),
+        1 => text(401, rejection),
         _ => text(200, ""),
     })
     .await;
@@ -390,7 +395,7 @@ async fn a_401_whose_token_could_not_be_replaced_is_handed_on_whole_with_the_cau
 
 /// Promise: E4
 #[tokio::test]
-async fn an_exchange_over_reqwest_follows_no_redirect_though_its_client_was_told_to() {
+async fn a_token_request_over_reqwest_follows_no_redirect_though_its_client_was_told_to() {
     for code in [301, 302, 303, 307, 308] {
         let elsewhere = Site::answering(|_| text(200, TOKEN)).await;
         let there = elsewhere.origin.clone();
@@ -418,7 +423,7 @@ async fn an_exchange_over_reqwest_follows_no_redirect_though_its_client_was_told
 ///
 /// Promise: S2
 #[tokio::test]
-async fn an_exchange_over_reqwest_with_loopback_goes_by_no_proxy() {
+async fn a_token_request_over_reqwest_with_loopback_goes_by_no_proxy() {
     let proxy = Site::answering(|_| text(200, TOKEN)).await;
     let endpoint = Site::answering(|_| text(200, TOKEN)).await;
     let by_proxy = || Client::builder().proxy(reqwest::Proxy::all(&proxy.origin).unwrap());
@@ -436,7 +441,7 @@ async fn an_exchange_over_reqwest_with_loopback_goes_by_no_proxy() {
 }
 
 #[tokio::test]
-async fn an_exchange_over_reqwest_opens_a_connection_of_its_own() {
+async fn a_token_request_over_reqwest_opens_a_connection_of_its_own() {
     for client in [
         Client::builder(),
         Client::builder().pool_max_idle_per_host(8),
@@ -444,16 +449,16 @@ async fn an_exchange_over_reqwest_opens_a_connection_of_its_own() {
     ] {
         let endpoint = Site::answering(|_| text(200, TOKEN)).await;
         let cache = cache(credentials(&endpoint), client);
-        for exchanges in 1..4 {
+        for token_requests in 1..4 {
             cache.refresh().await.unwrap();
-            assert_eq!(endpoint.seen().len(), exchanges);
-            assert_eq!(endpoint.connections(), exchanges);
+            assert_eq!(endpoint.seen().len(), token_requests);
+            assert_eq!(endpoint.connections(), token_requests);
         }
     }
 }
 
 #[tokio::test]
-async fn an_exchange_over_reqwest_keeps_what_its_client_was_told_about_time() {
+async fn a_token_request_over_reqwest_keeps_what_its_client_was_told_about_time() {
     let (hydra, gateway) = servers().await;
     let client = Client::builder().timeout(SHORT);
     let cache = cache(hydra_credentials(&hydra), client);
@@ -464,14 +469,14 @@ async fn an_exchange_over_reqwest_keeps_what_its_client_was_told_about_time() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.is_transient());
     assert!(cause(&error).is_timeout());
-    assert_eq!((hydra.exchanges(), gateway.connections()), (1, 0));
+    assert_eq!((hydra.token_requests(), gateway.connections()), (1, 0));
 }
 
 /// Somebody may have put a secret into it.
 ///
 /// Promise: S4
 #[tokio::test]
-async fn an_error_of_an_exchange_over_reqwest_does_not_tell_the_token_url() {
+async fn an_error_of_a_token_request_over_reqwest_does_not_tell_the_token_url() {
     let nobody = Nobody::new();
     let url = format!("{}/token?key=hidden", nobody.origin());
     let credentials = ClientCredentials::builder(url, "id", "the-secret");
@@ -502,7 +507,7 @@ async fn an_api_that_cannot_be_reached_is_reqwests_own_error() {
     let request = Request::get(nobody.origin()).body(Body::default()).unwrap();
     let error = theirs(stack.oneshot(request).await);
     assert!(error.is_connect());
-    assert_eq!(hydra.exchanges(), 1);
+    assert_eq!(hydra.token_requests(), 1);
 }
 
 /// Promise: S6
@@ -581,7 +586,7 @@ fn hydra_credentials(hydra: &Hydra) -> ClientCredentialsBuilder {
         .token_url(hydra.token_url())
 }
 
-/// The tokens of these credentials, exchanged by a client that is built so.
+/// The tokens of these credentials, requested by a client that is built so.
 fn cache(credentials: ClientCredentialsBuilder, client: ClientBuilder) -> TokenCache {
     TokenCache::new(credentials.build_with_reqwest(client).unwrap())
 }

@@ -66,7 +66,7 @@ type Answered = Result<reqwest::Response, MiddlewareError>;
 
 /// Promise: F1
 #[tokio::test]
-async fn three_hundred_cold_calls_make_one_exchange() {
+async fn three_hundred_cold_calls_make_one_token_request() {
     let (hydra, gateway) = servers().await;
     let calls = cold_herd(&hydra, &gateway, Client::new(), 300).await;
     assert!(calls.iter().all(|call| call.version == Version::HTTP_11));
@@ -74,7 +74,7 @@ async fn three_hundred_cold_calls_make_one_exchange() {
 
 /// Promise: F1
 #[tokio::test]
-async fn cold_calls_over_one_http2_connection_make_one_exchange() {
+async fn cold_calls_over_one_http2_connection_make_one_token_request() {
     let (hydra, gateway) = servers().await;
     let calls = cold_herd(&hydra, &gateway, http2(), STREAMS).await;
     assert!(calls.iter().all(|call| call.version == Version::HTTP_2));
@@ -83,21 +83,21 @@ async fn cold_calls_over_one_http2_connection_make_one_exchange() {
 
 async fn cold_herd(hydra: &Hydra, gateway: &Gateway, client: Client, crowd: usize) -> Vec<Call> {
     let api = api(hydra, gateway, client);
-    let exchange = hydra.hold();
+    let token_request = hydra.hold();
 
-    // Polled once each, so that all of them wait for a token before the first exchange is answered.
+    // Polled once each, so that all of them wait for a token before the first token request is answered.
     let mut calls = JoinSet::new();
     for number in 0..crowd {
         let mut call = task::spawn(Box::pin(cart(&api, gateway, number).send()));
         assert_pending!(call.poll());
         calls.spawn(async move { status(call.into_inner().await).await });
     }
-    exchange.arrived(1).await.unwrap();
+    token_request.arrived(1).await.unwrap();
     assert_eq!(gateway.answered(), 0, "no call goes out without a token");
-    exchange.open();
+    token_request.open();
 
     assert_eq!(calls.join_all().await, vec![StatusCode::OK; crowd]);
-    assert_eq!(hydra.exchanges(), 1);
+    assert_eq!(hydra.token_requests(), 1);
     let calls = gateway.calls();
     assert_eq!(calls.len(), crowd);
     assert_eq!(calls.iter().map(token).collect::<HashSet<_>>().len(), 1);
@@ -105,7 +105,7 @@ async fn cold_herd(hydra: &Hydra, gateway: &Gateway, client: Client, crowd: usiz
 }
 
 #[tokio::test]
-async fn a_warm_call_is_one_call_to_the_api_and_no_exchange() {
+async fn a_warm_call_is_one_call_to_the_api_and_no_token_request() {
     for client in [Client::new(), http2()] {
         let (hydra, gateway) = servers().await;
         let api = api(&hydra, &gateway, client);
@@ -113,20 +113,21 @@ async fn a_warm_call_is_one_call_to_the_api_and_no_exchange() {
             let answer = cart(&api, &gateway, number).send().await;
             assert_eq!(status(answer).await, StatusCode::OK);
         }
-        assert_eq!((hydra.exchanges(), gateway.answered()), (1, 100));
+        assert_eq!((hydra.token_requests(), gateway.answered()), (1, 100));
         assert_eq!(gateway.connections(), 1);
     }
 }
 
 /// Promise: R2
 #[tokio::test]
-async fn a_token_revoked_with_three_hundred_calls_in_flight_costs_one_exchange_and_a_retry_each() {
+async fn a_token_revoked_with_three_hundred_calls_in_flight_costs_one_token_request_and_a_retry_each()
+ {
     revoked_in_flight(Client::new(), 300).await;
 }
 
 /// Promise: R2
 #[tokio::test]
-async fn a_token_revoked_with_a_connection_full_of_http2_streams_costs_one_exchange_and_a_retry_each()
+async fn a_token_revoked_with_a_connection_full_of_http2_streams_costs_one_token_request_and_a_retry_each()
  {
     let gateway = revoked_in_flight(http2(), STREAMS).await;
     assert_eq!(gateway.connections(), 1);
@@ -149,7 +150,11 @@ async fn revoked_in_flight(client: Client, crowd: usize) -> Gateway {
     gate.open();
 
     assert_eq!(calls.join_all().await, vec![StatusCode::OK; crowd]);
-    assert_eq!(hydra.exchanges(), 2, "the first token, and its successor");
+    assert_eq!(
+        hydra.token_requests(),
+        2,
+        "the first token, and its successor"
+    );
     let mut by_path = HashMap::<_, Vec<_>>::new();
     for call in gateway.calls().drain(1..) {
         assert_eq!(call.body, JSON);
@@ -191,7 +196,7 @@ async fn a_body_of_bytes_is_said_again_byte_for_byte_after_a_401() {
         .body(json);
     assert_eq!(status(request.send().await).await, StatusCode::OK);
 
-    assert_eq!((hydra.exchanges(), gateway.answered()), (2, 3));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (2, 3));
     let calls = gateway.calls();
     let [first, second] = two(&calls[1..]);
     let statuses = (first.status, second.status);
@@ -224,33 +229,33 @@ async fn a_stream_is_sent_whole_its_401_handed_on_and_the_token_replaced_for_the
             hydra.revoke_all();
 
             let mut changes = cache.changes();
-            let exchange = hydra.hold();
+            let token_request = hydra.hold();
             let answer = credits(&api, &gateway, 7).body(body).send().await.unwrap();
             assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
             assert_eq!(answer.text().await.unwrap(), REFUSED);
             assert_eq!(gateway.answered(), 2);
             assert!(gateway.calls()[1].body == large(), "the body came whole");
 
-            exchange.arrived(1).await.unwrap();
-            exchange.open();
+            token_request.arrived(1).await.unwrap();
+            token_request.open();
             soon(changes.next()).await;
             warm_up(&api, &gateway).await;
-            assert_eq!((hydra.exchanges(), gateway.answered()), (2, 3));
+            assert_eq!((hydra.token_requests(), gateway.answered()), (2, 3));
         }
     }
 }
 
 /// Promise: R12
 #[tokio::test]
-async fn a_refusal_and_its_retry_go_by_one_connection() {
+async fn a_rejection_and_its_retry_go_by_one_connection() {
     for client in [Client::new, http2] {
         // Nothing, and more than comes with its head.
-        for refusal in ["", SIXTY_THOUSAND] {
-            let mut connections = connections(client(), refusal).await;
+        for rejection in ["", SIXTY_THOUSAND] {
+            let mut connections = connections(client(), rejection).await;
             for _ in 0..4 {
-                // On a machine that is busy elsewhere a refusal may come later than is waited for.
+                // On a machine that is busy elsewhere a rejection may come later than is waited for.
                 if connections > 1 {
-                    connections = self::connections(client(), refusal).await;
+                    connections = self::connections(client(), rejection).await;
                 }
             }
             assert_eq!(connections, 1);
@@ -258,10 +263,10 @@ async fn a_refusal_and_its_retry_go_by_one_connection() {
     }
 }
 
-/// How many connections it takes to call an API that refuses the first token, and says so much.
-async fn connections(client: Client, refusal: &'static str) -> usize {
+/// How many connections it takes to call an API that rejects the first token, and says so much.
+async fn connections(client: Client, rejection: &'static str) -> usize {
     let site = Site::answering(move |call| match call {
-        1 => text(401, refusal),
+        1 => text(401, rejection),
         _ => text(200, ""),
     })
     .await;
@@ -278,7 +283,7 @@ async fn a_request_that_says_no_token_goes_out_bare_and_its_401_is_handed_on() {
     let api = api(&hydra, &gateway, Client::new());
     let answer = cart(&api, &gateway, 0).with_extension(NoToken).send().await;
     assert_eq!(status(answer).await, StatusCode::UNAUTHORIZED);
-    assert_eq!((hydra.exchanges(), gateway.answered()), (0, 1));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (0, 1));
     assert!(!gateway.calls()[0].headers.contains_key(AUTHORIZATION));
 }
 
@@ -304,12 +309,12 @@ async fn a_request_waits_for_a_token_no_longer_than_its_deadline() {
     let error = soon(call.send()).await.unwrap_err();
     assert_eq!(ours(&error).kind(), ErrorKind::Timeout);
     unanswered.arrived(1).await.unwrap();
-    assert_eq!((hydra.exchanges(), gateway.connections()), (1, 0));
+    assert_eq!((hydra.token_requests(), gateway.connections()), (1, 0));
 }
 
 /// Promise: R9
 #[tokio::test]
-async fn a_request_whose_deadline_comes_before_its_second_token_gets_the_refusal() {
+async fn a_request_whose_deadline_comes_before_its_second_token_gets_the_rejection() {
     let (hydra, gateway) = servers().await;
     let api = api(&hydra, &gateway, Client::new());
     warm_up(&api, &gateway).await;
@@ -323,7 +328,7 @@ async fn a_request_whose_deadline_comes_before_its_second_token_gets_the_refusal
     let cause = answer.extensions().get::<Error>().unwrap();
     assert_eq!(cause.kind(), ErrorKind::Timeout);
     assert_eq!(answer.text().await.unwrap(), REFUSED);
-    assert_eq!((hydra.exchanges(), gateway.answered()), (2, 2));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (2, 2));
 }
 
 /// Promise: S3
@@ -348,7 +353,7 @@ async fn a_callers_existing_authorization_is_left_alone_and_its_401_handed_on() 
         assert_eq!(gateway.answered(), before + 1);
         assert_eq!(token(gateway.calls().last().unwrap()), own);
     }
-    assert_eq!(hydra.exchanges(), 0);
+    assert_eq!(hydra.token_requests(), 0);
 }
 
 /// Promise: S1
@@ -360,7 +365,7 @@ async fn another_origin_gets_the_request_and_no_token() {
     let answer = cart(&api, &elsewhere, 0).send().await;
     assert_eq!(status(answer).await, StatusCode::UNAUTHORIZED);
     assert!(!elsewhere.calls()[0].headers.contains_key(AUTHORIZATION));
-    assert_eq!((hydra.exchanges(), elsewhere.answered()), (0, 1));
+    assert_eq!((hydra.token_requests(), elsewhere.answered()), (0, 1));
 }
 
 /// Promise: S1
@@ -392,14 +397,14 @@ async fn a_selection_sees_what_a_request_was_given_by_with_extension() {
     let api = with(layer, Client::new());
     let answer = cart(&api, &gateway, 0).with_extension(Public).send().await;
     assert_eq!(status(answer).await, StatusCode::UNAUTHORIZED);
-    assert_eq!((hydra.exchanges(), gateway.answered()), (0, 1));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (0, 1));
     warm_up(&api, &gateway).await;
-    assert_eq!((hydra.exchanges(), gateway.answered()), (1, 2));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (1, 2));
 }
 
 /// Promise: F9
 #[tokio::test]
-async fn a_middleware_and_a_tower_service_share_a_cache_its_exchanges_and_its_refusals() {
+async fn a_middleware_and_a_tower_service_share_a_cache_its_token_requests_and_its_rejections() {
     let (hydra, gateway) = servers().await;
     let cache = hydra_cache(&hydra);
     let layer = BearerAuthLayer::from_cache(cache);
@@ -418,7 +423,7 @@ async fn a_middleware_and_a_tower_service_share_a_cache_its_exchanges_and_its_re
     };
 
     both().await;
-    assert_eq!((hydra.exchanges(), gateway.answered()), (1, 2));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (1, 2));
 
     let gate = gateway.hold();
     let revoke = async {
@@ -427,7 +432,7 @@ async fn a_middleware_and_a_tower_service_share_a_cache_its_exchanges_and_its_re
         gate.open();
     };
     tokio::join!(both(), revoke);
-    assert_eq!((hydra.exchanges(), gateway.answered()), (2, 6));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (2, 6));
     let calls = gateway.calls();
     assert_eq!(calls.iter().map(token).collect::<HashSet<_>>().len(), 2);
 }
@@ -470,7 +475,7 @@ async fn a_response_is_as_it_would_be_without_the_middleware() {
 
 /// Promise: R14
 #[tokio::test]
-async fn a_response_to_a_second_try_is_as_it_would_be_without_the_middleware() {
+async fn a_response_to_a_retry_is_as_it_would_be_without_the_middleware() {
     let site = Site::answering(|call| match call {
         2 => text(401, "no"),
         _ => text(200, "yes"),
@@ -548,7 +553,7 @@ async fn a_requests_own_timeout_holds_while_its_answer_is_read() {
 }
 
 #[tokio::test]
-async fn what_a_middleware_below_leaves_for_one_above_is_there_after_a_second_try_too() {
+async fn what_a_middleware_below_leaves_for_one_above_is_there_after_a_retry_too() {
     let site = Site::answering(|call| match call {
         2 => text(401, ""),
         _ => text(200, ""),
@@ -615,8 +620,8 @@ impl Middleware for Below {
 }
 
 #[tokio::test]
-async fn retries_before_the_layer_ask_for_the_current_token_each_time_and_may_be_refused_once_each()
-{
+async fn retries_before_the_layer_ask_for_the_current_token_each_time_and_may_be_rejected_once_each()
+ {
     let cache = TokenCache::new(Numbered::default().source());
     let current = cache.get().await.unwrap();
     let layer = BearerAuthLayer::from_cache(cache.clone());
@@ -635,7 +640,7 @@ async fn retries_before_the_layer_ask_for_the_current_token_each_time_and_may_be
         .with(layer);
     let answer = client.build().get(&site.origin).send().await;
     assert_eq!(status(answer).await, StatusCode::OK);
-    // Three attempts after the first: one with the token that is current by then, one that is refused and sent again, and
+    // Three attempts after the first: one with the token that is current by then, one that is rejected and sent again, and
     // one with the token that came of it.
     let tokens = ["t1", "t2", "t2", "t3", "t3"].map(|token| format!("Bearer {token}"));
     assert_eq!(site.tokens(), tokens);
@@ -714,7 +719,7 @@ async fn an_error_of_this_crate_is_itself_where_retries_are_after() {
     let call = cart(&beside(retries(3), layer, false), &gateway, 0);
     let error = call.send().await.unwrap_err();
     assert_eq!(ours(&error).kind(), ErrorKind::Denied);
-    assert_eq!((hydra.exchanges(), gateway.answered()), (1, 0));
+    assert_eq!((hydra.token_requests(), gateway.answered()), (1, 0));
 }
 
 #[tokio::test]
@@ -778,25 +783,25 @@ fn beside(other: impl Middleware, layer: BearerAuthLayer, before: bool) -> Clien
 }
 
 #[tokio::test]
-async fn tracing_before_the_layer_is_one_span_with_the_wait_for_a_token_and_the_second_try_in_it() {
-    let [waiting, cold, refused] = spans(true).await;
+async fn tracing_before_the_layer_is_one_span_with_the_wait_for_a_token_and_the_retry_in_it() {
+    let [waiting, cold, rejected] = spans(true).await;
     assert_eq!(waiting, ["opened"]);
     assert_eq!(cold, ["opened", "200", "closed"]);
-    assert_eq!(refused, ["opened", "200", "closed"]);
+    assert_eq!(rejected, ["opened", "200", "closed"]);
 }
 
 #[tokio::test]
 async fn tracing_after_the_layer_is_a_span_for_each_try_and_the_first_ends_with_the_401() {
-    let [waiting, cold, refused] = spans(false).await;
+    let [waiting, cold, rejected] = spans(false).await;
     assert_eq!(waiting, [""; 0]);
     assert_eq!(cold, ["opened", "200", "closed"]);
     assert_eq!(
-        refused,
+        rejected,
         ["opened", "401", "closed", "opened", "200", "closed"]
     );
 }
 
-/// What becomes of the spans of a cold call while it waits for its token, when it is over, and of a call that is refused.
+/// What becomes of the spans of a cold call while it waits for its token, when it is over, and of a call that is rejected.
 async fn spans(before: bool) -> [Vec<String>; 3] {
     let heard = Heard::default();
     let _guard =
@@ -805,11 +810,11 @@ async fn spans(before: bool) -> [Vec<String>; 3] {
     let layer = BearerAuthLayer::from_cache(hydra_cache(&hydra));
     let client = beside(TracingMiddleware::default(), layer, before);
 
-    let exchange = hydra.hold();
+    let token_request = hydra.hold();
     let while_it_waits = async {
-        exchange.arrived(1).await.unwrap();
+        token_request.arrived(1).await.unwrap();
         let waiting = heard.take_calls();
-        exchange.open();
+        token_request.open();
         waiting
     };
     let ((), waiting) = tokio::join!(warm_up(&client, &gateway), while_it_waits);
@@ -850,9 +855,9 @@ async fn tracing_before_and_after_the_layer_tells_neither_token_nor_secret() {
 
         let heard = heard.all();
         for event in [
-            "exchanged an access token",
-            "the access token was refused",
-            "could not exchange an access token",
+            "requested an access token",
+            "the access token was rejected",
+            "could not token request an access token",
             "error.cause_chain",
             "url.full",
             "\"authorization\": Sensitive",

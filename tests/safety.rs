@@ -24,7 +24,7 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE},
 };
 use bytes::Bytes;
-use endpoint::{Endpoint, answer, exchange, on_paused_time};
+use endpoint::{Endpoint, answer, on_paused_time, token_request};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header::AUTHORIZATION};
 use http_body_util::Full;
 use proptest::prelude::*;
@@ -259,7 +259,7 @@ mod shown {
             for text in hidden.secret_on_the_wire() {
                 for (case, answer) in quoting(&text) {
                     let endpoint = Endpoint::new([answer]);
-                    let error = on_paused_time(exchange(hidden.over(&endpoint)));
+                    let error = on_paused_time(token_request(hidden.over(&endpoint)));
                     let shown = all_of(&error.expect_err(case));
                     hidden.assert_not_in(&shown)?;
                 }
@@ -280,7 +280,7 @@ mod shown {
                 answer(200, &[], format!("access_token={token}&token_type=bearer")),
                 answer(200, &[], format!("<p>{token}")),
             ] {
-                let error = on_paused_time(exchange(hidden.over(&Endpoint::new([answer]))));
+                let error = on_paused_time(token_request(hidden.over(&Endpoint::new([answer]))));
                 hidden.assert_not_in(&all_of(&error.unwrap_err()))?;
             }
         }
@@ -294,7 +294,7 @@ mod shown {
                     "error_description": format!("the token {} is over", hidden.token),
                     "access_token": hidden.token,
                 }));
-                let error = on_paused_time(exchange(hidden.over(&Endpoint::new([answer]))));
+                let error = on_paused_time(token_request(hidden.over(&Endpoint::new([answer]))));
                 hidden.assert_not_in(&all_of(&error.unwrap_err()))?;
             }
         }
@@ -313,11 +313,11 @@ mod shown {
             }
         }
 
-        /// A credential that is looked up anew for each exchange has given no token yet.
+        /// A credential that is looked up anew for each token request has given no token yet.
         ///
         /// Promise: S4
         #[test]
-        fn no_error_shows_the_refused_token_that_a_server_quotes_in_any_form(hidden in hidden()) {
+        fn no_error_shows_the_rejected_token_that_a_server_quotes_in_any_form(hidden in hidden()) {
             let forms = [
                 hidden.token.clone(),
                 form_encode(&hidden.token),
@@ -332,8 +332,8 @@ mod shown {
                 }));
                 let api = api([401]);
                 let service = BearerAuthLayer::from_cache(cache).layer(api);
-                let refused = on_paused_time(service.oneshot(request())).unwrap();
-                let error = refused.extensions().get::<Error>().unwrap();
+                let rejected = on_paused_time(service.oneshot(request())).unwrap();
+                let error = rejected.extensions().get::<Error>().unwrap();
                 hidden.assert_not_in(&all_of(error))?;
             }
         }
@@ -346,7 +346,7 @@ mod shown {
             let source = ClientCredentials::builder(TOKEN_URL, "c1", &secret)
                 .build_with(endpoint)
                 .unwrap();
-            let shown = all_of(&on_paused_time(exchange(source)).unwrap_err());
+            let shown = all_of(&on_paused_time(token_request(source)).unwrap_err());
             prop_assert!(!shown.contains(&secret), "{shown}");
         }
 
@@ -361,7 +361,7 @@ mod shown {
                     .audience("orders")
                     .build_with(endpoint)
                     .unwrap();
-                let error = on_paused_time(exchange(source.clone())).unwrap_err();
+                let error = on_paused_time(token_request(source.clone())).unwrap_err();
                 let shown = all_of(&error) + &debug(&source);
                 prop_assert!(!shown.contains(&key) && !shown.contains(&form), "{shown}");
                 // What an operator has to read is left.
@@ -401,7 +401,7 @@ mod shown {
             let description = format!("{}{SECRET}", "x".repeat(before));
             let body = json!({"error": "invalid_client", "error_description": description});
             let endpoint = Endpoint::new([json_answer(401, &body)]);
-            let shown = all_of(&exchange(over(&endpoint)).await.unwrap_err());
+            let shown = all_of(&token_request(over(&endpoint)).await.unwrap_err());
             assert!(!shown.contains("xs3"), "{before}: {shown}");
         }
     }
@@ -540,7 +540,7 @@ mod sent {
             let service = BearerAuthLayer::from_cache(cache).layer(api.clone());
             let call = || service.clone().oneshot(request());
             let (one, two) = tokio::join!(call(), call());
-            // The third is in the backoff, or has an exchange of its own.
+            // The third is in the backoff, or has a token request of its own.
             for answered in [one, two, call().await] {
                 assert_eq!(kind_of(&answered.expect_err(case)), kind, "{case}");
             }
@@ -583,13 +583,13 @@ mod sent {
 
     /// Promise: S6, R9
     #[tokio::test(start_paused = true)]
-    async fn no_second_try_goes_out_bare_because_a_refused_token_was_not_replaced() {
+    async fn no_retry_goes_out_bare_because_a_rejected_token_was_not_replaced() {
         let endpoint = Endpoint::new([granted(TOKEN), answer(503, &[], "")]);
         let api = api([401]);
         let service = BearerAuthLayer::new(over(&endpoint)).layer(api.clone());
-        let refusal = service.oneshot(request()).await.unwrap();
-        assert_eq!(refusal.status(), 401);
-        let cause = refusal.extensions().get::<Error>().map(Error::kind);
+        let rejection = service.oneshot(request()).await.unwrap();
+        assert_eq!(rejection.status(), 401);
+        let cause = rejection.extensions().get::<Error>().map(Error::kind);
         assert_eq!(cause, Some(ErrorKind::Unavailable));
         let [sent] = &api.requests()[..] else {
             panic!("sent once");
@@ -665,7 +665,7 @@ mod sent {
 
     /// Promise: S3
     #[tokio::test(start_paused = true)]
-    async fn the_callers_own_authorization_is_left_alone_without_any_exchange() {
+    async fn the_callers_own_authorization_is_left_alone_without_any_token_request() {
         for own in [
             &["Basic YTpi"][..],
             &["Bearer mine"],
@@ -695,7 +695,7 @@ mod sent {
 
     /// Promise: S1
     #[tokio::test(start_paused = true)]
-    async fn a_request_to_another_origin_passes_untouched_without_any_exchange() {
+    async fn a_request_to_another_origin_passes_untouched_without_any_token_request() {
         let endpoint = Endpoint::new([granted(TOKEN)]);
         let origins = Origins::new(["https://api.example.com"]).unwrap();
         let layer = BearerAuthLayer::new(over(&endpoint)).select(origins);
@@ -743,7 +743,7 @@ mod sent {
 }
 
 mod configured {
-    //! S2 and S4: what a builder refuses, and what it says then.
+    //! S2 and S4: what a builder rejects, and what it says then.
 
     use super::*;
 
@@ -751,8 +751,8 @@ mod configured {
         ClientCredentials::builder(TOKEN_URL, "c1", SECRET)
     }
 
-    /// The sentence that a builder refuses with, by every way to build.
-    fn refusal(builder: ClientCredentialsBuilder) -> String {
+    /// The sentence that a builder rejects with, by every way to build.
+    fn rejection(builder: ClientCredentialsBuilder) -> String {
         let endpoint = Endpoint::new([granted(TOKEN)]);
         let error = builder
             .clone()
@@ -774,7 +774,7 @@ mod configured {
 
     /// Promise: S2
     #[test]
-    fn a_token_url_that_would_not_do_is_refused_with_what_to_change() {
+    fn a_token_url_that_would_not_do_is_rejected_with_what_to_change() {
         let absolute = "must be absolute, as in https://auth.example.com/oauth2/token";
         let https =
             "is not https, so the client secret would travel in the clear; only a loopback host";
@@ -810,7 +810,7 @@ mod configured {
             ("https://auth.example.com/oauth2/token#", fragment),
             ("https://auth.example.com/oauth2/token#hunter2", fragment),
         ] {
-            let message = refusal(builder().token_url(token_url));
+            let message = rejection(builder().token_url(token_url));
             assert!(message.contains(advice), "{token_url:?}: {message}");
         }
     }
@@ -819,7 +819,7 @@ mod configured {
     #[tokio::test(start_paused = true)]
     async fn a_token_url_may_be_plain_http_elsewhere_by_a_long_name_only() {
         let url = "http://hydra.auth.svc.cluster.local:4444/oauth2/token";
-        let told = refusal(builder().token_url(url));
+        let told = rejection(builder().token_url(url));
         assert!(
             told.contains("danger_allow_secret_over_plain_http"),
             "{told}"
@@ -830,7 +830,7 @@ mod configured {
             .danger_allow_secret_over_plain_http();
         let endpoint = Endpoint::new([granted(TOKEN)]);
         let source = allowed.build_with(endpoint.clone()).unwrap();
-        exchange(source).await.unwrap();
+        token_request(source).await.unwrap();
         assert_eq!(endpoint.requests()[0].uri(), url);
         // It allows nothing else.
         for url in [
@@ -838,7 +838,7 @@ mod configured {
             "http://id:pw@hydra.auth/",
             "http://a/#b",
         ] {
-            refusal(
+            rejection(
                 builder()
                     .token_url(url)
                     .danger_allow_secret_over_plain_http(),
@@ -874,7 +874,7 @@ mod configured {
 
     /// Promise: S4
     #[test]
-    fn a_credential_that_would_not_do_is_refused_with_what_to_change() {
+    fn a_credential_that_would_not_do_is_rejected_with_what_to_change() {
         let variable = "is the variable that it comes from set?";
         let apart = "give each scope on its own";
         let own = "use the builder's own calls for client id, secret and scopes";
@@ -909,7 +909,7 @@ mod configured {
             ("a zero in a raw secret", raw("c1", "s3cret\0"), control),
         ];
         for (case, builder, advice) in cases {
-            let message = refusal(builder);
+            let message = rejection(builder);
             assert!(message.contains(advice), "{case}: {message}");
         }
 
@@ -923,11 +923,11 @@ mod configured {
 
     /// Promise: F7, L6
     #[test]
-    fn a_cache_of_zero_durations_is_refused_with_what_to_change() {
+    fn a_cache_of_zero_durations_is_rejected_with_what_to_change() {
         let builder = || TokenCache::builder(FixedToken::new(Token::new(TOKEN).unwrap()));
         for (builder, advice) in [
             (
-                builder().exchange_timeout(Duration::ZERO),
+                builder().token_request_timeout(Duration::ZERO),
                 "give it a few seconds",
             ),
             (
@@ -940,14 +940,14 @@ mod configured {
             assert!(error.to_string().contains(advice), "{error}");
         }
         let least = builder()
-            .exchange_timeout(Duration::from_nanos(1))
+            .token_request_timeout(Duration::from_nanos(1))
             .default_lifetime(Duration::MAX);
         assert!(least.build().is_ok());
     }
 
     /// Promise: S4
     #[test]
-    fn an_origin_with_credentials_is_refused_without_repeating_them() {
+    fn an_origin_with_credentials_is_rejected_without_repeating_them() {
         for origin in [
             "https://me:hunter2@api.example.com",
             "https://me:hunter2@api.example.com/v1",

@@ -94,8 +94,8 @@ impl Drop for File {
 }
 
 #[tokio::test]
-async fn a_secret_file_is_read_at_each_exchange_without_the_white_space_around_it() {
-    let file = File::holding("read-at-each-exchange", "first\n");
+async fn a_secret_file_is_read_at_each_token_request_without_the_white_space_around_it() {
+    let file = File::holding("read-at-each-token_request", "first\n");
     let server = Server::with_secret("first");
     let cache = TokenCache::new(server.client(file.secret()).unwrap());
     cache.refresh().await.unwrap();
@@ -109,8 +109,8 @@ async fn a_secret_file_is_read_at_each_exchange_without_the_white_space_around_i
 
 /// Promise: L12
 #[tokio::test]
-async fn a_secret_that_is_rotated_during_an_exchange_is_read_again_and_tried_at_once() {
-    let file = File::holding("rotated-during-an-exchange", "first");
+async fn a_secret_that_is_rotated_during_a_token_request_is_read_again_and_tried_at_once() {
+    let file = File::holding("rotated-during-an-token_request", "first");
     let server = Server::with_secret("second");
     let path = file.0.clone();
     *lock(&server.meanwhile) = Some(Box::new(move || fs::write(path, "second").unwrap()));
@@ -162,7 +162,7 @@ async fn a_secret_that_is_put_right_later_is_picked_up_by_the_next_try_or_at_onc
 ///
 /// Promise: L3, L12
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_is_rotated_under_load_costs_one_exchange_at_the_most_and_no_request() {
+async fn a_secret_that_is_rotated_under_load_costs_one_token_request_at_the_most_and_no_request() {
     let file = File::holding("under-load", "first");
     let server = Server::with_secret("first");
     let cache = TokenCache::new(server.client(file.secret()).unwrap());
@@ -186,7 +186,7 @@ async fn a_secret_that_is_rotated_under_load_costs_one_exchange_at_the_most_and_
         sleep(Duration::from_millis(100)).await;
     }
     let sent = server.sent();
-    // One that is refused, and read once more: the file has no other yet.
+    // One that is rejected, and read once more: the file has no other yet.
     assert_eq!(sent[..2], ["first", "first"]);
     assert!(
         sent[2..].iter().all(|secret| secret == "second"),

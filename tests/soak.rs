@@ -1,4 +1,4 @@
-//! An hour of load in paused time, one fault a test: how many exchanges it costs, who fails, and who waits how long.
+//! An hour of load in paused time, one fault a test: how many token requests it costs, who fails, and who waits how long.
 //!
 //! ```text
 //! cargo test --test soak                                                        # 50 requests a second
@@ -53,11 +53,11 @@ const PATHS: [&str; 5] = [
     "/carts/a9/items",
     "/users",
     "/invoices/2",
-    SOUR,
+    FAILING,
 ];
 
 /// The path of the route that goes wrong where one does.
-const SOUR: &str = "/reports";
+const FAILING: &str = "/reports";
 
 // The numbers of a cache, as `TokenCache` and `TokenCacheBuilder` document them. The bounds follow from these alone.
 
@@ -81,9 +81,9 @@ fn a_healthy_server_is_asked_once_per_token_and_nobody_waits_but_for_the_first()
     row.longest_wait(SECOND / 10);
     row.everyone_is_served();
     row.nobody_waits_after(SECOND);
-    // And not so seldom either: a request, a tick and the exchange after the latest point at the latest.
+    // And not so seldom either: a request, a tick and the token request after the latest point at the latest.
     let at_least = HOUR.as_secs_f64() / (300.0 * LATEST_REFRESH + 0.2);
-    assert!(row.exchanges > at_least as usize, "{row:?}");
+    assert!(row.token_requests > at_least as usize, "{row:?}");
 }
 
 /// Promise: L3, L4, L5, L11
@@ -108,7 +108,7 @@ fn a_server_down_for_random_stretches_is_asked_by_the_backoff_and_is_back_within
         .sum();
     row.bound(failures + at_most_every(300.0 * EARLIEST_REFRESH));
     row.longest_wait(EXCHANGE_TIMEOUT);
-    assert_eq!(row.refused, 0, "{row:?}");
+    assert_eq!(row.rejected, 0, "{row:?}");
     // Within one step of the backoff, after an attempt that the end of the outage overtook.
     let back = MINUTE + EXCHANGE_TIMEOUT;
     row.fails_only_in(|at| outages.iter().any(|outage| outage.covers_until(at, back)));
@@ -135,7 +135,7 @@ fn a_server_dead_for_an_hour_is_asked_about_twice_a_minute() {
 
 /// Promise: L1, L2
 #[test]
-fn a_slow_server_keeps_nobody_waiting_longer_than_one_exchange() {
+fn a_slow_server_keeps_nobody_waiting_longer_than_one_token_request() {
     let mut rng = rng();
     let slowest = 8 * SECOND;
     let row = Soak::new("slow server, 60 s tokens", move |_| {
@@ -143,7 +143,7 @@ fn a_slow_server_keeps_nobody_waiting_longer_than_one_exchange() {
     })
     .run();
 
-    // Given up 6 s before its end, and refreshed two exchanges before that if the last one was slow.
+    // Given up 6 s before its end, and refreshed two token requests before that if the last one was slow.
     let earliest = (60.0 * EARLIEST_REFRESH).min(60.0 - 6.0 - 2.0 * slowest.as_secs_f64());
     row.bound(at_most_every(earliest));
     row.longest_wait(slowest);
@@ -197,7 +197,7 @@ fn a_token_given_again_until_it_expires_makes_no_tight_loop() {
     let mut left = 300.0_f64;
     let mut of_one_token = 0;
     while left >= 1.0 {
-        // Not before 70 %: one exchange takes a tenth of a second.
+        // Not before 70 %: one token request takes a tenth of a second.
         left -= 0.7 * left.floor();
         of_one_token += 1;
     }
@@ -205,7 +205,7 @@ fn a_token_given_again_until_it_expires_makes_no_tight_loop() {
     let tokens = 1 + HOUR.as_secs() as usize / 300;
     row.bound(of_one_token * tokens);
     row.longest_wait(SECOND / 10);
-    assert_eq!(row.refused, 0, "{row:?}");
+    assert_eq!(row.rejected, 0, "{row:?}");
     // In a token's last second nothing can be had. As many failures as fit into it, and the wait after the last.
     let issued = row.issued.clone();
     row.fails_only_in(|at| {
@@ -218,34 +218,34 @@ fn a_token_given_again_until_it_expires_makes_no_tight_loop() {
 /// Promise: R6
 #[test]
 fn an_api_that_always_answers_401_costs_what_the_cool_down_allows() {
-    let row = always_refusing("always 401, one route").on_routes(1).run();
-    everyone_is_refused(&row);
-    // The cold one, the first after a refusal, and one after each cool-down.
+    let row = always_rejecting("always 401, one route").on_routes(1).run();
+    everyone_is_rejected(&row);
+    // The cold one, the first after a rejection, and one after each cool-down.
     row.bound(2 + steps_within(REFUSAL_COOL_DOWN, 1.0, HOUR));
 }
 
 /// Promise: R6, R15
 #[test]
 fn an_api_whose_every_route_answers_401_costs_what_one_cool_down_allows() {
-    // Few requests: with more of them the routes are refused together, and share their exchanges.
-    let row = always_refusing("always 401, five routes").at_rate(2).run();
-    everyone_is_refused(&row);
-    // The cold one; one or two for each route, until more than four are sour; and one after each cool-down.
+    // Few requests: with more of them the routes are rejected together, and share their token requests.
+    let row = always_rejecting("always 401, five routes").at_rate(2).run();
+    everyone_is_rejected(&row);
+    // The cold one; one or two for each route, until more than four are failing; and one after each cool-down.
     row.bound(1 + 2 * PATHS.len() + steps_within(REFUSAL_COOL_DOWN, 1.0, HOUR));
 }
 
-fn always_refusing(name: &'static str) -> Soak {
+fn always_rejecting(name: &'static str) -> Soak {
     let mut rng = rng();
     Soak::new(name, move |_| {
         Plan::token(3600, Duration::from_millis(rng.u64(100..=1000)))
     })
-    .refusing(|_| true)
+    .rejecting(|_| true)
 }
 
-fn everyone_is_refused(row: &Row) {
+fn everyone_is_rejected(row: &Row) {
     row.longest_wait(2 * SECOND);
     assert_eq!((row.ok, row.failed), (0, 0), "{row:?}");
-    // Once latched, one call per request, but for those that waited for an exchange.
+    // Once latched, one call per request, but for those that waited for a token request.
     assert!(row.calls - row.requests <= row.waited, "{row:?}");
 }
 
@@ -253,23 +253,23 @@ fn everyone_is_refused(row: &Row) {
 #[test]
 fn one_route_that_always_answers_401_leaves_the_others_alone_and_a_revocation_heals_at_once() {
     let row = Soak::new("one route answers 401", |_| Plan::token(3600, SECOND / 10))
-        .refusing(|path| path == SOUR)
+        .rejecting(|path| path == FAILING)
         .revoking([HOUR / 2])
         .run();
 
-    // As for an API that refuses everything, and one for the revocation.
+    // As for an API that rejects everything, and one for the revocation.
     row.bound(2 + steps_within(REFUSAL_COOL_DOWN, 1.0, HOUR) + 1);
     row.longest_wait(SECOND / 5);
     assert_eq!(row.failed, 0, "{row:?}");
     assert_eq!(
-        row.refused, row.sour,
-        "a healthy route was refused: {row:?}"
+        row.rejected, row.failing,
+        "a healthy route was rejected: {row:?}"
     );
 }
 
 /// Promise: R2, R3, R4, R6
 #[test]
-fn revocations_at_random_moments_cost_an_exchange_each_and_heal_at_once() {
+fn revocations_at_random_moments_cost_a_token_request_each_and_heal_at_once() {
     let mut rng = rng();
     let mut revocations = Vec::new();
     let mut at = SECOND;
@@ -287,16 +287,16 @@ fn revocations_at_random_moments_cost_an_exchange_each_and_heal_at_once() {
     row.bound(revocations.len() + at_most_every(300.0 * EARLIEST_REFRESH));
     row.longest_wait(2 * SECOND + 2 * SLOWEST_ANSWER);
     assert_eq!(row.failed, 0, "{row:?}");
-    // A revocation within an exchange takes the fresh token too, which is the caller's 401, and one cool-down.
-    row.is_refused_only_in(|at| {
+    // A revocation within a token request takes the fresh token too, which is the caller's 401, and one cool-down.
+    row.is_rejected_only_in(|at| {
         revocations
             .iter()
             .any(|revoked| Stretch::of(*revoked, 3 * SECOND + SLOWEST_ANSWER).covers(at))
     });
-    assert!(row.refused * 1000 < row.requests, "{row:?}");
+    assert!(row.rejected * 1000 < row.requests, "{row:?}");
 }
 
-/// How many exchanges an hour has, if one comes at most every so many seconds after the first.
+/// How many token requests an hour has, if one comes at most every so many seconds after the first.
 fn at_most_every(seconds: f64) -> usize {
     1 + (HOUR.as_secs_f64() / seconds) as usize
 }
@@ -355,7 +355,7 @@ fn stretches(rng: &mut Rng, up: std::ops::Range<u64>, down: std::ops::Range<u64>
     }
 }
 
-/// What the authorization server does with one exchange.
+/// What the authorization server does with one token request.
 struct Plan {
     takes: Duration,
     answer: Answer,
@@ -402,13 +402,13 @@ impl Plan {
 struct World {
     started: Instant,
     plan: Box<dyn FnMut(Duration) -> Plan + Send>,
-    refuses: fn(&str) -> bool,
+    rejects: fn(&str) -> bool,
     answers_late: bool,
     rng: Rng,
     /// When each token was asked for and when it ends. Its number is its place.
     tokens: Vec<Stretch>,
     revoked_before: usize,
-    exchanges: usize,
+    token_requests: usize,
     calls: u64,
     /// Calls with a token that is over, or with none. There must be none.
     unlawful: u64,
@@ -423,9 +423,9 @@ impl World {
         self.started.elapsed()
     }
 
-    /// An exchange arrives. Its token is as old as this, however long the answer takes.
-    fn exchange(&mut self) -> (Duration, Option<Response<Full<Bytes>>>) {
-        self.exchanges += 1;
+    /// A token request arrives. Its token is as old as this, however long the answer takes.
+    fn token_request(&mut self) -> (Duration, Option<Response<Full<Bytes>>>) {
+        self.token_requests += 1;
         let now = self.now();
         let plan = (self.plan)(now);
         let response = match plan.answer {
@@ -474,7 +474,7 @@ impl World {
             self.unlawful += 1;
         }
         let accepted =
-            lawful && number >= Some(self.revoked_before) && !(self.refuses)(request.uri().path());
+            lawful && number >= Some(self.revoked_before) && !(self.rejects)(request.uri().path());
         Answering {
             accepted,
             late: (self.answers_late && self.rng.u32(..LATE) == 0).then(|| {
@@ -540,7 +540,7 @@ struct Soak {
 }
 
 impl Soak {
-    /// What the server does with an exchange that arrives so long after the start.
+    /// What the server does with a token request that arrives so long after the start.
     fn new(name: &'static str, plan: impl FnMut(Duration) -> Plan + Send + 'static) -> Self {
         // The layer's own draws are of this thread as well.
         let mut rng = rng();
@@ -551,12 +551,12 @@ impl Soak {
                 // Set anew when the hour starts.
                 started: Instant::now(),
                 plan: Box::new(plan),
-                refuses: |_| false,
+                rejects: |_| false,
                 answers_late: false,
                 rng,
                 tokens: Vec::new(),
                 revoked_before: 0,
-                exchanges: 0,
+                token_requests: 0,
                 calls: 0,
                 unlawful: 0,
             },
@@ -567,8 +567,8 @@ impl Soak {
     }
 
     /// The paths that the API answers 401 on, whatever the token.
-    fn refusing(mut self, refuses: fn(&str) -> bool) -> Self {
-        self.world.refuses = refuses;
+    fn rejecting(mut self, rejects: fn(&str) -> bool) -> Self {
+        self.world.rejects = rejects;
         self
     }
 
@@ -578,7 +578,7 @@ impl Soak {
         self
     }
 
-    /// Some of the API's answers are late, so that refusals come in after the token was replaced.
+    /// Some of the API's answers are late, so that rejections come in after the token was replaced.
     fn answering_late(mut self) -> Self {
         self.world.answers_late = true;
         self
@@ -649,7 +649,7 @@ impl Soak {
             while row.requests < due {
                 let route = row.requests as usize % requests.len();
                 row.requests += 1;
-                row.sour += u64::from(PATHS[route] == SOUR);
+                row.failing += u64::from(PATHS[route] == FAILING);
                 let mut call = service.call(requests[route].clone());
                 // Most are over at the first poll, and only the others are worth a task.
                 match Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())) {
@@ -673,13 +673,13 @@ impl Soak {
 
         let world = lock(&world);
         row.name = name;
-        row.exchanges = world.exchanges;
+        row.token_requests = world.token_requests;
         row.calls = world.calls;
         row.issued = world.tokens.iter().map(|token| token.from).collect();
         // Nobody waits any more: what is allocated now is what an hour leaves behind.
         row.grown = allocated().saturating_sub(before);
         assert_eq!(row.requests, rate * HOUR.as_secs());
-        assert_eq!(row.ok + row.refused + row.failed, row.requests);
+        assert_eq!(row.ok + row.rejected + row.failed, row.requests);
         assert_eq!(
             world.unlawful, 0,
             "a call came with no token, or an old one"
@@ -691,7 +691,7 @@ impl Soak {
 fn credentials(world: &Arc<Mutex<World>>) -> ClientCredentials {
     let world = Arc::clone(world);
     let transport = service_fn(move |_: Request<Full<Bytes>>| {
-        let (takes, response) = lock(&world).exchange();
+        let (takes, response) = lock(&world).token_request();
         async move {
             sleep(takes).await;
             match response {
@@ -711,24 +711,24 @@ struct Row {
     name: &'static str,
     requests: u64,
     /// Those of them on the route that may go wrong.
-    sour: u64,
+    failing: u64,
     ok: u64,
     /// Ended with the API's 401.
-    refused: u64,
+    rejected: u64,
     /// Ended with an error, for want of a token.
     failed: u64,
     /// Were not over at once.
     waited: u64,
-    exchanges: usize,
+    token_requests: usize,
     calls: u64,
     /// When each token was asked for.
     issued: Vec<Duration>,
     longest_wait: Duration,
     /// When the last one began that was not over at once.
     last_waited: Duration,
-    /// How many failed and how many were refused in which second.
+    /// How many failed and how many were rejected in which second.
     failed_at: Seconds,
-    refused_at: Seconds,
+    rejected_at: Seconds,
     /// How many bytes more were allocated at the end than at the start.
     grown: usize,
     real: Duration,
@@ -755,8 +755,8 @@ impl Row {
             Ok(response) if response.status() == StatusCode::OK => self.ok += 1,
             Ok(response) => {
                 assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-                self.refused += 1;
-                self.refused_at.count(to);
+                self.rejected += 1;
+                self.rejected_at.count(to);
             }
             Err(error) => {
                 assert!(error.is::<Error>(), "{error}");
@@ -766,27 +766,27 @@ impl Row {
         }
     }
 
-    /// Prints the row, and fails if there were more exchanges than this, or if memory grew.
+    /// Prints the row, and fails if there were more token requests than this, or if memory grew.
     fn bound(&self, bound: usize) {
         let grown = format!("{:.1} KiB", self.grown as f64 / 1024.0);
         println!(
-            "| {:<24} | {:>10} requests | {:>10} ok | {:>10} failed | {:>10} refused | {:>4} exchanges | {:>4} bound | \
+            "| {:<24} | {:>10} requests | {:>10} ok | {:>10} failed | {:>10} rejected | {:>4} token requests | {:>4} bound | \
              {:>7.3} s longest wait | {:>10} API calls | {grown:>9} grown | {:>5.1} s real |",
             self.name,
             self.requests,
             self.ok,
             self.failed,
-            self.refused,
-            self.exchanges,
+            self.rejected,
+            self.token_requests,
             bound,
             self.longest_wait.as_secs_f64(),
             self.calls,
             self.real.as_secs_f64(),
         );
         assert!(
-            self.exchanges <= bound,
-            "{} exchanges, {bound} at most: {self:?}",
-            self.exchanges
+            self.token_requests <= bound,
+            "{} token requests, {bound} at most: {self:?}",
+            self.token_requests
         );
         assert!(self.grown <= FLAT, "{grown}");
     }
@@ -801,7 +801,7 @@ impl Row {
     }
 
     fn everyone_is_served(&self) {
-        assert_eq!((self.failed, self.refused), (0, 0), "{self:?}");
+        assert_eq!((self.failed, self.rejected), (0, 0), "{self:?}");
     }
 
     fn nobody_waits_after(&self, at: Duration) {
@@ -812,8 +812,8 @@ impl Row {
         self.failed_at.only_in(may, "failed");
     }
 
-    fn is_refused_only_in(&self, may: impl Fn(Duration) -> bool) {
-        self.refused_at.only_in(may, "refused");
+    fn is_rejected_only_in(&self, may: impl Fn(Duration) -> bool) {
+        self.rejected_at.only_in(may, "rejected");
     }
 }
 

@@ -20,7 +20,7 @@ use self::support::{TokenEndpoint, answer, token};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn towers_timeout_around_a_source_ends_an_exchange() {
+async fn towers_timeout_around_a_source_ends_a_token_request() {
     let endpoint = TokenEndpoint::new(|_| pending());
     let source = ServiceBuilder::new()
         .timeout(SECOND * 3)
@@ -35,17 +35,17 @@ async fn towers_timeout_around_a_source_ends_an_exchange() {
     assert!(error.is_transient());
     let cause = std::error::Error::source(&error).unwrap();
     assert!(cause.is::<Elapsed>());
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn towers_rate_limit_around_a_source_caps_its_exchanges() {
+async fn towers_rate_limit_around_a_source_caps_its_token_requests() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     let source = ServiceBuilder::new()
         .rate_limit(2, SECOND * 60)
         .service(endpoint.credentials());
     let cache = TokenCache::builder(source)
-        .exchange_timeout(SECOND * 300)
+        .token_request_timeout(SECOND * 300)
         .build()
         .unwrap();
     let started = Instant::now();
@@ -56,7 +56,7 @@ async fn towers_rate_limit_around_a_source_caps_its_exchanges() {
     assert_eq!(started.elapsed(), Duration::ZERO);
     cache.refresh().await.unwrap();
     assert!(started.elapsed() >= SECOND * 60);
-    assert_eq!(endpoint.exchanges(), 3);
+    assert_eq!(endpoint.token_requests(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,7 +73,7 @@ async fn towers_retry_around_a_source_tries_again_within_one_flight() {
     let cache = TokenCache::new(source);
 
     assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t3");
-    assert_eq!(endpoint.exchanges(), 3);
+    assert_eq!(endpoint.token_requests(), 3);
 }
 
 #[tokio::test(start_paused = true)]

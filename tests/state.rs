@@ -32,10 +32,10 @@ async fn a_cache_tells_the_stages_of_its_token() {
 
     let mut get = task::spawn(cache.get());
     assert_pending!(get.poll());
-    assert!(cache.state().is_exchanging());
+    assert!(cache.state().is_requesting());
     get.await.unwrap();
     let state = cache.state();
-    assert!(!state.is_exchanging());
+    assert!(!state.is_requesting());
     assert!(state.error().is_none());
     // Born a second ago, given up 30 s before its end.
     let usable_for = near(969);
@@ -60,7 +60,7 @@ async fn a_cache_tells_the_stages_of_its_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_are_told_after_each_exchange_and_each_invalidation() {
+async fn changes_are_told_after_each_token_request_and_each_invalidation() {
     let endpoint = TokenEndpoint::new(|post| async move {
         match post {
             1 => token("t1", 1000),
@@ -94,7 +94,7 @@ async fn warming_gets_the_token_before_anybody_needs_it() {
     let cache = TokenCache::new(endpoint.credentials());
     cache.warm().await.unwrap();
     cache.warm().await.unwrap();
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 /// Promise: L10
@@ -106,7 +106,7 @@ async fn nothing_runs_for_an_idle_cache() {
     settle().await;
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
     sleep(SECOND * 100_000).await;
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,7 +119,7 @@ async fn a_token_kept_warm_is_refreshed_when_it_is_due_and_not_more_often() {
     assert_eq!(
         Handle::current().metrics().num_alive_tasks(),
         2,
-        "one task, and its exchange"
+        "one task, and its token request"
     );
 
     // A hundred hours of tokens that are good for one, refreshed at three quarters to 85 % of it.
@@ -127,12 +127,12 @@ async fn a_token_kept_warm_is_refreshed_when_it_is_due_and_not_more_often() {
         sleep(SECOND * 360).await;
         let state = cache.state();
         let fresh = matches!(state.token(), TokenState::Fresh { .. });
-        assert!(fresh || state.is_usable() && state.is_exchanging());
+        assert!(fresh || state.is_usable() && state.is_requesting());
     }
     assert!(
-        (117..=134).contains(&endpoint.exchanges()),
+        (117..=134).contains(&endpoint.token_requests()),
         "{}",
-        endpoint.exchanges()
+        endpoint.token_requests()
     );
 }
 
@@ -144,9 +144,9 @@ async fn a_cache_kept_warm_backs_off_like_any_other() {
     sleep(SECOND * 3600).await;
     // Steps up to 60 s, of which a tenth to all is waited.
     assert!(
-        (60..=300).contains(&endpoint.exchanges()),
+        (60..=300).contains(&endpoint.token_requests()),
         "{}",
-        endpoint.exchanges()
+        endpoint.token_requests()
     );
 }
 
@@ -165,14 +165,14 @@ async fn keeping_warm_ends_with_the_last_handle() {
     settle().await;
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
     sleep(SECOND * 10_000).await;
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 #[test]
 fn keeping_warm_goes_on_in_another_runtime_when_its_own_is_gone() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let cache = TokenCache::new(endpoint.credentials());
-    for exchanges in [1, 2] {
+    for token_requests in [1, 2] {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -182,7 +182,7 @@ fn keeping_warm_goes_on_in_another_runtime_when_its_own_is_gone() {
             cache.keep_warm().unwrap();
             sleep(SECOND * 3100).await;
         });
-        assert!(endpoint.exchanges() >= exchanges);
+        assert!(endpoint.token_requests() >= token_requests);
     }
 }
 
@@ -197,7 +197,10 @@ fn numbers_that_make_no_sense_are_told_when_a_cache_is_built() {
     let builder = || TokenCache::builder(TokenEndpoint::healthy(SECOND).credentials());
     let zero = Duration::ZERO;
     for (builder, told) in [
-        (builder().exchange_timeout(zero), "exchange timeout is zero"),
+        (
+            builder().token_request_timeout(zero),
+            "token request timeout is zero",
+        ),
         (builder().default_lifetime(zero), "default lifetime is zero"),
         (builder().refresh_at(1.5, 0.0), "the refresh point is 1.5"),
         (
@@ -212,7 +215,7 @@ fn numbers_that_make_no_sense_are_told_when_a_cache_is_built() {
             "longer than a year",
         ),
         (
-            builder().refusal_cool_down(SECOND, Duration::MAX),
+            builder().rejection_cool_down(SECOND, Duration::MAX),
             "longer than a year",
         ),
         (
@@ -224,8 +227,8 @@ fn numbers_that_make_no_sense_are_told_when_a_cache_is_built() {
             "backoff after permanent failures",
         ),
         (
-            builder().refusal_cool_down(SECOND * 2, SECOND),
-            "backoff after refused tokens",
+            builder().rejection_cool_down(SECOND * 2, SECOND),
+            "backoff after rejected tokens",
         ),
     ] {
         let error = builder.build().unwrap_err();

@@ -157,11 +157,11 @@ fn tonic_streams_100_mib_of_messages_in_flat_memory() {
 
 /// Promise: B3
 #[test]
-fn a_stream_that_is_refused_after_100_mib_is_sent_once_and_the_next_request_has_another_token() {
+fn a_stream_that_is_rejected_after_100_mib_is_sent_once_and_the_next_request_has_another_token() {
     for (version, ahead) in [(Version::HTTP_11, SOCKETS), (Version::HTTP_2, WINDOW)] {
         run(async {
             let api = Api::start().await;
-            api.refuse("Bearer t1");
+            api.reject("Bearer t1");
             let cache = tokens();
             let layer = BearerAuthLayer::from_cache(cache.clone()).replay(Buffered::up_to(LIMIT));
             let service = layer.layer(client(version));
@@ -324,7 +324,7 @@ fn allocated() -> usize {
 struct Api {
     origin: String,
     progress: Arc<Progress>,
-    refused: Arc<Mutex<Option<&'static str>>>,
+    rejected: Arc<Mutex<Option<&'static str>>>,
     requests: Arc<Mutex<Vec<Taken>>>,
 }
 
@@ -354,7 +354,7 @@ impl Api {
         let api = Self {
             origin: format!("http://{}", listener.local_addr().unwrap()),
             progress: Arc::default(),
-            refused: Arc::default(),
+            rejected: Arc::default(),
             requests: Arc::default(),
         };
         let routes = Router::new().fallback(take).with_state(api.clone());
@@ -369,9 +369,9 @@ impl Api {
             .unwrap()
     }
 
-    /// Refuses this token from now on, once it has the whole body.
-    fn refuse(&self, token: &'static str) {
-        *self.refused.lock().unwrap() = Some(token);
+    /// Rejects this token from now on, once it has the whole body.
+    fn reject(&self, token: &'static str) {
+        *self.rejected.lock().unwrap() = Some(token);
     }
 
     fn requests(&self) -> Vec<Taken> {
@@ -393,20 +393,20 @@ async fn take(State(api): State<Api>, request: Request<Body>) -> Response<Body> 
         api.progress.stalls().await;
     }
     let token = head.headers[AUTHORIZATION].clone();
-    let is_refused = api
-        .refused
+    let is_rejected = api
+        .rejected
         .lock()
         .unwrap()
-        .is_some_and(|refused| token == refused);
+        .is_some_and(|rejected| token == rejected);
     api.requests.lock().unwrap().push(Taken {
         version: head.version,
         token,
         bytes,
     });
-    if is_refused {
-        let mut refusal = Response::new(Body::from(REFUSAL));
-        *refusal.status_mut() = StatusCode::UNAUTHORIZED;
-        return refusal;
+    if is_rejected {
+        let mut rejection = Response::new(Body::from(REFUSAL));
+        *rejection.status_mut() = StatusCode::UNAUTHORIZED;
+        return rejection;
     }
     Response::new(Body::from(bytes.to_string()))
 }
@@ -500,10 +500,10 @@ where
     (status, String::from_utf8(said.into()).unwrap())
 }
 
-/// Waits until the exchange under way is over. Until then, the token that was refused is all there is.
+/// Waits until the token request under way is over. Until then, the token that was rejected is all there is.
 async fn replaced(cache: &TokenCache) {
     let mut changes = cache.changes();
-    while cache.state().is_exchanging() {
+    while cache.state().is_requesting() {
         changes.next().await;
     }
 }

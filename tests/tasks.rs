@@ -1,7 +1,7 @@
 //! F3: what runs for a cache, and that none of it outlives the cache. A runtime counts its tasks.
 //!
-//! One task makes the exchange under way, and nothing else runs. When the last handle to a cache is dropped, that task goes on
-//! to the end of its exchange, at its deadline at the latest, and takes the cache and its source with it.
+//! One task makes the token request under way, and nothing else runs. When the last handle to a cache is dropped, that task goes on
+//! to the end of its token request, at its deadline at the latest, and takes the cache and its source with it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -24,7 +24,7 @@ use self::support::{Api, TokenEndpoint, answer, get, settle};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long an exchange may take, if nothing else is said.
+/// How long a token request may take, if nothing else is said.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Promise: F3
@@ -40,12 +40,12 @@ async fn nothing_runs_until_a_token_is_asked_for() {
 
     assert_eq!(alive_tasks(), 0);
     drop((changes, request, service, layer, cache));
-    assert_eq!(endpoint.exchanges(), 0);
+    assert_eq!(endpoint.token_requests(), 0);
 }
 
 /// Promise: F3
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_is_dropped_during_an_exchange_goes_with_its_source_when_that_ends() {
+async fn a_cache_that_is_dropped_during_a_token_request_goes_with_its_source_when_that_ends() {
     for outcome in [true, false] {
         let (source, alive) = Held::new(SECOND, outcome);
         let cache = TokenCache::new(source);
@@ -58,7 +58,7 @@ async fn a_cache_that_is_dropped_during_an_exchange_goes_with_its_source_when_th
 
         drop((request, service, layer, cache, changes));
         settle().await;
-        assert_eq!(alive_tasks(), 1, "the exchange goes on alone");
+        assert_eq!(alive_tasks(), 1, "the token request goes on alone");
         assert!(alive.upgrade().is_some());
 
         sleep(SECOND).await;
@@ -70,7 +70,7 @@ async fn a_cache_that_is_dropped_during_an_exchange_goes_with_its_source_when_th
 
 /// Promise: F3, F7
 #[tokio::test(start_paused = true)]
-async fn a_hanging_exchange_of_a_cache_that_is_gone_ends_at_its_deadline() {
+async fn a_hanging_token_request_of_a_cache_that_is_gone_ends_at_its_deadline() {
     let (source, alive) = Held::new(Duration::MAX, true);
     let cache = TokenCache::new(source);
     let mut caller = task::spawn(cache.get());
@@ -90,7 +90,7 @@ async fn a_hanging_exchange_of_a_cache_that_is_gone_ends_at_its_deadline() {
 
 /// Promise: F3
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_is_dropped_between_exchanges_is_gone_at_once() {
+async fn a_cache_that_is_dropped_between_token_requests_is_gone_at_once() {
     let (source, alive) = Held::new(Duration::ZERO, true);
     let cache = TokenCache::new(source);
     cache.get().await.unwrap();
@@ -120,7 +120,7 @@ async fn no_task_waits_from_one_refresh_to_the_next() {
         }
         assert_eq!(alive_tasks(), 1);
         sleep(SECOND * 2).await;
-        assert_eq!(endpoint.exchanges(), refresh);
+        assert_eq!(endpoint.token_requests(), refresh);
     }
 
     sleep(SECOND * 3200).await;
@@ -142,12 +142,12 @@ async fn no_task_waits_for_the_end_of_a_backoff() {
         assert_eq!(alive_tasks(), 0);
         sleep(SECOND * 60).await;
     }
-    assert!(endpoint.exchanges() > 1);
+    assert!(endpoint.token_requests() > 1);
 }
 
 /// Promise: F3, R1
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_dropped_after_a_401_leaves_one_exchange_which_ends() {
+async fn a_request_that_is_dropped_after_a_401_leaves_one_token_request_which_ends() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let cache = TokenCache::new(endpoint.credentials());
     let api = Api::accepting(["t2"]);
@@ -164,27 +164,27 @@ async fn a_request_that_is_dropped_after_a_401_leaves_one_exchange_which_ends() 
     sleep(SECOND).await;
     settle().await;
     assert_eq!(alive_tasks(), 0);
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 /// The one task that a cache can be asked to have.
 ///
 /// Promise: F3
 #[tokio::test(start_paused = true)]
-async fn keeping_warm_ends_with_the_exchange_that_the_last_handle_left_behind() {
+async fn keeping_warm_ends_with_the_token_request_that_the_last_handle_left_behind() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let cache = TokenCache::new(endpoint.credentials());
     cache.keep_warm().unwrap();
     settle().await;
-    assert_eq!(endpoint.exchanges(), 1);
-    assert_eq!(alive_tasks(), 2, "the keeper, and the exchange");
+    assert_eq!(endpoint.token_requests(), 1);
+    assert_eq!(alive_tasks(), 2, "the keeper, and the token request");
     drop(cache);
 
     sleep(SECOND).await;
     settle().await;
     assert_eq!(alive_tasks(), 0);
     sleep(SECOND * 7200).await;
-    assert_eq!(endpoint.exchanges(), 1, "nobody goes on");
+    assert_eq!(endpoint.token_requests(), 1, "nobody goes on");
 }
 
 /// Promise: F3
@@ -226,7 +226,7 @@ async fn a_thousand_idle_credentials_have_no_task_and_are_gone_with_their_map() 
 
     let calls: Vec<_> = (0..KEYS).map(ask).collect();
     settle().await;
-    assert_eq!(alive_tasks(), KEYS, "an exchange each");
+    assert_eq!(alive_tasks(), KEYS, "a token request each");
     sleep(SECOND * 2).await;
     for call in calls {
         call.await.unwrap();
@@ -262,7 +262,7 @@ async fn a_thousand_idle_credentials_have_no_task_and_are_gone_with_their_map() 
 /// Promise: F3
 #[cfg(feature = "rustls")]
 #[tokio::test]
-async fn no_connection_to_the_token_endpoint_is_kept_for_the_next_exchange() {
+async fn no_connection_to_the_token_endpoint_is_kept_for_the_next_token_request() {
     use std::{
         io::{Read, Write},
         net::TcpListener,

@@ -16,7 +16,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use endpoint::{Endpoint, exchange};
+use endpoint::{Endpoint, token_request};
 use tls::{Server, chain, key_file, pem};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -37,7 +37,7 @@ async fn a_private_ca_is_trusted_that_is_given_as_text_or_as_a_file() {
         Secret::from(bundle),
     ] {
         let client = server.client(SECRET).root_certificates(roots);
-        exchange(client.build().unwrap()).await.unwrap();
+        token_request(client.build().unwrap()).await.unwrap();
     }
     assert_eq!(server.seen().len(), 3);
 }
@@ -47,25 +47,25 @@ async fn a_self_signed_certificate_is_trusted_that_is_given_itself() {
     let server = Server::shows("server-self-signed").await;
     let client = server.client(SECRET);
     let client = client.root_certificates(pem("server-self-signed.crt"));
-    exchange(client.build().unwrap()).await.unwrap();
+    token_request(client.build().unwrap()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_ca_that_is_replaced_in_its_file_is_trusted_by_the_next_exchange() {
+async fn a_ca_that_is_replaced_in_its_file_is_trusted_by_the_next_token_request() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("roots.crt");
     fs::copy(key_file("client-ca.crt"), &file).unwrap();
     let server = Server::start().await;
     let client = server.client(SECRET).root_certificates(Secret::file(&file));
     let client = client.build().unwrap();
-    let error = exchange(client.clone()).await.unwrap_err();
+    let error = token_request(client.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 
     fs::copy(key_file("ca.crt"), &file).unwrap();
-    exchange(client.clone()).await.unwrap();
+    token_request(client.clone()).await.unwrap();
 
     // In the middle of being replaced.
     fs::write(&file, &pem("ca.crt")[..300]).unwrap();
-    let error = exchange(client).await.unwrap_err();
+    let error = token_request(client).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(error.is_transient());
     fs::remove_file(file).unwrap();
@@ -73,63 +73,63 @@ async fn a_ca_that_is_replaced_in_its_file_is_trusted_by_the_next_exchange() {
 
 /// Promise: E5
 #[tokio::test]
-async fn a_wrong_host_name_is_refused_and_told() {
+async fn a_wrong_host_name_is_rejected_and_told() {
     let server = Server::shows("server-elsewhere").await;
-    refused_by(&server, "server-ca.crt", "is for another host name").await;
+    rejected_by(&server, "server-ca.crt", "is for another host name").await;
 }
 
 /// Promise: E5
 #[tokio::test]
-async fn an_expired_certificate_is_refused_and_told() {
+async fn an_expired_certificate_is_rejected_and_told() {
     let server = Server::shows("server-expired").await;
-    refused_by(&server, "server-ca.crt", "has expired").await;
+    rejected_by(&server, "server-ca.crt", "has expired").await;
 }
 
 /// Promise: E5
 #[tokio::test]
-async fn a_certificate_that_is_not_valid_yet_is_refused_and_told() {
+async fn a_certificate_that_is_not_valid_yet_is_rejected_and_told() {
     let server = Server::shows("server-not-yet").await;
-    refused_by(&server, "server-ca.crt", "is not valid yet").await;
+    rejected_by(&server, "server-ca.crt", "is not valid yet").await;
 }
 
 /// Promise: E5
 #[tokio::test]
-async fn a_self_signed_certificate_is_refused_and_told() {
+async fn a_self_signed_certificate_is_rejected_and_told() {
     let server = Server::shows("server-self-signed").await;
-    refused_by(&server, "server-ca.crt", "is self-signed or").await;
+    rejected_by(&server, "server-ca.crt", "is self-signed or").await;
 }
 
 /// As OpenSSL makes them unless told otherwise. It would not do if it were trusted either.
 ///
 /// Promise: E5
 #[tokio::test]
-async fn a_self_signed_certificate_of_a_ca_is_refused_and_told() {
+async fn a_self_signed_certificate_of_a_ca_is_rejected_and_told() {
     let server = Server::shows("self-signed").await;
     for roots in ["server-ca.crt", "self-signed.crt"] {
-        refused_by(&server, roots, "is one of a CA").await;
+        rejected_by(&server, roots, "is one of a CA").await;
     }
 }
 
 /// Promise: E5
 #[tokio::test]
-async fn an_unknown_ca_is_refused_and_told() {
+async fn an_unknown_ca_is_rejected_and_told() {
     let server = Server::start().await;
-    refused_by(&server, "client-ca.crt", "of an unknown CA").await;
+    rejected_by(&server, "client-ca.crt", "of an unknown CA").await;
 }
 
 /// Promise: E5
 #[tokio::test]
-async fn a_server_without_tls_is_refused_and_told() {
+async fn a_server_without_tls_is_rejected_and_told() {
     let server = Bytes::answer(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
-    refused_by_bytes(server, "does not speak TLS").await;
+    rejected_by_bytes(server, "does not speak TLS").await;
 }
 
 /// Promise: E5
 #[tokio::test]
-async fn a_server_with_an_old_version_of_tls_alone_is_refused_and_told() {
+async fn a_server_with_an_old_version_of_tls_alone_is_rejected_and_told() {
     // As most say it: a fatal alert, protocol_version.
     let server = Bytes::answer(b"\x15\x03\x02\x00\x02\x02\x46").await;
-    refused_by_bytes(server, "neither TLS 1.2 nor TLS 1.3").await;
+    rejected_by_bytes(server, "neither TLS 1.2 nor TLS 1.3").await;
 
     // As some go on regardless: a ServerHello of TLS 1.0 or 1.1.
     for version in [b"\x03\x01", b"\x03\x02"] {
@@ -138,7 +138,7 @@ async fn a_server_with_an_old_version_of_tls_alone_is_refused_and_told() {
         hello.extend([7; 32]);
         hello.extend(b"\x00\xc0\x14\x00");
         let server = Bytes::answer(&hello).await;
-        refused_by_bytes(server, "neither TLS 1.2 nor TLS 1.3").await;
+        rejected_by_bytes(server, "neither TLS 1.2 nor TLS 1.3").await;
     }
 }
 
@@ -146,7 +146,7 @@ async fn a_server_with_an_old_version_of_tls_alone_is_refused_and_told() {
 ///
 /// Promise: E5
 #[tokio::test]
-async fn the_metadata_of_an_issuer_that_is_not_trusted_is_refused_and_told() {
+async fn the_metadata_of_an_issuer_that_is_not_trusted_is_rejected_and_told() {
     for (name, part) in [
         ("server-elsewhere", "is for another host name"),
         ("server-expired", "has expired"),
@@ -157,7 +157,7 @@ async fn the_metadata_of_an_issuer_that_is_not_trusted_is_refused_and_told() {
         let server = Server::shows(name).await;
         let client = ClientCredentials::discover(&server.origin, "c1", SECRET)
             .root_certificates(pem("server-ca.crt"));
-        let error = exchange(client.build().unwrap()).await.unwrap_err();
+        let error = token_request(client.build().unwrap()).await.unwrap_err();
         told(&error, part);
         let message = error.to_string();
         assert!(
@@ -244,19 +244,19 @@ mod platform {
     #[ignore = "run by the_platforms_roots_are_trusted_unless_others_are_given"]
     async fn what_is_given_is_trusted_in_place_of_the_platforms_roots() {
         let server = Server::start().await;
-        exchange(server.client(SECRET).build().unwrap())
+        token_request(server.client(SECRET).build().unwrap())
             .await
             .unwrap();
         assert_eq!(server.seen().len(), 1);
 
         let server = Server::start().await;
-        refused_by(&server, "client-ca.crt", "of an unknown CA").await;
+        rejected_by(&server, "client-ca.crt", "of an unknown CA").await;
     }
 
     /// Promise: E5
     #[tokio::test]
     #[ignore = "run by the_platforms_roots_are_trusted_unless_others_are_given"]
-    async fn what_the_platform_does_not_trust_is_refused_and_told() {
+    async fn what_the_platform_does_not_trust_is_rejected_and_told() {
         for (name, part) in [
             ("server-elsewhere", "of an unknown CA"),
             ("server-expired", "has expired"),
@@ -264,26 +264,32 @@ mod platform {
             ("server-self-signed", "is self-signed or"),
         ] {
             let server = Server::shows(name).await;
-            refused(&server, server.client(SECRET), part).await;
+            rejected(&server, server.client(SECRET), part).await;
         }
     }
 }
 
-async fn refused_by(server: &Server, roots: &str, part: &str) {
+async fn rejected_by(server: &Server, roots: &str, part: &str) {
     let client = server.client(SECRET).root_certificates(pem(roots));
-    refused(server, client, part).await;
+    rejected(server, client, part).await;
 }
 
 /// Who is not trusted is not sent the secret.
-async fn refused(server: &Server, client: ClientCredentialsBuilder, part: &str) {
-    told(&exchange(client.build().unwrap()).await.unwrap_err(), part);
+async fn rejected(server: &Server, client: ClientCredentialsBuilder, part: &str) {
+    told(
+        &token_request(client.build().unwrap()).await.unwrap_err(),
+        part,
+    );
     assert!(server.seen().is_empty());
 }
 
-async fn refused_by_bytes(server: Bytes, part: &str) {
+async fn rejected_by_bytes(server: Bytes, part: &str) {
     let url = format!("{}/token", server.origin);
     let client = ClientCredentials::builder(url, "c1", SECRET).root_certificates(pem("ca.crt"));
-    told(&exchange(client.build().unwrap()).await.unwrap_err(), part);
+    told(
+        &token_request(client.build().unwrap()).await.unwrap_err(),
+        part,
+    );
     let seen = server.seen.lock().unwrap();
     // A ClientHello, and no secret.
     assert_eq!(seen[0], 0x16);

@@ -12,7 +12,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use endpoint::{Endpoint, answer, exchange, on_paused_time};
+use endpoint::{Endpoint, answer, on_paused_time, token_request};
 use http::{
     HeaderValue, Method, Response,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
@@ -46,7 +46,7 @@ fn over(endpoint: &Endpoint) -> ClientCredentials {
 /// What the source makes of one answer, to one request.
 async fn made_of(answer: Response<Bytes>) -> Result<Token, Error> {
     let endpoint = Endpoint::new([answer]);
-    let made = exchange(over(&endpoint)).await;
+    let made = token_request(over(&endpoint)).await;
     assert_eq!(endpoint.posts(), 1);
     made
 }
@@ -178,8 +178,8 @@ async fn what_follows_a_token_answer_never_changes_its_token() {
     ] {
         match made_of(answer(200, JSON, good.clone() + rest)).await {
             Ok(token) => assert_is(&Ok(token), TOKEN, rest),
-            refused => {
-                assert_fails(refused, ErrorKind::InvalidAnswer, "the token", rest);
+            rejected => {
+                assert_fails(rejected, ErrorKind::InvalidAnswer, "the token", rest);
             }
         }
     }
@@ -327,9 +327,9 @@ proptest! {
                 let sent = format!("Bearer {}", access_token.as_str().unwrap());
                 prop_assert_eq!(token.authorization().to_str().unwrap(), sent);
             }
-            Err(refused) => {
+            Err(rejected) => {
                 let kind = if error.is_string() { ErrorKind::Denied } else { ErrorKind::InvalidAnswer };
-                prop_assert_eq!(refused.kind(), kind);
+                prop_assert_eq!(rejected.kind(), kind);
             }
         }
     }
@@ -819,7 +819,7 @@ async fn a_request_in_the_body_is_a_post_of_exactly_what_was_asked_for() {
         .param("tenant", "8")
         .build_with(endpoint.clone())
         .unwrap();
-    let token = exchange(source).await.unwrap();
+    let token = token_request(source).await.unwrap();
     assert_eq!(
         token.scopes().map(|scopes| scopes.collect::<Vec<_>>()),
         Some(vec!["a", "b"])
@@ -869,7 +869,7 @@ async fn basic_is_form_encoded_and_basic_raw_is_not() {
         let source = ClientCredentials::builder(token_url, ID, auth.clone())
             .build_with(endpoint.clone())
             .unwrap();
-        exchange(source).await.unwrap();
+        token_request(source).await.unwrap();
 
         let [request] = &endpoint.requests()[..] else {
             panic!("one request");
@@ -1162,8 +1162,10 @@ mod over_sockets {
         let body = format!(r#"{{"access_token":"{TOKEN}"}}"#);
         let length = body.len();
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
-        let (made, request) =
-            tokio::join!(exchange(server.source()), server.answer(answer.as_bytes()));
+        let (made, request) = tokio::join!(
+            token_request(server.source()),
+            server.answer(answer.as_bytes())
+        );
         assert_is(&made, TOKEN, "a keep-alive connection");
 
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
@@ -1208,8 +1210,10 @@ mod over_sockets {
             format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{body}"),
         ] {
             let server = Server::bind().await;
-            let (made, _) =
-                tokio::join!(exchange(server.source()), server.answer(answer.as_bytes()));
+            let (made, _) = tokio::join!(
+                token_request(server.source()),
+                server.answer(answer.as_bytes())
+            );
             assert_is(&made, TOKEN, &answer);
             assert_eq!(made.unwrap().lifetime(), Some(Duration::from_secs(60)));
         }
@@ -1249,7 +1253,7 @@ mod over_sockets {
                 server.saw_no_other_connection().await;
                 pushed
             };
-            let (made, pushed) = tokio::join!(exchange(server.source()), push);
+            let (made, pushed) = tokio::join!(token_request(server.source()), push);
             let part = "larger than 64 KiB";
             assert_fails(made, ErrorKind::InvalidAnswer, part, &head);
             assert!(pushed < 4 * 1024 * 1024, "{head}: {pushed} bytes");
@@ -1267,7 +1271,7 @@ mod over_sockets {
         for at_once in [0, head] {
             let server = Server::bind().await;
             let cache = TokenCache::builder(server.source())
-                .exchange_timeout(Duration::from_millis(200))
+                .token_request_timeout(Duration::from_millis(200))
                 .build()
                 .unwrap();
             let trickle = async {
@@ -1303,20 +1307,20 @@ mod over_sockets {
 
     /// Promise: E5
     #[tokio::test]
-    async fn a_refused_connection_is_transient() {
+    async fn a_rejected_connection_is_transient() {
         let server = Server::bind().await;
         let source = server.source();
         drop(server);
-        assert_unavailable(exchange(source).await, "nobody listens");
+        assert_unavailable(token_request(source).await, "nobody listens");
     }
 
     /// Promise: E5
     #[tokio::test]
     async fn a_host_name_that_does_not_resolve_is_transient() {
-        // One label longer than DNS allows: resolvers refuse it without asking anyone.
+        // One label longer than DNS allows: resolvers reject it without asking anyone.
         let token_url = format!("https://{}.invalid/token", "a".repeat(64));
         let source = builder(&token_url).build().unwrap();
-        assert_unavailable(exchange(source).await, "no such host");
+        assert_unavailable(token_request(source).await, "no such host");
     }
 
     /// Promise: E5
@@ -1345,7 +1349,7 @@ mod over_sockets {
                 }
                 drop(stream);
             };
-            let (made, ()) = tokio::join!(exchange(server.source()), cut);
+            let (made, ()) = tokio::join!(token_request(server.source()), cut);
             assert_unavailable(made, case);
             server.saw_no_other_connection().await;
         }
@@ -1368,7 +1372,7 @@ mod over_sockets {
                 let _ = stream.read_to_end(&mut seen).await;
                 seen
             };
-            let (made, seen) = tokio::join!(exchange(source), plain);
+            let (made, seen) = tokio::join!(token_request(source), plain);
             assert_unavailable(made, answer);
             // A TLS handshake record begins so.
             assert_eq!(seen.first(), Some(&0x16));
@@ -1387,8 +1391,10 @@ mod over_sockets {
                 "HTTP/1.1 {status} Elsewhere\r\nlocation: http://{}/oauth2/token\r\ncontent-length: 0\r\n\r\n",
                 other.address
             );
-            let (made, request) =
-                tokio::join!(exchange(server.source()), server.answer(answer.as_bytes()));
+            let (made, request) = tokio::join!(
+                token_request(server.source()),
+                server.answer(answer.as_bytes())
+            );
             assert!(request.contains("client_secret=s3cret"), "{request}");
             let part = "a redirect to 127.0.0.1), which is not followed";
             let error = assert_fails(made, ErrorKind::Denied, part, &answer);

@@ -74,25 +74,25 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Promise: F1
 #[tokio::test]
-async fn two_hundred_cold_calls_are_one_exchange_and_one_connection() {
+async fn two_hundred_cold_calls_are_one_token_request_and_one_connection() {
     let (hydra, api, client) = everything().await;
-    let exchange = hydra.hold();
+    let token_request = hydra.hold();
 
-    // Polled once each, so that all of them wait for a token before the first exchange is answered.
+    // Polled once each, so that all of them wait for a token before the first token request is answered.
     let mut calls = JoinSet::new();
     for number in 0..CROWD {
         let mut call = task::spawn(Box::pin(echo(client.clone(), note(number))));
         assert_pending!(call.poll());
         calls.spawn(call.into_inner());
     }
-    exchange.arrived(1).await.unwrap();
+    token_request.arrived(1).await.unwrap();
     assert_eq!(api.calls().len(), 0, "no call goes out without a token");
-    exchange.open();
+    token_request.open();
 
     for answer in calls.join_all().await {
         answer.unwrap();
     }
-    assert_eq!(hydra.exchanges(), 1);
+    assert_eq!(hydra.token_requests(), 1);
     let calls = api.calls();
     assert_eq!(calls.len(), CROWD);
     assert_eq!(calls.iter().map(bearer).collect::<HashSet<_>>().len(), 1);
@@ -101,13 +101,13 @@ async fn two_hundred_cold_calls_are_one_exchange_and_one_connection() {
 }
 
 #[tokio::test]
-async fn warm_calls_cost_no_exchange() {
+async fn warm_calls_cost_no_token_request() {
     let (hydra, api, client) = everything().await;
     for number in 0..50 {
         let answer = echo(client.clone(), note(number)).await.unwrap();
         assert_eq!(*answer.get_ref(), note(number));
     }
-    assert_eq!((hydra.exchanges(), api.calls().len()), (1, 50));
+    assert_eq!((hydra.token_requests(), api.calls().len()), (1, 50));
     assert_eq!(api.connections(), 1);
 }
 
@@ -123,7 +123,7 @@ async fn generated_clients_get_their_token_too() {
         client.check(HealthCheckRequest::default()).await.unwrap();
         let watch = client.watch(HealthCheckRequest::default()).await.unwrap();
         assert!(watch.into_inner().message().await.unwrap().is_some());
-        assert_eq!(hydra.exchanges(), round);
+        assert_eq!(hydra.token_requests(), round);
         hydra.revoke_all();
     }
     assert_eq!((api.calls().len(), api.connections()), (2 + 3, 1));
@@ -131,7 +131,8 @@ async fn generated_clients_get_their_token_too() {
 
 /// Promise: R2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_revoked_with_two_hundred_calls_in_flight_costs_one_exchange_and_one_retry_each() {
+async fn a_token_revoked_with_two_hundred_calls_in_flight_costs_one_token_request_and_one_retry_each()
+ {
     let (hydra, api, client) = everything().await;
     // So that what was said the first time is seen.
     api.read_first();
@@ -146,7 +147,7 @@ async fn a_token_revoked_with_two_hundred_calls_in_flight_costs_one_exchange_and
     for answer in calls.join_all().await {
         answer.unwrap();
     }
-    assert_eq!(hydra.exchanges(), 2);
+    assert_eq!(hydra.token_requests(), 2);
     let mut by_body = HashMap::<_, Vec<_>>::new();
     for call in api.calls() {
         by_body.entry(call.body.clone()).or_default().push(call);
@@ -159,7 +160,7 @@ async fn a_token_revoked_with_two_hundred_calls_in_flight_costs_one_exchange_and
         let [first, second] = &calls[..] else {
             panic!("sent {} times", calls.len());
         };
-        assert!(first.refused && !second.refused);
+        assert!(first.rejected && !second.rejected);
         successors.insert(bearer(second));
     }
     assert_eq!((by_body.len(), successors.len()), (0, 1));
@@ -170,7 +171,7 @@ async fn a_token_revoked_with_two_hundred_calls_in_flight_costs_one_exchange_and
 ///
 /// Promise: R2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_are_sent_again_to_a_server_that_refuses_them_unread() {
+async fn calls_are_sent_again_to_a_server_that_rejects_them_unread() {
     let (hydra, api, client) = everything().await;
     echo(client.clone(), note(CROWD)).await.unwrap();
 
@@ -185,14 +186,17 @@ async fn calls_are_sent_again_to_a_server_that_refuses_them_unread() {
         echoes.insert(answer.unwrap().into_inner().text);
     }
     assert_eq!(echoes.len(), CROWD);
-    assert_eq!((hydra.exchanges(), api.calls().len()), (2, 1 + 2 * CROWD));
+    assert_eq!(
+        (hydra.token_requests(), api.calls().len()),
+        (2, 1 + 2 * CROWD)
+    );
 }
 
 /// As a server may that is quick, where the client's threads are not.
 ///
 /// Promise: R2
 #[tokio::test]
-async fn a_unary_call_refused_before_its_message_was_taken_is_sent_again_too() {
+async fn a_unary_call_rejected_before_its_message_was_taken_is_sent_again_too() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     // In process, nobody takes a message but the service itself.
     let api = Guard::new(|token| token == "t2", Notes);
@@ -200,7 +204,7 @@ async fn a_unary_call_refused_before_its_message_was_taken_is_sent_again_too() {
     let answer = echo(client, note(1)).await;
     assert_eq!(answer.unwrap().get_ref(), &note(1));
     assert_eq!(
-        (endpoint.exchanges(), refused(&api)),
+        (endpoint.token_requests(), rejected(&api)),
         (2, vec![true, false])
     );
 }
@@ -225,22 +229,22 @@ async fn a_unary_call_whose_message_waits_for_the_window_is_sent_again_too() {
     let upload = tokio::spawn(stall(client.clone(), endless));
     let full = async {
         asked_for.wait_for(|number| *number >= MANY).await.unwrap();
-        while refused(&api) != [false, false] {
+        while rejected(&api) != [false, false] {
             yield_now().await;
         }
     };
     timeout(SECOND * 10, full).await.unwrap();
 
     hydra.revoke_all();
-    let exchange = hydra.hold();
+    let token_request = hydra.hold();
     let call = tokio::spawn(echo(client, note(1)));
-    // The refusal has come.
-    exchange.arrived(1).await.unwrap();
+    // The rejection has come.
+    token_request.arrived(1).await.unwrap();
     upload.abort();
-    exchange.open();
+    token_request.open();
     assert_eq!(call.await.unwrap().unwrap().get_ref(), &note(1));
-    assert_eq!(hydra.exchanges(), 2);
-    assert_eq!(refused(&api), [false, false, true, false]);
+    assert_eq!(hydra.token_requests(), 2);
+    assert_eq!(rejected(&api), [false, false, true, false]);
 }
 
 /// Promise: B1, R1, R14
@@ -265,12 +269,12 @@ async fn a_call_sent_again_is_the_same_but_for_its_token() {
     let answer = echo(client, request).await.unwrap();
     assert_eq!(answer.into_inner(), said);
 
-    assert_eq!(hydra.exchanges(), 2);
+    assert_eq!(hydra.token_requests(), 2);
     let calls = api.calls();
     let [_, first, second] = &calls[..] else {
         panic!("{} calls", calls.len());
     };
-    assert!(first.refused && !second.refused);
+    assert!(first.rejected && !second.rejected);
     assert_ne!(bearer(first), bearer(second));
     for call in [first, second] {
         assert_eq!(call.path, ECHO);
@@ -324,8 +328,8 @@ async fn a_call_answered_by_a_stream_is_sent_again_and_the_stream_is_whole() {
     let trailers = stream.trailers().await.unwrap().unwrap();
     assert_eq!(trailers.get("x-in-the-trailers").unwrap(), "a trailer");
 
-    assert_eq!(hydra.exchanges(), 2);
-    assert_eq!(refused(&api), [false, true, false]);
+    assert_eq!(hydra.token_requests(), 2);
+    assert_eq!(rejected(&api), [false, true, false]);
     assert_eq!(api.connections(), 1);
 }
 
@@ -350,8 +354,8 @@ async fn a_stream_of_requests_under_way_is_not_sent_again_and_the_next_call_has_
 
     replaced(&cache).await;
     echo(client, note(2)).await.unwrap();
-    assert_eq!(hydra.exchanges(), 2);
-    assert_eq!(refused(&api), [false, true, false]);
+    assert_eq!(hydra.token_requests(), 2);
+    assert_eq!(rejected(&api), [false, true, false]);
     assert_eq!(api.connections(), 1);
 }
 
@@ -380,8 +384,8 @@ async fn a_conversation_under_way_is_not_begun_again_and_the_next_one_has_anothe
     }
     drop(say);
     assert_eq!(answers.message().await.unwrap(), None);
-    assert_eq!(hydra.exchanges(), 2);
-    assert_eq!(refused(&api), [false, true, false]);
+    assert_eq!(hydra.token_requests(), 2);
+    assert_eq!(rejected(&api), [false, true, false]);
 }
 
 /// Promise: B2
@@ -394,7 +398,7 @@ async fn a_stream_of_requests_that_was_sent_to_its_end_is_sent_again() {
 
     let answer = collect(client, iter((1..=20).map(note))).await.unwrap();
     assert_eq!(answer.get_ref().text, "20");
-    assert_eq!(refused(&api), [false, true, false]);
+    assert_eq!(rejected(&api), [false, true, false]);
     let calls = api.calls();
     assert_eq!(calls[1].body, calls[2].body);
 }
@@ -418,27 +422,27 @@ async fn a_message_larger_than_what_is_kept_is_sent_once_and_whole() {
         let answer = echo(client.clone(), said.clone()).await;
         if again {
             assert_eq!(answer.unwrap().get_ref(), &said);
-            assert_eq!(refused(&api), [false, true, false]);
+            assert_eq!(rejected(&api), [false, true, false]);
         } else {
             assert_eq!(answer.unwrap_err().code(), Code::Unauthenticated);
-            assert_eq!(refused(&api), [false, true]);
+            assert_eq!(rejected(&api), [false, true]);
             replaced(&cache).await;
             echo(client, note(0)).await.unwrap();
-            assert_eq!(refused(&api), [false, true, false]);
+            assert_eq!(rejected(&api), [false, true, false]);
         }
         assert_eq!(api.calls()[1].body, framed(&said));
-        assert_eq!(hydra.exchanges(), 2);
+        assert_eq!(hydra.token_requests(), 2);
     }
 }
 
 /// Promise: R5
 #[tokio::test]
-async fn a_fresh_token_that_is_refused_too_is_not_a_third_call() {
+async fn a_fresh_token_that_is_rejected_too_is_not_a_third_call() {
     let (hydra, source) = hydra().await;
     let api = Guard::new(|_| false, Notes);
     let client = client(GrpcAuthLayer::new(source), &api).await;
     let details = b"why".as_slice();
-    api.refuse_with(move || {
+    api.reject_with(move || {
         Status::with_details(Code::Unauthenticated, "wrong audience", details.into()).into_http()
     });
 
@@ -449,18 +453,18 @@ async fn a_fresh_token_that_is_refused_too_is_not_a_third_call() {
     );
     assert_eq!(status.details(), details);
     assert!(status.source().is_none());
-    assert_eq!((hydra.exchanges(), refused(&api).len()), (2, 2));
+    assert_eq!((hydra.token_requests(), rejected(&api).len()), (2, 2));
 }
 
 #[tokio::test]
-async fn a_401_of_something_in_front_of_the_server_is_a_refusal_as_well() {
+async fn a_401_of_something_in_front_of_the_server_is_a_rejection_as_well() {
     let (hydra, api, client) = everything().await;
-    api.refuse_with(|| plain(StatusCode::UNAUTHORIZED, "who are you?"));
+    api.reject_with(|| plain(StatusCode::UNAUTHORIZED, "who are you?"));
     echo(client.clone(), note(0)).await.unwrap();
     hydra.revoke_all();
     echo(client, note(1)).await.unwrap();
-    assert_eq!(hydra.exchanges(), 2);
-    assert_eq!(refused(&api), [false, true, false]);
+    assert_eq!(hydra.token_requests(), 2);
+    assert_eq!(rejected(&api), [false, true, false]);
     assert_eq!(api.connections(), 1);
 }
 
@@ -468,7 +472,7 @@ async fn a_401_of_something_in_front_of_the_server_is_a_refusal_as_well() {
 #[tokio::test]
 async fn a_401_that_no_token_of_this_client_would_cure_is_handed_on() {
     let (hydra, api, client) = everything().await;
-    api.refuse_with(|| {
+    api.reject_with(|| {
         let mut answer = plain(StatusCode::UNAUTHORIZED, "");
         let challenge = HeaderValue::from_static(r#"Bearer error="insufficient_scope""#);
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -478,13 +482,13 @@ async fn a_401_that_no_token_of_this_client_would_cure_is_handed_on() {
     hydra.revoke_all();
     let status = echo(client, note(1)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
-    assert_eq!(hydra.exchanges(), 1);
-    assert_eq!(refused(&api), [false, true]);
+    assert_eq!(hydra.token_requests(), 1);
+    assert_eq!(rejected(&api), [false, true]);
 }
 
 /// Promise: R8
 #[tokio::test]
-async fn no_other_status_is_a_refusal() {
+async fn no_other_status_is_a_rejection() {
     let (hydra, source) = hydra().await;
     let api = Guard::new(|_| false, Notes);
     let client = client(GrpcAuthLayer::new(source), &api).await;
@@ -495,21 +499,21 @@ async fn no_other_status_is_a_refusal() {
     assert!(others.contains(&Code::PermissionDenied));
     for code in &others {
         let code = *code;
-        api.refuse_with(move || Status::new(code, "told so").into_http());
+        api.reject_with(move || Status::new(code, "told so").into_http());
         let status = echo(client.clone(), note(0)).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (code, "told so"));
     }
-    api.refuse_with(|| plain(StatusCode::FORBIDDEN, ""));
+    api.reject_with(|| plain(StatusCode::FORBIDDEN, ""));
     let status = echo(client, note(0)).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     assert_eq!(
-        (hydra.exchanges(), api.calls().len()),
+        (hydra.token_requests(), api.calls().len()),
         (1, others.len() + 1)
     );
 }
 
 #[tokio::test]
-async fn an_unauthenticated_that_comes_after_messages_is_the_callers_and_no_refusal() {
+async fn an_unauthenticated_that_comes_after_messages_is_the_callers_and_no_rejection() {
     let (hydra, api, client) = everything().await;
     let mut stream = list(client.clone(), SPOILT).await.unwrap();
     for number in 0..2 {
@@ -521,12 +525,12 @@ async fn an_unauthenticated_that_comes_after_messages_is_the_callers_and_no_refu
         (Code::Unauthenticated, "in the end")
     );
     echo(client, note(0)).await.unwrap();
-    assert_eq!((hydra.exchanges(), api.calls().len()), (1, 2));
+    assert_eq!((hydra.token_requests(), api.calls().len()), (1, 2));
 }
 
 /// Promise: R13, S3
 #[tokio::test]
-async fn a_call_can_say_that_it_wants_no_token_or_no_second_try_or_bring_its_own_token() {
+async fn a_call_can_say_that_it_wants_no_token_or_no_retry_or_bring_its_own_token() {
     let (hydra, api, client, cache) = everything_and_the_cache().await;
     let mut bare = Request::new(note(0));
     bare.extensions_mut().insert(NoToken);
@@ -540,7 +544,7 @@ async fn a_call_can_say_that_it_wants_no_token_or_no_second_try_or_bring_its_own
     let status = echo(client.clone(), own).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     assert_eq!(bearer(&api.calls()[1]), "Bearer own");
-    assert_eq!((hydra.exchanges(), api.calls().len()), (0, 2));
+    assert_eq!((hydra.token_requests(), api.calls().len()), (0, 2));
 
     echo(client.clone(), note(2)).await.unwrap();
     hydra.revoke_all();
@@ -550,8 +554,8 @@ async fn a_call_can_say_that_it_wants_no_token_or_no_second_try_or_bring_its_own
     assert_eq!(status.code(), Code::Unauthenticated);
     replaced(&cache).await;
     echo(client, note(4)).await.unwrap();
-    assert_eq!(refused(&api)[2..], [false, true, false]);
-    assert_eq!(hydra.exchanges(), 2);
+    assert_eq!(rejected(&api)[2..], [false, true, false]);
+    assert_eq!(hydra.token_requests(), 2);
 }
 
 /// A channel knows where it goes, and the calls above it do not, unless the client is told.
@@ -572,7 +576,7 @@ async fn origins_are_told_apart_if_the_client_knows_its_own() {
         let client = Grpc::with_origin(channel, origin.parse().unwrap());
         assert_eq!(code_of(&echo(client, note(0)).await), code);
     }
-    assert_eq!(refused(&api), [false, true]);
+    assert_eq!(rejected(&api), [false, true]);
     assert!(!api.calls()[1].headers.contains_key(AUTHORIZATION));
 }
 
@@ -624,10 +628,10 @@ async fn a_wrong_secret_is_unauthenticated_and_shown_nowhere() {
         .unwrap();
     let api = Guard::new(is_good(&hydra), Notes);
     let client = client(GrpcAuthLayer::new(source), &api).await;
-    let exchange = hydra.hold();
+    let token_request = hydra.hold();
     let calls = crowd(&client);
-    exchange.arrived(1).await.unwrap();
-    exchange.open();
+    token_request.arrived(1).await.unwrap();
+    token_request.open();
 
     for answer in calls.join_all().await {
         let status = answer.unwrap_err();
@@ -646,13 +650,14 @@ async fn a_wrong_secret_is_unauthenticated_and_shown_nowhere() {
             assert!(!shown.contains(form), "{shown}");
         }
     }
-    assert_eq!((hydra.exchanges(), hydra.issued()), (1, 0));
+    assert_eq!((hydra.token_requests(), hydra.issued()), (1, 0));
     assert_eq!((api.calls().len(), api.connections()), (0, 0));
 }
 
 /// Promise: R9
 #[tokio::test]
-async fn a_refusal_whose_exchange_failed_is_the_servers_own_status_with_the_cause_behind_it() {
+async fn a_rejection_whose_token_request_failed_is_the_servers_own_status_with_the_cause_behind_it()
+{
     let (endpoint, api, client) = revoked_for_good(|| {
         let mut status = Status::unauthenticated("the server's own words: 100 %");
         status
@@ -670,12 +675,12 @@ async fn a_refusal_whose_exchange_failed_is_the_servers_own_status_with_the_caus
         ours(&status).status(),
         Some(StatusCode::SERVICE_UNAVAILABLE)
     );
-    assert_eq!((endpoint.exchanges(), api.calls().len()), (2, 2));
+    assert_eq!((endpoint.token_requests(), api.calls().len()), (2, 2));
 }
 
 /// Promise: R9
 #[tokio::test]
-async fn the_details_of_a_refusal_whose_exchange_failed_are_kept() {
+async fn the_details_of_a_rejection_whose_token_request_failed_are_kept() {
     let details = b"\0\x01why\xFF".as_slice();
     let (_, _, client) = revoked_for_good(move || {
         Status::with_details(Code::Unauthenticated, REFUSAL, details.into()).into_http()
@@ -708,11 +713,11 @@ async fn details_that_are_no_base64_are_no_panic() {
 
 /// Promise: R9
 #[tokio::test]
-async fn a_401_whose_exchange_failed_has_the_cause_behind_it_too() {
+async fn a_401_whose_token_request_failed_has_the_cause_behind_it_too() {
     let (endpoint, api, client) = revoked_for_good(|| plain(StatusCode::UNAUTHORIZED, "")).await;
     let status = echo(client, note(1)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
-    assert_eq!((endpoint.exchanges(), api.calls().len()), (2, 2));
+    assert_eq!((endpoint.token_requests(), api.calls().len()), (2, 2));
     assert_eq!(ours(&status).kind(), ErrorKind::Unavailable);
 }
 
@@ -733,23 +738,23 @@ async fn an_error_of_the_channel_is_what_it_is_without_this_layer() {
 // Deadlines.
 
 #[tokio::test]
-async fn a_wait_for_the_first_token_ends_at_the_calls_timeout_and_the_exchange_goes_on() {
+async fn a_wait_for_the_first_token_ends_at_the_calls_timeout_and_the_token_request_goes_on() {
     let (hydra, api, client) = everything().await;
-    let exchange = hydra.hold();
+    let token_request = hydra.hold();
     let started = Instant::now();
     let status = echo(client.clone(), within(SECOND / 5)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(ours(&status).kind(), ErrorKind::Timeout);
     assert!(
         started.elapsed() < SECOND * 5,
-        "long before the exchange's own deadline"
+        "long before the token request's own deadline"
     );
     assert_eq!(api.calls().len(), 0);
 
-    exchange.arrived(1).await.unwrap();
-    exchange.open();
+    token_request.arrived(1).await.unwrap();
+    token_request.open();
     echo(client, note(0)).await.unwrap();
-    assert_eq!((hydra.exchanges(), api.calls().len()), (1, 1));
+    assert_eq!((hydra.token_requests(), api.calls().len()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -765,7 +770,7 @@ async fn a_wait_for_the_first_token_is_as_long_as_the_calls_timeout_to_the_milli
 
     echo(client, within(SECOND * 8)).await.unwrap();
     assert_eq!(started.elapsed(), SECOND * 9);
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -783,7 +788,7 @@ async fn every_unit_of_a_timeout_is_understood() {
         ("0n", Duration::ZERO),
     ] {
         let endpoint = TokenEndpoint::healthy(Duration::ZERO);
-        // Refuses the first token at once, and thinks about the call of the second for three hours.
+        // Rejects the first token at once, and thinks about the call of the second for three hours.
         let api = Guard::new(|token| token == "t2", Slow(hour * 3));
         api.read_first();
         let client = in_process(&endpoint, api);
@@ -850,7 +855,7 @@ async fn a_deadline_that_a_call_has_of_its_own_goes_before_its_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_another_token_ends_at_the_calls_timeout_with_the_refusal() {
+async fn a_wait_for_another_token_ends_at_the_calls_timeout_with_the_rejection() {
     let endpoint = TokenEndpoint::healthy(SECOND * 5);
     let api = Guard::new(|_| false, Notes);
     // There is no socket that would take the message without it.
@@ -868,9 +873,9 @@ async fn a_wait_for_another_token_ends_at_the_calls_timeout_with_the_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_try_under_way_ends_at_the_calls_timeout() {
+async fn a_retry_under_way_ends_at_the_calls_timeout() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
-    // Refuses the first token at once, and thinks about the call of the second for a minute.
+    // Rejects the first token at once, and thinks about the call of the second for a minute.
     let api = Guard::new(|token| token == "t2", Slow(SECOND * 60));
     // There is no socket that would take the message without it.
     api.read_first();
@@ -880,7 +885,7 @@ async fn a_second_try_under_way_ends_at_the_calls_timeout() {
     assert_eq!(started.elapsed(), SECOND * 3);
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(ours(&status).kind(), ErrorKind::Timeout);
-    assert_eq!(refused(&api), [true, false]);
+    assert_eq!(rejected(&api), [true, false]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1161,9 +1166,9 @@ fn channel(origin: &str) -> Channel {
         .connect_lazy()
 }
 
-/// A client whose one token was refused with this answer, at a token endpoint that has no other.
+/// A client whose one token was rejected with this answer, at a token endpoint that has no other.
 async fn revoked_for_good(
-    refusal: impl Fn() -> http::Response<Body> + Send + Sync + 'static,
+    rejection: impl Fn() -> http::Response<Body> + Send + Sync + 'static,
 ) -> (TokenEndpoint, Guard<Notes>, Client) {
     let endpoint = TokenEndpoint::new(async |post| match post {
         1 => token("t1", 3600),
@@ -1175,7 +1180,7 @@ async fn revoked_for_good(
     let client = client(GrpcAuthLayer::new(endpoint.credentials()), &api).await;
     echo(client.clone(), note(0)).await.unwrap();
     is_revoked.store(true, SeqCst);
-    api.refuse_with(refusal);
+    api.reject_with(rejection);
     (endpoint, api, client)
 }
 
@@ -1210,17 +1215,17 @@ fn plain(status: StatusCode, body: &'static str) -> http::Response<Body> {
 
 // What came of it.
 
-/// Waits until the exchange under way is over. Until then, the token that was refused is all there is.
+/// Waits until the token request under way is over. Until then, the token that was rejected is all there is.
 async fn replaced(cache: &TokenCache) {
     let mut changes = cache.changes();
-    while cache.state().is_exchanging() {
+    while cache.state().is_requesting() {
         changes.next().await;
     }
 }
 
-/// Of each call, whether its token was refused.
-fn refused<S>(api: &Guard<S>) -> Vec<bool> {
-    api.calls().iter().map(|call| call.refused).collect()
+/// Of each call, whether its token was rejected.
+fn rejected<S>(api: &Guard<S>) -> Vec<bool> {
+    api.calls().iter().map(|call| call.rejected).collect()
 }
 
 /// The one `Authorization` of a call.

@@ -21,7 +21,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use endpoint::exchange;
+use endpoint::token_request;
 use http::{Request, Response};
 use http_body_util::Full;
 use memory::{Planted, alone};
@@ -66,14 +66,14 @@ fn a_secret_that_is_text_goes_with_the_last_credential_that_has_it() {
 ///
 /// Promise: S5
 #[test]
-fn an_exchange_leaves_no_copy_of_a_secret_behind() {
+fn a_token_request_leaves_no_copy_of_a_secret_behind() {
     alone(async {
         for (way, auth) in WAYS {
             for status in [200, 401] {
                 let planted = Planted::new();
                 let (server, meanwhile) = server(status, &planted);
                 let credentials = client(auth(planted.text().into())).build_with(server);
-                let _ = exchange(credentials.unwrap()).await;
+                let _ = token_request(credentials.unwrap()).await;
                 assert!(meanwhile.load(Ordering::SeqCst) >= 2, "{way}");
                 assert_eq!(planted.copies(), 0, "{way}, {status}");
             }
@@ -83,7 +83,7 @@ fn an_exchange_leaves_no_copy_of_a_secret_behind() {
 
 /// Promise: S5
 #[test]
-fn an_exchange_that_is_cut_off_leaves_no_copy_of_a_secret_behind() {
+fn a_token_request_that_is_cut_off_leaves_no_copy_of_a_secret_behind() {
     alone(async {
         for (way, auth) in WAYS {
             let planted = Planted::new();
@@ -93,12 +93,12 @@ fn an_exchange_that_is_cut_off_leaves_no_copy_of_a_secret_behind() {
                 Ok::<_, io::Error>(Response::new(Full::<Bytes>::default()))
             });
             let credentials = client(auth(planted.text().into())).build_with(hanging);
-            let mut exchange = tokio_test::task::spawn(exchange(credentials.unwrap()));
-            assert!(exchange.poll().is_pending());
+            let mut token_request = tokio_test::task::spawn(token_request(credentials.unwrap()));
+            assert!(token_request.poll().is_pending());
             tokio::task::yield_now().await;
             assert!(planted.copies() >= 2, "{way}");
-            drop(exchange);
-            // The exchange goes on without its caller until its deadline.
+            drop(token_request);
+            // The token request goes on without its caller until its deadline.
             tokio::time::sleep(Duration::from_secs(20)).await;
             assert_eq!(planted.copies(), 0, "{way}");
         }
@@ -107,7 +107,7 @@ fn an_exchange_that_is_cut_off_leaves_no_copy_of_a_secret_behind() {
 
 /// Promise: S5
 #[test]
-fn a_secret_in_a_file_is_in_memory_during_an_exchange_alone() {
+fn a_secret_in_a_file_is_in_memory_during_a_token_request_alone() {
     alone(async {
         for (way, auth) in WAYS {
             let planted = Planted::new();
@@ -118,7 +118,7 @@ fn a_secret_in_a_file_is_in_memory_during_an_exchange_alone() {
                 .build_with(server)
                 .unwrap();
             assert_eq!(planted.copies(), 0, "{way}");
-            exchange(credentials.clone()).await.unwrap();
+            token_request(credentials.clone()).await.unwrap();
             assert!(meanwhile.load(Ordering::SeqCst) >= 1, "{way}");
             assert_eq!(planted.copies(), 0, "{way}");
             fs::remove_file(file).unwrap();
@@ -128,7 +128,7 @@ fn a_secret_in_a_file_is_in_memory_during_an_exchange_alone() {
 
 /// Promise: S5
 #[test]
-fn a_secret_that_is_provided_is_in_memory_during_an_exchange_alone() {
+fn a_secret_that_is_provided_is_in_memory_during_a_token_request_alone() {
     alone(async {
         for (way, auth) in WAYS {
             let planted = Arc::new(Planted::new());
@@ -139,7 +139,7 @@ fn a_secret_that_is_provided_is_in_memory_during_an_exchange_alone() {
                 async move { Ok::<_, io::Error>(provided.text()) }
             });
             let credentials = client(auth(secret)).build_with(server).unwrap();
-            exchange(credentials.clone()).await.unwrap();
+            token_request(credentials.clone()).await.unwrap();
             assert!(meanwhile.load(Ordering::SeqCst) >= 1, "{way}");
             assert_eq!(planted.copies(), 0, "{way}");
         }
@@ -172,7 +172,7 @@ mod environment {
             let credentials = client(ClientAuth::post(Secret::env("PLANTED")));
             assert!(planted.copies() > before);
             let credentials = credentials.build_with(server(200, &planted).0);
-            let _ = exchange(credentials.unwrap()).await;
+            let _ = token_request(credentials.unwrap()).await;
             assert_eq!(planted.copies(), before);
         });
     }
@@ -198,7 +198,7 @@ fn a_secret_in_a_configuration_goes_with_it() {
         assert_eq!(planted.copies(), 1);
         let (server, _) = server(200, &planted);
         let credentials = configuration.credentials().build_with(server).unwrap();
-        exchange(credentials).await.unwrap();
+        token_request(credentials).await.unwrap();
         drop(configuration);
         assert_eq!(planted.copies(), 0);
     });
@@ -208,7 +208,7 @@ fn a_secret_in_a_configuration_goes_with_it() {
 ///
 /// Promise: S5
 #[test]
-fn a_secret_in_a_configuration_that_is_refused_is_gone() {
+fn a_secret_in_a_configuration_that_is_rejected_is_gone() {
     alone(async {
         let planted = Planted::new();
         let secret = Zeroizing::new(planted.text());
@@ -246,7 +246,7 @@ fn the_text_of_a_private_key_is_in_memory_while_it_is_used_alone() {
             let auth = ClientAuth::private_key_jwt(key(Secret::file(&file)));
             let credentials = client(auth).build_with(server).unwrap();
             assert_eq!(planted.copies(), 0, "{name}");
-            exchange(credentials.clone()).await.unwrap();
+            token_request(credentials.clone()).await.unwrap();
             assert!(meanwhile.load(Ordering::SeqCst) >= 1, "{name}");
             assert_eq!(planted.copies(), 0, "{name}");
         }

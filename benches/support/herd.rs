@@ -1,4 +1,4 @@
-//! Crowds of callers in trouble: no token yet, an exchange that fails, a token that is revoked while they are under way.
+//! Crowds of callers in trouble: no token yet, a token request that fails, a token that is revoked while they are under way.
 
 use std::{
     convert::Infallible,
@@ -26,17 +26,17 @@ use super::{
     warm::{Body, request},
 };
 
-/// How long an exchange takes.
+/// How long a token request takes.
 pub(crate) const EXCHANGE: Duration = Duration::from_millis(50);
 
 /// An authorization server, in a word.
 #[derive(Debug, Default)]
-pub(crate) struct Exchange {
+pub(crate) struct TokenEndpoint {
     asked: AtomicUsize,
     fails: AtomicBool,
 }
 
-impl Exchange {
+impl TokenEndpoint {
     /// Takes its time, and gives a token or fails.
     pub(crate) async fn token(&self) -> Result<String, &'static str> {
         let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
@@ -48,11 +48,11 @@ impl Exchange {
     }
 }
 
-/// An API that answers at once, until it has to refuse: its refusals come scattered over two exchanges.
+/// An API that answers at once, until it has to reject: its rejections come scattered over two token requests.
 #[derive(Debug, Default)]
 pub(crate) struct Api {
     calls: AtomicUsize,
-    refused: AtomicUsize,
+    rejected: AtomicUsize,
     /// Tokens up to this number are not good any more.
     revoked: AtomicUsize,
 }
@@ -63,7 +63,7 @@ impl Api {
         if self.accepts(&request) {
             return Response::default();
         }
-        let place = self.refused.fetch_add(1, Ordering::SeqCst);
+        let place = self.rejected.fetch_add(1, Ordering::SeqCst);
         sleep(2 * EXCHANGE * ((place * 37 % 100) as u32) / 100).await;
         Response::builder()
             .status(401)
@@ -87,14 +87,14 @@ pub(crate) struct Peer {
     pub(crate) name: &'static str,
     pub(crate) retries: bool,
     #[allow(clippy::type_complexity, reason = "it is named here")]
-    pub(crate) make: Box<dyn Fn(Arc<Exchange>, Arc<Api>) -> Caller>,
+    pub(crate) make: Box<dyn Fn(Arc<TokenEndpoint>, Arc<Api>) -> Caller>,
 }
 
 impl Peer {
     pub(crate) fn new(
         name: &'static str,
         retries: bool,
-        make: impl Fn(Arc<Exchange>, Arc<Api>) -> Caller + 'static,
+        make: impl Fn(Arc<TokenEndpoint>, Arc<Api>) -> Caller + 'static,
     ) -> Self {
         Self {
             name,
@@ -104,11 +104,11 @@ impl Peer {
     }
 
     pub(crate) fn tower_bearer() -> Self {
-        Self::new("tower-bearer", true, |exchange, api| {
+        Self::new("tower-bearer", true, |token_request, api| {
             let source = tower::service_fn(move |_: TokenRequest| {
-                let exchange = Arc::clone(&exchange);
+                let token_request = Arc::clone(&token_request);
                 async move {
-                    let token = exchange.token().await.map_err(tower::BoxError::from)?;
+                    let token = token_request.token().await.map_err(tower::BoxError::from)?;
                     let token: Result<_, Error> = Token::new(token);
                     Ok::<_, tower::BoxError>(token?.with_lifetime(Duration::from_secs(36_000)))
                 }
@@ -123,23 +123,27 @@ impl Peer {
 }
 
 impl Peer {
-    /// What a crowd of its own takes: each caller waits as long as an exchange takes, by itself, and calls.
+    /// What a crowd of its own takes: each caller waits as long as a token request takes, by itself, and calls.
     pub(crate) fn floor() -> Self {
-        Self::new("a wait of 50 ms each, no token", false, |exchange, api| {
-            Box::new(move || {
-                let (exchange, api) = (Arc::clone(&exchange), Arc::clone(&api));
-                Box::pin(async move {
-                    sleep(EXCHANGE).await;
-                    if exchange.fails.load(Ordering::SeqCst) {
-                        return false;
-                    }
-                    let mut request = request();
-                    let headers = request.headers_mut();
-                    headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer t1"));
-                    api.answer(request).await.status() == 200
+        Self::new(
+            "a wait of 50 ms each, no token",
+            false,
+            |token_request, api| {
+                Box::new(move || {
+                    let (token_request, api) = (Arc::clone(&token_request), Arc::clone(&api));
+                    Box::pin(async move {
+                        sleep(EXCHANGE).await;
+                        if token_request.fails.load(Ordering::SeqCst) {
+                            return false;
+                        }
+                        let mut request = request();
+                        let headers = request.headers_mut();
+                        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer t1"));
+                        api.answer(request).await.status() == 200
+                    })
                 })
-            })
-        })
+            },
+        )
     }
 }
 
@@ -201,31 +205,31 @@ struct Progress {
     ended: Notify,
 }
 
-/// A hundred exchanges in a row.
+/// A hundred token requests in a row.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sends crowds at all of them, a few times each; the best time counts, and the most exchanges.
+/// Sends crowds at all of them, a few times each; the best time counts, and the most token requests.
 pub(crate) fn trouble(peers: &[Peer], options: &Options, file: &str) {
     let (many, some, times) = match options.test {
         true => (100, 20, 1),
         false => (10_000, 1_000, 5),
     };
     let mut table = Table::new(
-        "Trouble: exchanges take 50 ms",
+        "Trouble: token requests take 50 ms",
         [
             "trouble",
             "driver",
             "callers",
             "answered 200",
-            "exchanges",
+            "token_requests",
             "slowest, ms",
-            "in exchanges",
+            "in token requests",
             "API calls a request",
         ],
     );
     let troubles = [
         ("no token yet", many),
-        ("the exchange fails", some),
+        ("the token request fails", some),
         ("the token is revoked", some),
     ];
     for (trouble, callers) in troubles {
@@ -233,7 +237,7 @@ pub(crate) fn trouble(peers: &[Peer], options: &Options, file: &str) {
         for peer in peers.iter().filter(|peer| peer.retries || !revoked) {
             let mut best: Option<Seen> = None;
             for _ in 0..times {
-                let seen = run(peer, callers, trouble == "the exchange fails", revoked);
+                let seen = run(peer, callers, trouble == "the token request fails", revoked);
                 let slow = seen.crowd.slowest.is_none();
                 best = Some(match best.take() {
                     None => seen,
@@ -252,7 +256,7 @@ pub(crate) fn trouble(peers: &[Peer], options: &Options, file: &str) {
                 peer.name.to_owned(),
                 callers.to_string(),
                 seen.crowd.answered.to_string(),
-                format!("{}{all}", seen.exchanges),
+                format!("{}{all}", seen.token_requests),
                 match slowest {
                     Some(seconds) => format!("{:.0}", seconds * 1e3),
                     None => format!("{:.0}+", PATIENCE.as_secs_f64() * 1e3),
@@ -276,7 +280,7 @@ pub(crate) fn trouble(peers: &[Peer], options: &Options, file: &str) {
 
 struct Seen {
     crowd: Crowd,
-    exchanges: usize,
+    token_requests: usize,
     calls: usize,
 }
 
@@ -287,7 +291,7 @@ impl Seen {
                 answered: self.crowd.answered.min(other.crowd.answered),
                 slowest: self.crowd.slowest.min(other.crowd.slowest),
             },
-            exchanges: self.exchanges.max(other.exchanges),
+            token_requests: self.token_requests.max(other.token_requests),
             calls: self.calls.max(other.calls),
         }
     }
@@ -301,21 +305,21 @@ fn run(peer: &Peer, callers: usize, fails: bool, revoked: bool) -> Seen {
         .build()
         .unwrap();
     let seen = runtime.block_on(async {
-        let (exchange, api) = (Arc::new(Exchange::default()), Arc::new(Api::default()));
-        exchange.fails.store(fails, Ordering::SeqCst);
-        let call = (peer.make)(Arc::clone(&exchange), Arc::clone(&api));
+        let (token_request, api) = (Arc::new(TokenEndpoint::default()), Arc::new(Api::default()));
+        token_request.fails.store(fails, Ordering::SeqCst);
+        let call = (peer.make)(Arc::clone(&token_request), Arc::clone(&api));
         if revoked {
             assert!(call().await, "{}: no answer to warm up", peer.name);
             // Tokens are numbered: those to come are good.
             api.revoked
-                .store(exchange.asked.load(Ordering::SeqCst), Ordering::SeqCst);
+                .store(token_request.asked.load(Ordering::SeqCst), Ordering::SeqCst);
             api.calls.store(0, Ordering::SeqCst);
         }
-        let before = exchange.asked.load(Ordering::SeqCst);
+        let before = token_request.asked.load(Ordering::SeqCst);
         let crowd = crowd(callers, &call).await;
         Seen {
             crowd,
-            exchanges: exchange.asked.load(Ordering::SeqCst) - before,
+            token_requests: token_request.asked.load(Ordering::SeqCst) - before,
             calls: api.calls.load(Ordering::SeqCst),
         }
     });

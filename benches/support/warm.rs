@@ -135,7 +135,7 @@ impl Drivers {
         });
     }
 
-    /// Adds tower-bearer, without and with its second try.
+    /// Adds tower-bearer, without and with its retry.
     pub(crate) fn add_tower_bearer(&mut self) {
         let layer = async || {
             let token = Token::new(TOKEN).unwrap();

@@ -113,8 +113,11 @@ impl Demonstration {
         told_answers: &[StatusCode],
         told: [u64; 2],
     ) {
-        let seen = [self.hydra.exchanges(), self.gateway.answered()];
-        println!("{what}: {} exchanges, {} calls so far", seen[0], seen[1]);
+        let seen = [self.hydra.token_requests(), self.gateway.answered()];
+        println!(
+            "{what}: {} token requests, {} calls so far",
+            seen[0], seen[1]
+        );
         if seen != told || answers != told_answers {
             println!("    WRONG: should be {told:?}, {told_answers:?}, is {seen:?}, {answers:?}");
             self.as_told = false;

@@ -27,7 +27,7 @@ use self::patience::Watched;
 ///
 /// Bodies stream both ways. Method, path, query, headers and trailers stay as they are, but for what concerns one hop and
 /// the caller's `Authorization`: see [`headers::for_upstream`]. The caller gets what the upstream answers, a 401 that no
-/// fresh token cures included; 502 or 504 with a plain reason where there is no token, or no answer within `patience`.
+/// fresh token heals included; 502 or 504 with a plain reason where there is no token, or no answer within `patience`.
 ///
 /// WebSockets and other tunnels do not go through.
 pub(crate) fn proxy(
@@ -38,7 +38,7 @@ pub(crate) fn proxy(
     let layer = BearerAuthLayer::from_cache(tokens)
         // The token goes to this origin, and nothing goes anywhere else.
         .select(upstream.origin)
-        .refuse_unselected()
+        .deny_unselected()
         .replay(Buffered::up_to(KEPT));
     let layer = match upstream.network_encrypts {
         true => layer.danger_allow_tokens_over_plain_http(),
@@ -229,7 +229,7 @@ fn timed_out(error: &legacy::Error) -> bool {
     false
 }
 
-/// How many bytes of a request's body are kept while it is sent, for a second try.
+/// How many bytes of a request's body are kept while it is sent, for a retry.
 const KEPT: usize = 64 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -34,11 +34,11 @@ pub(crate) struct Books {
 pub(crate) struct Company {
     credentials: (String, String),
     /// How often it was at the token endpoint, whatever that answered.
-    pub(crate) exchanges: u64,
+    pub(crate) token_requests: u64,
     /// The number of its last token, and of the last one that the API takes no more.
     pub(crate) issued: u64,
     pub(crate) revoked: u64,
-    /// How long the token endpoint thinks about its exchanges, and whether it then answers 503.
+    /// How long the token endpoint thinks about its token requests, and whether it then answers 503.
     pub(crate) delay: Duration,
     pub(crate) fails: bool,
 }
@@ -87,7 +87,7 @@ async fn token(servers: State<Servers>, Form(mut form): Form<HashMap<String, Str
         let mut companies = books.companies.iter_mut();
         let asking = companies.find(|(_, company)| company.credentials == asked);
         let (tenant, company) = asking.ok_or(StatusCode::UNAUTHORIZED)?;
-        company.exchanges += 1;
+        company.token_requests += 1;
         company.issued += 1;
         let token = format!("{tenant}.{}", company.issued);
         (token, company.delay, company.fails)

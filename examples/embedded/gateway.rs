@@ -111,22 +111,22 @@ impl Gateway {
 
 impl Shared {
     /// The answer to a request whose token is missing, no good, or too narrow.
-    fn refusal(&self, request: &Parts) -> Option<Response> {
+    fn rejection(&self, request: &Parts) -> Option<Response> {
         let credentials = request.headers.get(AUTHORIZATION);
         let token = credentials
             .and_then(|credentials| credentials.to_str().ok())
             .and_then(|credentials| credentials.strip_prefix("Bearer "));
         let Some(token) = token else {
-            return Some(refuse(StatusCode::UNAUTHORIZED, "Bearer"));
+            return Some(reject(StatusCode::UNAUTHORIZED, "Bearer"));
         };
         let Some(scopes) = self.hydra.scopes_of(token) else {
             let challenge = r#"Bearer error="invalid_token""#;
-            return Some(refuse(StatusCode::UNAUTHORIZED, challenge));
+            return Some(reject(StatusCode::UNAUTHORIZED, challenge));
         };
         let needed = scope_for(request.uri.path());
         if !scopes.iter().any(|scope| scope == needed) {
             let challenge = format!(r#"Bearer error="insufficient_scope", scope="{needed}""#);
-            return Some(refuse(StatusCode::FORBIDDEN, &challenge));
+            return Some(reject(StatusCode::FORBIDDEN, &challenge));
         }
         None
     }
@@ -144,8 +144,8 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
         return StatusCode::BAD_REQUEST.into_response();
     };
     shared.gate.pass().await;
-    let response = match shared.refusal(&head) {
-        Some(refusal) => refusal,
+    let response = match shared.rejection(&head) {
+        Some(rejection) => rejection,
         None => {
             let request = Request::from_parts(head.clone(), Body::from(body.clone()));
             next.run(request).await
@@ -195,7 +195,7 @@ fn scope_for(path: &str) -> &'static str {
     }
 }
 
-fn refuse(status: StatusCode, challenge: &str) -> Response {
+fn reject(status: StatusCode, challenge: &str) -> Response {
     let why = json!({"message": status.canonical_reason()});
     (status, [(WWW_AUTHENTICATE, challenge)], Json(why)).into_response()
 }

@@ -46,14 +46,14 @@ pub(crate) struct Guard<S> {
 
 struct Shared {
     accepts: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    refuse: Mutex<Arc<dyn Fn() -> Response<Body> + Send + Sync>>,
+    reject: Mutex<Arc<dyn Fn() -> Response<Body> + Send + Sync>>,
     reads_first: AtomicBool,
     gate: Gate,
     calls: Mutex<Vec<Call>>,
     connections: AtomicU64,
 }
 
-/// A call as it came, and whether its token was refused.
+/// A call as it came, and whether its token was rejected.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) path: String,
@@ -61,16 +61,16 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     /// All that the client said, if the guard [reads first](Guard::read_first).
     pub(crate) body: Bytes,
-    pub(crate) refused: bool,
+    pub(crate) rejected: bool,
 }
 
 impl<S> Guard<S> {
     /// Lets calls through to `inner` whose token `accepts` likes.
     pub(crate) fn new(accepts: impl Fn(&str) -> bool + Send + Sync + 'static, inner: S) -> Self {
-        let refuse = || Status::unauthenticated(REFUSAL).into_http();
+        let reject = || Status::unauthenticated(REFUSAL).into_http();
         let shared = Shared {
             accepts: Box::new(accepts),
-            refuse: Mutex::new(Arc::new(refuse)),
+            reject: Mutex::new(Arc::new(reject)),
             reads_first: AtomicBool::new(false),
             gate: Gate::default(),
             calls: Mutex::default(),
@@ -102,9 +102,9 @@ impl<S> Guard<S> {
         self.shared.reads_first.store(true, Ordering::Relaxed);
     }
 
-    /// From now on, refuses with this answer.
-    pub(crate) fn refuse_with(&self, refuse: impl Fn() -> Response<Body> + Send + Sync + 'static) {
-        *lock(&self.shared.refuse) = Arc::new(refuse);
+    /// From now on, rejects with this answer.
+    pub(crate) fn reject_with(&self, reject: impl Fn() -> Response<Body> + Send + Sync + 'static) {
+        *lock(&self.shared.reject) = Arc::new(reject);
     }
 }
 
@@ -163,17 +163,17 @@ where
                 body = Body::new(Full::from(said.clone()));
             }
             shared.gate.pass().await;
-            let refused = !shared.accepts(&head.headers);
+            let rejected = !shared.accepts(&head.headers);
             lock(&shared.calls).push(Call {
                 path: head.uri.path().to_owned(),
                 version: head.version,
                 headers: head.headers.clone(),
                 body: said,
-                refused,
+                rejected,
             });
-            if refused {
-                let refuse = Arc::clone(&lock(&shared.refuse));
-                return Ok(refuse());
+            if rejected {
+                let reject = Arc::clone(&lock(&shared.reject));
+                return Ok(reject());
             }
             inner.oneshot(Request::from_parts(head, body)).await
         })

@@ -33,8 +33,8 @@ pub(crate) struct Registration {
     /// The scopes that the client may ask for.
     pub(crate) scopes: Vec<String>,
     pub(crate) token_lifetime: Duration,
-    /// How long the server thinks about each exchange.
-    pub(crate) exchange_delay: Duration,
+    /// How long the server thinks about each token request.
+    pub(crate) token_request_delay: Duration,
 }
 
 impl Default for Registration {
@@ -45,7 +45,7 @@ impl Default for Registration {
             client_secret: "s3cret+/=&%~ of the embedded client".into(),
             scopes: ["billing", "credits", "ecommerce"].map(Into::into).into(),
             token_lifetime: Duration::from_secs(24 * 60 * 60),
-            exchange_delay: Duration::ZERO,
+            token_request_delay: Duration::ZERO,
         }
     }
 }
@@ -62,7 +62,7 @@ struct Shared {
     registration: Registration,
     gate: Gate,
     live: Mutex<HashMap<String, Grant>>,
-    exchanges: AtomicU64,
+    token_requests: AtomicU64,
     issued: AtomicU64,
 }
 
@@ -79,7 +79,7 @@ impl Hydra {
             registration,
             gate: Gate::default(),
             live: Mutex::default(),
-            exchanges: AtomicU64::new(0),
+            token_requests: AtomicU64::new(0),
             issued: AtomicU64::new(0),
         });
         let router = Router::new()
@@ -98,8 +98,8 @@ impl Hydra {
     }
 
     /// How often the token endpoint was asked, whatever it answered.
-    pub(crate) fn exchanges(&self) -> u64 {
-        self.shared.exchanges.load(Ordering::Relaxed)
+    pub(crate) fn token_requests(&self) -> u64 {
+        self.shared.token_requests.load(Ordering::Relaxed)
     }
 
     /// How many of them got a token.
@@ -107,7 +107,7 @@ impl Hydra {
         self.shared.issued.load(Ordering::Relaxed)
     }
 
-    /// Holds exchanges in flight: each has arrived and is counted, and waits.
+    /// Holds token requests in flight: each has arrived and is counted, and waits.
     pub(crate) fn hold(&self) -> Held {
         self.shared.gate.hold()
     }
@@ -126,15 +126,15 @@ impl Hydra {
 }
 
 async fn token(State(hydra): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    hydra.exchanges.fetch_add(1, Ordering::Relaxed);
+    hydra.token_requests.fetch_add(1, Ordering::Relaxed);
     hydra.gate.pass().await;
-    sleep(hydra.registration.exchange_delay).await;
-    match hydra.exchange(&headers, &body) {
+    sleep(hydra.registration.token_request_delay).await;
+    match hydra.token_request(&headers, &body) {
         Ok(token) => {
             hydra.issued.fetch_add(1, Ordering::Relaxed);
             answer(StatusCode::OK, &token)
         }
-        Err(Refusal(status, code, description)) => {
+        Err(Rejection(status, code, description)) => {
             let error = json!({"error": code, "error_description": description});
             answer(status, &error)
         }
@@ -142,11 +142,11 @@ async fn token(State(hydra): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
 }
 
 /// Status, `error` and `error_description`.
-struct Refusal(StatusCode, &'static str, String);
+struct Rejection(StatusCode, &'static str, String);
 
 impl Shared {
     /// The checks in Hydra's order.
-    fn exchange(&self, headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
+    fn token_request(&self, headers: &HeaderMap, body: &[u8]) -> Result<Value, Rejection> {
         let is_form = headers
             .get(CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(FORM.as_bytes()));
@@ -169,8 +169,8 @@ impl Shared {
         &self,
         headers: &HeaderMap,
         form: &HashMap<String, String>,
-    ) -> Result<(), Refusal> {
-        // The method counts before the secret: a right secret sent the wrong way is refused as well.
+    ) -> Result<(), Rejection> {
+        // The method counts before the secret: a right secret sent the wrong way is rejected as well.
         if headers.contains_key(AUTHORIZATION) {
             return Err(unauthenticated(
                 " The OAuth 2.0 Client supports client authentication method 'client_secret_post', but method \
@@ -192,13 +192,13 @@ impl Shared {
     }
 
     /// The scopes asked for, if the client may have all of them. Who asks for none gets none, and that is no error.
-    fn allow(&self, asked: &str) -> Result<Vec<String>, Refusal> {
+    fn allow(&self, asked: &str) -> Result<Vec<String>, Rejection> {
         let asked: Vec<String> = asked.split_whitespace().map(Into::into).collect();
         match asked
             .iter()
             .find(|scope| !self.registration.scopes.contains(scope))
         {
-            Some(scope) => Err(Refusal(
+            Some(scope) => Err(Rejection(
                 StatusCode::BAD_REQUEST,
                 "invalid_scope",
                 format!("The OAuth 2.0 Client is not allowed to request scope '{scope}'."),
@@ -227,8 +227,8 @@ fn random_part() -> String {
     BASE64_URL_SAFE_NO_PAD.encode(std::array::from_fn::<u8, 32, _>(|_| fastrand::u8(..)))
 }
 
-fn malformed(detail: &str) -> Refusal {
-    Refusal(
+fn malformed(detail: &str) -> Rejection {
+    Rejection(
         StatusCode::BAD_REQUEST,
         "invalid_request",
         format!(
@@ -238,8 +238,8 @@ fn malformed(detail: &str) -> Refusal {
 }
 
 /// 401, and without the `WWW-Authenticate` that a reader of RFC 9110 might look for: Hydra sends none.
-fn unauthenticated(detail: &str) -> Refusal {
-    Refusal(
+fn unauthenticated(detail: &str) -> Rejection {
+    Rejection(
         StatusCode::UNAUTHORIZED,
         "invalid_client",
         format!(

@@ -20,7 +20,7 @@ use crate::{
 /// Prints a timeline, then what was not as it should be, then a summary.
 pub(crate) async fn run() -> Result<ExitCode, BoxError> {
     let hydra = Hydra::start(Registration {
-        exchange_delay: Duration::from_millis(50),
+        token_request_delay: Duration::from_millis(50),
         ..Registration::default()
     })
     .await?;
@@ -37,7 +37,7 @@ pub(crate) async fn run() -> Result<ExitCode, BoxError> {
     job.phase(
         "200 requests at once, and no token yet",
         cold,
-        "requests=200 ok=200 exchanges=1 retries=0",
+        "requests=200 ok=200 token_requests=1 retries=0",
     )
     .await?;
 
@@ -45,7 +45,7 @@ pub(crate) async fn run() -> Result<ExitCode, BoxError> {
     job.phase(
         "1,000 more, over carts, credits and checkout",
         warm,
-        "requests=1000 ok=1000 exchanges=0 retries=0",
+        "requests=1000 ok=1000 token_requests=0 retries=0",
     )
     .await?;
 
@@ -63,7 +63,7 @@ pub(crate) async fn run() -> Result<ExitCode, BoxError> {
     job.phase(
         "the token revoked, with 200 requests in flight",
         revoked,
-        "requests=200 ok=200 exchanges=1 retries=200",
+        "requests=200 ok=200 token_requests=1 retries=200",
     )
     .await?;
 
@@ -92,7 +92,7 @@ struct Figures {
     /// Those of them that were answered 200.
     ok: u64,
     /// Calls that the token endpoint saw.
-    exchanges: u64,
+    token_requests: u64,
     /// Calls that the API saw beyond the requests.
     retries: u64,
 }
@@ -115,13 +115,13 @@ impl Job {
         work: impl Future<Output = Result<Answers, BoxError>>,
         expected: &str,
     ) -> Result<(), BoxError> {
-        let before = (self.hydra.exchanges(), self.gateway.answered());
+        let before = (self.hydra.token_requests(), self.gateway.answered());
         let answers = work.await?;
         let calls = self.gateway.answered() - before.1;
         let figures = Figures {
             requests: answers.requests,
             ok: answers.ok,
-            exchanges: self.hydra.exchanges() - before.0,
+            token_requests: self.hydra.token_requests() - before.0,
             retries: calls.saturating_sub(answers.requests),
         };
         self.total.add(figures);
@@ -139,7 +139,7 @@ impl Job {
 
     /// Shows what a person sees who has a wrong secret. Another client's business, so not in the summary.
     async fn wrong_secret(&mut self, account: Account) -> Result<(), BoxError> {
-        let before = (self.hydra.exchanges(), self.gateway.answered());
+        let before = (self.hydra.token_requests(), self.gateway.answered());
         let account = Account {
             client_secret: "yesterday's secret".into(),
             ..account
@@ -153,14 +153,14 @@ impl Job {
                 Err(error) => self.tell(&format!("{what}: {}", explain(&*error))),
             }
         }
-        let exchanges = self.hydra.exchanges() - before.0;
+        let token_requests = self.hydra.token_requests() - before.0;
         let calls = self.gateway.answered() - before.1;
         self.tell(&format!(
-            "of these, the token endpoint saw {exchanges} and the API {calls}"
+            "of these, the token endpoint saw {token_requests} and the API {calls}"
         ));
-        if (exchanges, calls) != (1, 0) {
+        if (token_requests, calls) != (1, 0) {
             self.mistakes.push(format!(
-                "a wrong secret: should be 1 exchange and 0 calls, is {exchanges} and {calls}"
+                "a wrong secret: should be 1 token request and 0 calls, is {token_requests} and {calls}"
             ));
         }
         Ok(())
@@ -191,7 +191,7 @@ impl Figures {
     fn add(&mut self, other: Self) {
         self.requests += other.requests;
         self.ok += other.ok;
-        self.exchanges += other.exchanges;
+        self.token_requests += other.token_requests;
         self.retries += other.retries;
     }
 }
@@ -201,12 +201,12 @@ impl fmt::Display for Figures {
         let Self {
             requests,
             ok,
-            exchanges,
+            token_requests,
             retries,
         } = self;
         write!(
             f,
-            "requests={requests} ok={ok} exchanges={exchanges} retries={retries}"
+            "requests={requests} ok={ok} token_requests={token_requests} retries={retries}"
         )
     }
 }

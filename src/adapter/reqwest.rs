@@ -32,7 +32,7 @@
 //!
 //! # Redirects
 //! reqwest follows them below the layer, and takes `Authorization` away when one leads to another scheme, host or port. If that
-//! other server answers 401, the layer takes its own token for refused: it makes an exchange and sends the request again.
+//! other server answers 401, the layer takes its own token for rejected: it makes a token request and sends the request again.
 //!
 //! # Timeouts
 //! reqwest's bound each try, and not the wait for a token. A [`Deadline`](crate::Deadline), or a timeout around the layer,
@@ -80,7 +80,7 @@ impl Service<Request<Body>> for ReqwestService {
             Ok(request) => State::Sent {
                 response: self.client.call(request),
             },
-            Err(error) => State::Refused { error: Some(error) },
+            Err(error) => State::Rejected { error: Some(error) },
         };
         ReqwestFuture { state }
     }
@@ -103,7 +103,7 @@ pin_project! {
             response: <Client as Service<reqwest::Request>>::Future,
         },
         // The request's URI is none that reqwest can send to.
-        Refused { error: Option<reqwest::Error> },
+        Rejected { error: Option<reqwest::Error> },
     }
 }
 
@@ -113,7 +113,7 @@ impl Future for ReqwestFuture {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProj::Sent { response } => response.poll(cx).map_ok(to_http),
-            StateProj::Refused { error } => match error.take() {
+            StateProj::Rejected { error } => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
             },
@@ -153,7 +153,7 @@ pub struct ReusableBody;
 
 impl Replay<Body> for ReusableBody {
     type Body = Body;
-    type Tape = Body;
+    type Recording = Body;
 
     fn pass(&self, body: Body) -> Body {
         body
@@ -166,11 +166,11 @@ impl Replay<Body> for ReusableBody {
         let mut request = reqwest::Request::new(Method::GET, ANYWHERE.clone());
         *request.body_mut() = Some(body);
         let clone = request.try_clone();
-        let tape = clone.and_then(|mut clone| clone.body_mut().take());
-        (request.body_mut().take().unwrap_or_default(), tape)
+        let recording = clone.and_then(|mut clone| clone.body_mut().take());
+        (request.body_mut().take().unwrap_or_default(), recording)
     }
 
-    fn rewind(&self, tape: Body) -> Option<Body> {
-        Some(tape)
+    fn rewind(&self, recording: Body) -> Option<Body> {
+        Some(recording)
     }
 }

@@ -41,9 +41,9 @@
 //! | beside it | added before | added after |
 //! | --- | --- | --- |
 //! | `reqwest-retry` | Each of its attempts asks for the current token, and may be sent twice for a 401. It does not retry a 401, nor an error of this crate, which has had its backoff already. | Transient failures of each try are retried below, with the same token. |
-//! | `reqwest-tracing` | One span for the call, its second try and its wait for a token included. | One span for each try, and the first one ends with the 401. |
+//! | `reqwest-tracing` | One span for the call, its retry and its wait for a token included. | One span for each try, and the first one ends with the 401. |
 //!
-//! In either order `reqwest-retry` refuses a request whose body is a stream, as it cannot be cloned, before anything is sent.
+//! In either order `reqwest-retry` rejects a request whose body is a stream, as it cannot be cloned, before anything is sent.
 //!
 //! Both orders are sound. Retries before and tracing after are what most services want.
 
@@ -109,7 +109,7 @@ where
 /// [`ReusableBody`]; or nothing, by [`NoReplay`].
 pub trait Resend: sealed::Sealed {
     #[doc(hidden)]
-    type Replay: Replay<Body, Body = Body, Tape: Send> + Clone + Send + Sync;
+    type Replay: Replay<Body, Body = Body, Recording: Send> + Clone + Send + Sync;
 
     #[doc(hidden)]
     fn resend(&self) -> Self::Replay;
@@ -167,7 +167,7 @@ impl<'a> Service<Request<Body>> for Rest<'a> {
         let Self { next, extensions } = self.clone();
         Box::pin(async move {
             let request = reqwest::Request::try_from(request)?;
-            // The second try sees what the first one left. One that is cut off leaves nothing.
+            // The retry sees what the first one left. One that is cut off leaves nothing.
             let mut left = extensions.get();
             let response = next.run(request, &mut left).await;
             extensions.put(left);

@@ -18,17 +18,17 @@
 //! ```
 //!
 //! # What is different from plain HTTP
-//! - **Refusals.** `UNAUTHENTICATED` (16) in an answer that is nothing but trailers counts, and so does the HTTP 401 of
+//! - **Rejections.** `UNAUTHENTICATED` (16) in an answer that is nothing but trailers counts, and so does the HTTP 401 of
 //!   whatever is in front of the server: [`GrpcUnauthenticated`].
-//! - **Second tries.** A call is sent again if all its messages had been sent or were at hand when the server refused it, and
+//! - **Second tries.** A call is sent again if all its messages had been sent or were at hand when the server rejected it, and
 //!   were small enough to be kept: unary calls, as a rule, and the ones whose answer is a stream. A stream of requests that is
-//!   still under way is not sent again; the token is replaced, and calls that begin after that exchange have the new one.
+//!   still under way is not sent again; the token is replaced, and calls that begin after that token request have the new one.
 //! - **Deadlines.** `grpc-timeout` ([`tonic::Request::set_timeout`]) bounds a call until the head of its answer: the wait for a token and
 //!   both tries, of which the second sends the header as it was.
 //!   So does a [`Deadline`] that is given by hand, which goes before it. `Endpoint::timeout` is the channel's own, and bounds each try.
 //! - **Errors.** Where no token can be had, callers get a [`Status`] with this crate's [`Error`] as its source:
 //!   `DEADLINE_EXCEEDED` at the call's deadline, `UNAVAILABLE` where the same call may well succeed a little later
-//!   ([`Error::is_transient`]), `FAILED_PRECONDITION` where the layer does not send such a call, else `UNAUTHENTICATED`. Where a refused token could not be replaced, the server's own
+//!   ([`Error::is_transient`]), `FAILED_PRECONDITION` where the layer does not send such a call, else `UNAUTHENTICATED`. Where a rejected token could not be replaced, the server's own
 //!   status has the [`Error`] as its source.
 //!
 //! # Deployment caveat
@@ -64,7 +64,7 @@ use crate::{
     middleware::{
         BearerAuth, BearerAuthLayer, Deadline, ExistingAuthorization, ResponseFuture, deadline_of,
     },
-    replay::{Buffered, Replay, Tape},
+    replay::{Buffered, Recording, Replay},
     select::{Always, Select},
     token::TokenSource,
     unauthorized::GrpcUnauthenticated,
@@ -119,11 +119,11 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
         }
     }
 
-    /// As [`BearerAuthLayer::refuse_unselected`].
+    /// As [`BearerAuthLayer::deny_unselected`].
     #[must_use]
-    pub fn refuse_unselected(self) -> Self {
+    pub fn deny_unselected(self) -> Self {
         Self {
-            layer: self.layer.refuse_unselected(),
+            layer: self.layer.deny_unselected(),
         }
     }
 
@@ -239,7 +239,7 @@ where
             .as_ref()
             .is_some_and(|deadline| deadline.deadline() <= Instant::now());
         match outcome {
-            Poll::Ready(Ok(response)) => Poll::Ready(match refusal(&response) {
+            Poll::Ready(Ok(response)) => Poll::Ready(match rejection(&response) {
                 Some(status) => Err(status.into()),
                 None => Ok(response),
             }),
@@ -289,7 +289,7 @@ fn late(error: BoxError) -> Status {
 }
 
 /// The server's own status, with the reason why the call was not sent again, which would be lost with the response.
-fn refusal<R>(response: &Response<R>) -> Option<Status> {
+fn rejection<R>(response: &Response<R>) -> Option<Status> {
     let error = response.extensions().get::<Error>()?.clone();
     let mut headers = response.headers().clone();
     // tonic panics on details that are no base64.
@@ -316,19 +316,19 @@ struct Messages(Buffered);
 
 impl Replay<Body> for Messages {
     type Body = Body;
-    type Tape = Tape;
+    type Recording = Recording;
 
     fn pass(&self, body: Body) -> Body {
         body
     }
 
-    fn record(&self, body: Body) -> (Body, Option<Tape>) {
-        let (body, tape) = self.0.record(body);
-        (Body::new(body), tape)
+    fn record(&self, body: Body) -> (Body, Option<Recording>) {
+        let (body, recording) = self.0.record(body);
+        (Body::new(body), recording)
     }
 
-    fn rewind(&self, tape: Tape) -> Option<Body> {
-        let body = <Buffered as Replay<Body>>::rewind(&self.0, tape)?;
+    fn rewind(&self, recording: Recording) -> Option<Body> {
+        let body = <Buffered as Replay<Body>>::rewind(&self.0, recording)?;
         Some(Body::new(body))
     }
 }

@@ -17,7 +17,7 @@ use crate::{error::Error, token::TokenSource};
 ///
 /// # let source = FixedToken::new(Token::new("t")?);
 /// let cache = TokenCache::builder(source)
-///     .exchange_timeout(Duration::from_secs(3))
+///     .token_request_timeout(Duration::from_secs(3))
 ///     .refresh_at(0.5, 0.1)
 ///     .build()?;
 /// # let _ = cache;
@@ -49,10 +49,10 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         self
     }
 
-    /// How long one exchange may take, from its start to its token. After it everyone who waits gets
+    /// How long one token request may take, from its start to its token. After it everyone who waits gets
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). 10 s by default.
-    pub fn exchange_timeout(mut self, timeout: Duration) -> Self {
-        self.schedule.exchange_timeout = timeout;
+    pub fn token_request_timeout(mut self, timeout: Duration) -> Self {
+        self.schedule.token_request_timeout = timeout;
         self
     }
 
@@ -65,7 +65,7 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
     /// After which part of its lifetime a token is refreshed, and how far that point is moved either way, once per token
     /// and at random, so that processes started together part ways. 0.8 and 0.05 by default: between 75 % and 85 %.
     ///
-    /// Whatever is set here, the point is early enough for two exchanges as long as the last one, if it lies past half
+    /// Whatever is set here, the point is early enough for two token requests as long as the last one, if it lies past half
     /// of the lifetime.
     pub fn refresh_at(mut self, fraction: f64, jitter: f64) -> Self {
         self.schedule.refresh_at = fraction;
@@ -81,7 +81,7 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         self
     }
 
-    /// How long no exchange is tried after one that failed and may well succeed later: `first`, doubled by each failure
+    /// How long no token request is tried after one that failed and may well succeed later: `first`, doubled by each failure
     /// up to `last`, of which a random part of up to nine tenths is taken away. 1 s and 60 s by default.
     pub fn transient_backoff(mut self, first: Duration, last: Duration) -> Self {
         self.schedule.transient = Backoff { first, last };
@@ -100,18 +100,18 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         self
     }
 
-    /// How long a route that refuses fresh tokens too causes no exchange: `first`, doubled each time up to `last`; and all
+    /// How long a route that rejects fresh tokens too causes no token request: `first`, doubled each time up to `last`; and all
     /// routes together, while more than four of them do. 1 s and 5 minutes by default.
-    pub fn refusal_cool_down(mut self, first: Duration, last: Duration) -> Self {
-        self.schedule.refused = Backoff { first, last };
+    pub fn rejection_cool_down(mut self, first: Duration, last: Duration) -> Self {
+        self.schedule.rejected = Backoff { first, last };
         self
     }
 
-    /// How many exchanges refusals may cause at a stretch, whatever the routes say, and how long until there is one more.
-    /// 30 and 10 s by default. It is met only where an API refuses good tokens at random.
-    pub fn refusal_allowance(mut self, exchanges: u32, interval: Duration) -> Self {
-        self.schedule.refusal_allowance = exchanges;
-        self.schedule.refusal_allowance_interval = interval;
+    /// How many token requests rejections may cause at a stretch, whatever the routes say, and how long until there is one more.
+    /// 30 and 10 s by default. It is met only where an API rejects good tokens at random.
+    pub fn rejection_allowance(mut self, token_requests: u32, interval: Duration) -> Self {
+        self.schedule.rejection_allowance = token_requests;
+        self.schedule.rejection_allowance_interval = interval;
         self
     }
 

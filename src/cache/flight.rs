@@ -1,4 +1,4 @@
-//! The single-flight lock: at most one exchange at a time, in a task of its own that belongs to none of its waiters.
+//! The single-flight lock: at most one token request at a time, in a task of its own that belongs to none of its waiters.
 //!
 //! ```text
 //!             join: no token meets the need, no backoff
@@ -54,7 +54,7 @@ pub(super) struct SingleFlight {
     /// The tick of the steady clock in which the wall clock was looked at last. A second clock for each request would cost
     /// as much as all else that a read does.
     wall_tick: AtomicU64,
-    /// A hint for the usual request, which meets no sour route: the bits of those whose first tries are worth a look.
+    /// A hint for the usual request, which meets no failing route: the bits of those whose first tries are worth a look.
     watched: AtomicU64,
     schedule: Arc<Schedule>,
     /// Told of each change that does not come by time alone, from when somebody first asks for them.
@@ -64,7 +64,7 @@ pub(super) struct SingleFlight {
 struct Slot {
     stage: Stage,
     failure: Option<Box<Failure>>,
-    /// From the first refusal on.
+    /// From the first rejection on.
     guard: Option<Box<Guard>>,
     /// Whether a task keeps the token warm.
     kept_warm: bool,
@@ -75,7 +75,7 @@ enum Stage {
     Flying(Flight),
 }
 
-/// The last exchanges failed; until `until` nobody asks again. Boxed, like what is known of refusals, for caches by the
+/// The last token requests failed; until `until` nobody asks again. Boxed, like what is known of rejections, for caches by the
 /// thousand that have none.
 struct Failure {
     error: Error,
@@ -155,7 +155,7 @@ impl SingleFlight {
         let (take_off, request) = {
             let mut slot = self.lock();
             // Looked at again under the lock. Without this: A reads an expired token; B's flight lands; A finds nobody
-            // flying and exchanges once more.
+            // flying and token requests once more.
             let current = self.current.load_full();
             let now = Moment::now();
             if let Some(held) = &current
@@ -179,7 +179,7 @@ impl SingleFlight {
             (take_off, need.request(current.as_deref()))
         };
         let flight = take_off.flight;
-        let (this, within) = (Arc::clone(self), self.schedule.exchange_timeout);
+        let (this, within) = (Arc::clone(self), self.schedule.token_request_timeout);
         let land = move |source, result, started| this.land(source, result, started);
         let pilot = Pilot::new(take_off.source, take_off.tell, within, land);
         // Outside the lock: a runtime that is shutting down drops the task here and now, and the pilot then locks.
@@ -214,13 +214,13 @@ impl SingleFlight {
         }
     }
 
-    /// A second try with the token `generation`, which took the place of a refused one, was accepted on this route.
-    pub(super) fn cured(&self, route: Route, generation: u64) {
-        self.judge(|guard, now| guard.cured(route, generation, now));
+    /// A retry with the token `generation`, which took the place of a rejected one, was accepted on this route.
+    pub(super) fn healed(&self, route: Route, generation: u64) {
+        self.judge(|guard, now| guard.healed(route, generation, now));
     }
 
-    /// The exchange with this number, made because of a refusal on this route, cured nothing: its token was refused as
-    /// well, or was the refused one again.
+    /// The token request with this number, made because of a rejection on this route, healed nothing: its token was rejected as
+    /// well, or was the rejected one again.
     pub(super) fn in_vain(&self, route: Route, landing: u64) {
         self.judge(|guard, now| guard.in_vain(route, landing, &self.schedule, now));
     }
@@ -272,7 +272,7 @@ impl SingleFlight {
     }
 
     /// Dates the token, from before it was asked for. One that is over already is an error: held as valid it would be
-    /// sent, and held as expired it would be exchanged again at once.
+    /// sent, and held as expired it would be requested again at once.
     fn hold(&self, token: Token, started: Moment, now: Moment) -> Outcome {
         let took = now.steady().saturating_duration_since(started.steady());
         let lifetime = token.lifetime().unwrap_or(self.schedule.default_lifetime);
@@ -282,7 +282,7 @@ impl SingleFlight {
             return Err(Error::expired_on_arrival(lifetime, took));
         }
         let landing = LANDINGS.fetch_add(1, Ordering::Relaxed);
-        // A server that gives the refused token again has given no other one: it stays the token it was.
+        // A server that gives the rejected token again has given no other one: it stays the token it was.
         let generation = match &*self.current.load() {
             Some(held) if held.token.is_same_credential(&token) => held.token.generation(),
             _ => landing,
@@ -301,17 +301,17 @@ impl SingleFlight {
         let slot = self.lock();
         let now = Moment::now();
         let backing_off = slot.failure.as_ref().and_then(|f| f.error_at(now.steady()));
-        let exchanging = matches!(slot.stage, Stage::Flying(_));
+        let requesting = matches!(slot.stage, Stage::Flying(_));
         let held = self.current.load();
         CacheState::new(
             held.as_ref()
                 .map(|held| (held.refresh_at.left(now), held.unusable_at.left(now))),
-            exchanging,
+            requesting,
             backing_off,
         )
     }
 
-    /// When the token is due for the next look by whoever keeps it warm; `None` while an exchange is under way.
+    /// When the token is due for the next look by whoever keeps it warm; `None` while a token request is under way.
     pub(super) fn due(&self) -> Option<Instant> {
         let slot = self.lock();
         if matches!(slot.stage, Stage::Flying(_)) {
@@ -378,19 +378,19 @@ impl Slot {
         }
         let now_steady = now.steady();
         match &self.failure {
-            // Whoever asks for an exchange by name may have changed what a permanent failure is about.
-            Some(failure) if matches!(need, Need::Exchange) && !failure.error.is_transient() => {}
+            // Whoever asks for a token request by name may have changed what a permanent failure is about.
+            Some(failure) if matches!(need, Need::New) && !failure.error.is_transient() => {}
             Some(failure) if now_steady < failure.until => return failure.error_at(now_steady),
             _ => {}
         }
         match need {
-            // Only while the refused token is all there is: without one that may be sent, an exchange is due anyway.
+            // Only while the rejected token is all there is: without one that may be sent, a token request is due anyway.
             Need::Other { than, route, judge }
                 if current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
             {
                 let guard = self.guard.get_or_insert_default();
                 let permit = guard.permit(route, than, judge, schedule, now_steady);
-                permit.err().map(Error::refused_too)
+                permit.err().map(Error::rejected_too)
             }
             _ => None,
         }
@@ -433,7 +433,7 @@ impl Failure {
             .filter(alike)
             .map_or(1, |last| last.in_a_row.saturating_add(1));
         let delay = match (error.kind(), in_a_row) {
-            // An exchange that was cut off says nothing about the server: the next call starts anew. But only once, so
+            // A token request that was cut off says nothing about the server: the next call starts anew. But only once, so
             // that a source that always panics does not spin.
             (ErrorKind::Interrupted, 1) => Duration::ZERO,
             _ => schedule.backoff(

@@ -13,14 +13,14 @@ use super::{Caches, TokenCache};
 
 /// Many credentials, each with a [`TokenCache`] of its own, by a key: a company, a user, an origin.
 ///
-/// A cache is made when its key is first asked for, and each is on its own: a key whose exchanges are slow or fail delays no
+/// A cache is made when its key is first asked for, and each is on its own: a key whose token requests are slow or fail delays no
 /// other. Clones share the caches.
 ///
 /// # Bounds
 /// It keeps 10,000 caches, or as many as you [say](Self::with_capacity). They are kept in several parts, of which one may be
 /// full before the others: leave a quarter more room than there are keys. Past that, those that are used least go
-/// (S3-FIFO), with their tokens: a key that comes back costs an exchange. A cache that is in use stays, by a request that
-/// has not got its token yet, by an exchange, or by whoever holds a clone of it; so there may be more caches than that, by as
+/// (S3-FIFO), with their tokens: a key that comes back costs a token request. A cache that is in use stays, by a request that
+/// has not got its token yet, by a token request, or by whoever holds a clone of it; so there may be more caches than that, by as
 /// many as there are requests under way. A cache takes about 400 bytes, its place in the map included, beyond its key, its
 /// source and its token.
 ///
@@ -100,7 +100,7 @@ where
     pub fn get(&self, key: &K) -> TokenCache {
         let Inner { make, caches } = &*self.inner;
         // `make` runs outside of the map's locks. Two that come at once for a new key: the second waits for what the first
-        // one makes, so that they share one cache and its one exchange.
+        // one makes, so that they share one cache and its one token request.
         let cache = caches.get_or_insert_with(key, || Ok::<_, std::convert::Infallible>(make(key)));
         match cache {
             Ok(cache) => cache,
@@ -154,7 +154,7 @@ impl<K> fmt::Debug for Keyed<K> {
 }
 
 /// Keeps a cache that somebody has. That the map's lock is held exclusively while it is asked settles the interleaving: A
-/// gets a cache and is not polled yet; a crowd of other keys comes; B gets another cache for A's key, and exchanges as well.
+/// gets a cache and is not polled yet; a crowd of other keys comes; B gets another cache for A's key, and token requests as well.
 #[derive(Clone, Copy)]
 struct InUse;
 

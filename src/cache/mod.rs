@@ -1,7 +1,7 @@
-//! One credential's token: read without a lock, exchanged once for everyone.
+//! One credential's token: read without a lock, requested once for everyone.
 //!
 //! Knows no HTTP. [`flight`] is the single flight and [`pilot`] the task that flies it; [`schedule`] is their arithmetic,
-//! and [`refusal`] says which refusals may cause an exchange.
+//! and [`rejection`] says which rejections may cause a token request.
 
 mod builder;
 mod caches;
@@ -41,7 +41,7 @@ use crate::{
     util::clock::Moment,
 };
 
-/// One credential's current token, and the one place where it is exchanged.
+/// One credential's current token, and the one place where it is requested.
 ///
 /// Clones share the token. A [`BearerAuthLayer`](crate::BearerAuthLayer) makes one for itself; make one by hand to share
 /// it between layers, or with code that is no tower service.
@@ -50,11 +50,11 @@ use crate::{
 /// - Nothing runs until a token is asked for, and nothing runs for an idle cache.
 /// - A token is used until min(30 s, 10 % of its lifetime) before its end, and is refreshed in the background by the
 ///   first use after about 80 % of it (jittered by ±5 % of the lifetime).
-/// - At most one exchange is under way. It runs in a Tokio task of its own, with its own deadline; everyone who needs
+/// - At most one token request is under way. It runs in a Tokio task of its own, with its own deadline; everyone who needs
 ///   its outcome waits for it, and an error reaches all of them at once.
-/// - When the last handle is dropped during an exchange, that goes on to its end, at its deadline at the latest, and takes
+/// - When the last handle is dropped during a token request, that goes on to its end, at its deadline at the latest, and takes
 ///   the source with it.
-/// - After a failed exchange the source is left alone for a while: 1 s doubling to 60 s where it may just be down, 30 s
+/// - After a failed token request the source is left alone for a while: 1 s doubling to 60 s where it may just be down, 30 s
 ///   doubling to 5 min where somebody has to change something, with jitter, or for as long as `Retry-After` says (5 min
 ///   at most). A token that is still good is used meanwhile; without one, callers get the last error at once.
 ///
@@ -98,10 +98,10 @@ impl TokenCache {
     /// The token to send now: the current one, or the next one if there is none that is still good.
     ///
     /// # Errors
-    /// When a token is needed and the exchange fails, or failed so lately that it is not tried again yet.
+    /// When a token is needed and the token request fails, or failed so lately that it is not tried again yet.
     ///
     /// # Cancellation
-    /// Dropping the future leaves the exchange running for whoever else waits, and for the next call.
+    /// Dropping the future leaves the token request running for whoever else waits, and for the next call.
     pub async fn get(&self) -> Result<Token, Error> {
         match self.read(Token::clone) {
             Some(token) => Ok(token),
@@ -109,7 +109,7 @@ impl TokenCache {
         }
     }
 
-    /// Exchanges now, whatever token is there, and gives the new one; joins the exchange under way if there is one.
+    /// Token requests now, whatever token is there, and gives the new one; joins the token request under way if there is one.
     /// The current token is used until the new one is there.
     ///
     /// It also ends the backoff from a failure that lasts until somebody changes something: calling it says that somebody
@@ -121,14 +121,14 @@ impl TokenCache {
     /// # Cancellation
     /// As for [`get`](Self::get).
     pub async fn refresh(&self) -> Result<Token, Error> {
-        Ok(self.join(Need::Exchange).await?.token.clone())
+        Ok(self.join(Need::New).await?.token.clone())
     }
 
-    /// Forgets `token`, if it is the current one: the next [`get`](Self::get) exchanges. A token that has been replaced
+    /// Forgets `token`, if it is the current one: the next [`get`](Self::get) token requests. A token that has been replaced
     /// is forgotten already, and the one that replaced it stays.
     ///
-    /// For a client that is no tower service and saw the token refused. The layer does better by itself: it keeps the
-    /// refused token until it has another one.
+    /// For a client that is no tower service and saw the token rejected. The layer does better by itself: it keeps the
+    /// rejected token until it has another one.
     pub fn invalidate(&self, token: &Token) {
         self.flight.forget(token.generation());
     }
@@ -155,7 +155,7 @@ impl TokenCache {
         keep_warm::keep(&self.flight)
     }
 
-    /// How things stand: the token and the time it has left, whether an exchange is under way, what the last one failed
+    /// How things stand: the token and the time it has left, whether a token request is under way, what the last one failed
     /// of and when the next try is due.
     #[must_use]
     pub fn state(&self) -> CacheState {
@@ -217,46 +217,46 @@ impl TokenCache {
         self.wait_for_usable().await
     }
 
-    /// The token with generation `refused` was refused on this route: waits for one to use in its place. `None` if the
+    /// The token with generation `rejected` was rejected on this route: waits for one to use in its place. `None` if the
     /// source gave the same again.
-    pub(crate) async fn refused(
+    pub(crate) async fn rejected(
         &self,
-        refused: u64,
+        rejected: u64,
         route: Route,
     ) -> Result<Option<Arc<Held>>, Error> {
         let need = Need::Other {
-            than: refused,
+            than: rejected,
             route,
-            judge: Judge::SecondTry,
+            judge: Judge::Retry,
         };
         let held = self.join(need).await?;
-        if held.token.generation() == refused {
+        if held.token.generation() == rejected {
             self.flight.in_vain(route, held.landing);
             return Ok(None);
         }
         Ok(Some(held))
     }
 
-    /// The same for a request that is not sent again: starts an exchange for those to come, and does not wait.
-    pub(crate) fn refused_for_good(&self, refused: u64, route: Option<Route>) {
+    /// The same for a request that is not sent again: starts a token request for those to come, and does not wait.
+    pub(crate) fn rejected_for_good(&self, rejected: u64, route: Option<Route>) {
         drop(self.flight.join(Need::Other {
-            than: refused,
+            than: rejected,
             route: route.unwrap_or(Route::UNKNOWN),
             judge: Judge::NextFirstTry,
         }));
     }
 
-    /// What became of a second try with the token `generation`: whether it was refused as well.
-    pub(crate) fn second_try(&self, route: Route, generation: u64, refused: bool) {
-        if refused {
+    /// What became of a retry with the token `generation`: whether it was rejected as well.
+    pub(crate) fn retry(&self, route: Route, generation: u64, rejected: bool) {
+        if rejected {
             // A token that took the place of another is the first of its generation.
             self.flight.in_vain(route, generation);
         } else {
-            self.flight.cured(route, generation);
+            self.flight.healed(route, generation);
         }
     }
 
-    /// Whether anybody else has it: a request, an exchange under way, or whoever keeps a clone.
+    /// Whether anybody else has it: a request, a token request under way, or whoever keeps a clone.
     #[cfg(feature = "keyed")]
     pub(crate) fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.flight) > 1
@@ -306,8 +306,8 @@ mod tests {
     /// A cache of one-hour tokens, and how many it has got.
     fn hourly() -> (TokenCache, Arc<AtomicUsize>) {
         set_wall(0);
-        let exchanges = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&exchanges);
+        let token_requests = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&token_requests);
         let source = tower::service_fn(move |_: TokenRequest| {
             let token = counted.fetch_add(1, Ordering::SeqCst);
             async move {
@@ -315,7 +315,7 @@ mod tests {
                 Ok::<_, Error>(token.with_lifetime(Duration::from_secs(3600)))
             }
         });
-        (TokenCache::new(source), exchanges)
+        (TokenCache::new(source), token_requests)
     }
 
     /// A suspended machine's steady clock stands still.
@@ -323,12 +323,12 @@ mod tests {
     /// Promise: L8
     #[tokio::test(start_paused = true)]
     async fn a_token_that_ran_out_while_the_machine_slept_is_not_used() {
-        let (cache, exchanges) = hourly();
+        let (cache, token_requests) = hourly();
         cache.get().await.unwrap();
         sleep_until_ahead(HOUR).await;
         assert_eq!(cache.state().token(), TokenState::Expired);
         cache.get().await.unwrap();
-        assert_eq!(exchanges.load(Ordering::SeqCst), 2);
+        assert_eq!(token_requests.load(Ordering::SeqCst), 2);
     }
 
     /// Promise: L8
@@ -345,40 +345,40 @@ mod tests {
     /// Promise: L8
     #[tokio::test(start_paused = true)]
     async fn a_token_that_became_stale_while_the_machine_slept_is_used_and_refreshed() {
-        let (cache, exchanges) = hourly();
+        let (cache, token_requests) = hourly();
         let first = cache.get().await.unwrap();
         sleep_until_ahead(HOUR * 9 / 10).await;
         let second = cache.get().await.unwrap();
         assert!(first.is_same_credential(&second));
         tokio::task::yield_now().await;
-        assert_eq!(exchanges.load(Ordering::SeqCst), 2);
+        assert_eq!(token_requests.load(Ordering::SeqCst), 2);
     }
 
     /// Promise: L8
     #[tokio::test(start_paused = true)]
     async fn a_wall_clock_that_is_set_back_lengthens_no_life() {
-        let (cache, exchanges) = hourly();
+        let (cache, token_requests) = hourly();
         cache.get().await.unwrap();
         set_wall(-24 * HOUR);
         advance(Duration::from_secs(3600)).await;
         assert_eq!(cache.state().token(), TokenState::Expired);
         cache.get().await.unwrap();
-        assert_eq!(exchanges.load(Ordering::SeqCst), 2);
+        assert_eq!(token_requests.load(Ordering::SeqCst), 2);
     }
 
     /// Promise: L8
     #[tokio::test(start_paused = true)]
-    async fn a_wall_clock_that_is_set_forward_costs_one_exchange() {
-        let (cache, exchanges) = hourly();
+    async fn a_wall_clock_that_is_set_forward_costs_one_token_request() {
+        let (cache, token_requests) = hourly();
         cache.get().await.unwrap();
         sleep_until_ahead(24 * HOUR).await;
         for _ in 0..100 {
             cache.get().await.unwrap();
         }
-        assert_eq!(exchanges.load(Ordering::SeqCst), 2);
+        assert_eq!(token_requests.load(Ordering::SeqCst), 2);
         // And set right again, none.
         sleep_until_ahead(0).await;
         cache.get().await.unwrap();
-        assert_eq!(exchanges.load(Ordering::SeqCst), 2);
+        assert_eq!(token_requests.load(Ordering::SeqCst), 2);
     }
 }

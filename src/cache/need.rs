@@ -12,14 +12,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) token: Token,
-    /// The exchange it came by. The token's generation is older where the server gave the same token again.
+    /// The token request it came by. The token's generation is older where the server gave the same token again.
     pub(super) landing: u64,
     pub(super) renewable_at: Moment,
     pub(super) refresh_at: Moment,
     pub(super) unusable_at: Moment,
 }
 
-/// What a caller comes for, and so which token would save the exchange.
+/// What a caller comes for, and so which token would save the token request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Need {
     /// Any token that may be sent.
@@ -28,14 +28,14 @@ pub(super) enum Need {
     Lasting(Duration),
     /// A token that is not yet due for refresh.
     Fresh,
-    /// A token that may be sent and is not this one, which the API refused on this route.
+    /// A token that may be sent and is not this one, which the API rejected on this route.
     Other {
         than: u64,
         route: Route,
         judge: Judge,
     },
-    /// The outcome of an exchange, whatever token is there.
-    Exchange,
+    /// The outcome of a token request, whatever token is there.
+    New,
 }
 
 impl Held {
@@ -47,13 +47,13 @@ impl Held {
         let usable = !self.unusable_at.is_over(now);
         match need {
             Need::Usable => usable,
-            // Not in its first half, or tokens that are too short for it would be exchanged per request.
+            // Not in its first half, or tokens that are too short for it would be requested per request.
             Need::Lasting(least) => {
                 usable && (self.unusable_at.left(now) >= least || !self.renewable_at.is_over(now))
             }
             Need::Fresh => usable && !self.refresh_at.is_over(now),
             Need::Other { than, .. } => usable && self.token.generation() != than,
-            Need::Exchange => false,
+            Need::New => false,
         }
     }
 }
@@ -63,10 +63,10 @@ impl Need {
     pub(super) fn request(self, current: Option<&Held>) -> TokenRequest {
         match (self, current) {
             (Self::Other { than, .. }, Some(held)) if held.token.generation() == than => {
-                TokenRequest::refused(held.token.clone())
+                TokenRequest::rejected(held.token.clone())
             }
             (_, None) | (Self::Usable | Self::Other { .. }, _) => TokenRequest::new(Reason::Cold),
-            (Self::Lasting(_) | Self::Fresh | Self::Exchange, Some(_)) => {
+            (Self::Lasting(_) | Self::Fresh | Self::New, Some(_)) => {
                 TokenRequest::new(Reason::Refresh)
             }
         }

@@ -1,4 +1,4 @@
-//! One exchange under way: the task that makes it, and the handle that callers wait with.
+//! One token request under way: the task that makes it, and the handle that callers wait with.
 
 use std::{pin::Pin, sync::Arc, thread, time::Duration};
 
@@ -38,7 +38,7 @@ impl Flight {
     }
 }
 
-/// Flies one exchange. However its task ends (done, panicked, dropped by its runtime) its destructor lands the flight,
+/// Flies one token request. However its task ends (done, panicked, dropped by its runtime) its destructor lands the flight,
 /// so no waiter is left waiting and the source is always back.
 pub(super) struct Pilot<L: Land> {
     /// The source, and who takes it back. `None` only within the destructor.
@@ -46,11 +46,11 @@ pub(super) struct Pilot<L: Land> {
     tell: watch::Sender<Option<Outcome>>,
     within: Duration,
     started: Moment,
-    /// `None` until the exchange is over.
+    /// `None` until the token request is over.
     result: Option<Result<Token, Error>>,
 }
 
-/// Takes the source back with what the exchange gave and when it was started, and gives what the waiters are told.
+/// Takes the source back with what the token request gave and when it was started, and gives what the waiters are told.
 pub(super) trait Land:
     FnOnce(Box<dyn Source>, Result<Token, Error>, Moment) -> Outcome
 {
@@ -76,7 +76,7 @@ impl<L: Land> Pilot<L> {
 
     pub(super) async fn fly(mut self, request: TokenRequest) {
         if let Some((source, _)) = &mut self.aboard {
-            let result = timeout(self.within, source.exchange(request)).await;
+            let result = timeout(self.within, source.request(request)).await;
             self.result = Some(result.unwrap_or_else(|_| Err(Error::timeout(self.within))));
         }
     }
@@ -96,8 +96,8 @@ impl<L: Land> Drop for Pilot<L> {
         });
         let outcome = land(source, result, self.started);
         let took = clock::steady().saturating_duration_since(self.started.steady());
-        telemetry::exchange_over(outcome.as_deref().map(|held| &held.token), took);
-        // Publish before waking: a woken waiter whose token is refused must find this one in the cache, not the last.
+        telemetry::token_request_over(outcome.as_deref().map(|held| &held.token), took);
+        // Publish before waking: a woken waiter whose token is rejected must find this one in the cache, not the last.
         // Nobody may be waiting any more, which is no error.
         let _ = self.tell.send(Some(outcome));
     }
@@ -105,13 +105,13 @@ impl<L: Land> Drop for Pilot<L> {
 
 /// A [`TokenSource`] without its type.
 pub(super) trait Source: Send {
-    fn exchange(&mut self, request: TokenRequest) -> Exchange<'_>;
+    fn request(&mut self, request: TokenRequest) -> Answer<'_>;
 }
 
-type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>;
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>;
 
 impl<S: TokenSource> Source for S {
-    fn exchange(&mut self, request: TokenRequest) -> Exchange<'_> {
+    fn request(&mut self, request: TokenRequest) -> Answer<'_> {
         let ours = |error: S::Error| Error::from_source(error.into());
         Box::pin(async move {
             // Two statements, so that no error that is not `Send` is kept across the second await.

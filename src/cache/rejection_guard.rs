@@ -1,15 +1,15 @@
-//! Whether a refused token may cause an exchange.
+//! Whether a rejected token may cause a token request.
 //!
-//! As a rule it may: the token was revoked, and a fresh one cures it. But some refusals no token cures (a wrong audience,
-//! a missing scope, a broken route), and an exchange for each of those would be a storm. What tells them apart is whether
-//! the *fresh* token is refused too. That is kept by route, so that one sour route costs the healthy ones nothing:
+//! As a rule it may: the token was revoked, and a fresh one heals it. But some rejections no token heals (a wrong audience,
+//! a missing scope, a broken route), and a token request for each of those would be a storm. What tells them apart is whether
+//! the *fresh* token is rejected too. That is kept by route, so that one failing route costs the healthy ones nothing:
 //!
-//! - A route whose fresh token was refused causes no exchange for 1 s, then 2 s, … 5 min, each time one that is in vain.
-//! - A fresh token that is accepted clears its route. An acceptance elsewhere is no cure.
-//! - When more than a few routes are sour, the API as a whole is taken to be: then all routes wait by the same steps
-//!   together, until a fresh token cures any of them.
-//! - An API that refuses good tokens at random is cured each time. Whatever the routes say, no more than so many exchanges
-//!   are made on account of refusals.
+//! - A route whose fresh token was rejected causes no token request for 1 s, then 2 s, … 5 min, each time one that is in vain.
+//! - A fresh token that is accepted clears its route. An acceptance elsewhere is no heal.
+//! - When more than a few routes are failing, the API as a whole is taken to be: then all routes wait by the same steps
+//!   together, until a fresh token heals any of them.
+//! - An API that rejects good tokens at random is healed each time. Whatever the routes say, no more than so many token requests
+//!   are made on account of rejections.
 //!
 //! Has no clock, and knows no HTTP: a route is a number.
 
@@ -24,7 +24,7 @@ use super::schedule::Schedule;
 pub(crate) struct Route(u64);
 
 impl Route {
-    /// The route of a request that nobody looked at, because no route was sour when it was sent, and that is not sent
+    /// The route of a request that nobody looked at, because no route was failing when it was sent, and that is not sent
     /// again.
     pub(crate) const UNKNOWN: Self = Self(0);
 
@@ -38,40 +38,40 @@ impl Route {
     }
 }
 
-/// Whether a second try will tell if an exchange cured a refusal. If none will, the next first try has to.
+/// Whether a retry will tell if a token request healed a rejection. If none will, the next first try has to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judge {
-    SecondTry,
+    Retry,
     NextFirstTry,
 }
 
-/// The routes that were refused lately.
+/// The routes that were rejected lately.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     routes: Vec<(Route, Latch)>,
-    /// All routes together, while more than a few of them are sour.
+    /// All routes together, while more than a few of them are failing.
     api: Latch,
-    /// When the allowance of exchanges is full again.
+    /// When the allowance of token requests is full again.
     full_at: Option<Instant>,
 }
 
-/// How often fresh tokens were refused in a row, and until when no other is tried.
+/// How often fresh tokens were rejected in a row, and until when no other is tried.
 #[derive(Clone, Copy, Debug, Default)]
 struct Latch {
     times: u32,
     until: Option<Instant>,
-    /// The token whose refusal caused an exchange the last time, if the next first try has to tell whether that cured it.
+    /// The token whose rejection caused a token request the last time, if the next first try has to tell whether that healed it.
     awaits_newer_than: Option<u64>,
-    /// The exchange that was in vain the last time: a thousand requests that its token is refused for are one time.
+    /// The token request that was in vain the last time: a thousand requests that its token is rejected for are one time.
     landing: u64,
 }
 
 impl Guard {
-    /// Whether a refusal on this route may cause an exchange now. If not, how long until it may.
+    /// Whether a rejection on this route may cause a token request now. If not, how long until it may.
     pub(super) fn permit(
         &mut self,
         route: Route,
-        refused: u64,
+        rejected: u64,
         judge: Judge,
         schedule: &Schedule,
         now: Instant,
@@ -84,25 +84,25 @@ impl Guard {
         self.spend_allowance(schedule, now)?;
 
         if crowded {
-            // Taken to be in vain, like those before it, until a cure says otherwise.
+            // Taken to be in vain, like those before it, until a heal says otherwise.
             self.api.close(schedule, now);
         }
         let latch = self.known(route, now);
         match (latch.times, judge) {
             // Taken to be in vain too, until a first try with another token is accepted here.
             (_, Judge::NextFirstTry) if route != Route::UNKNOWN => {
-                latch.awaits_newer_than = Some(refused);
+                latch.awaits_newer_than = Some(rejected);
                 latch.close(schedule, now);
             }
             (0, _) => latch.until = Some(now + SHORTEST_INTERVAL),
-            // Held as long as the last time until the second try is judged, which may take as long as the API likes:
-            // meanwhile first tries with the fresh token are refused too, and must not have their own.
+            // Held as long as the last time until the retry is judged, which may take as long as the API likes:
+            // meanwhile first tries with the fresh token are rejected too, and must not have their own.
             (times, _) => latch.until = Some(now + schedule.cool_down(times, fastrand::f64())),
         }
         Ok(())
     }
 
-    /// The exchange with this number, made because of a refusal on this route, cured nothing.
+    /// The token request with this number, made because of a rejection on this route, healed nothing.
     pub(super) fn in_vain(
         &mut self,
         route: Route,
@@ -118,29 +118,29 @@ impl Guard {
     }
 
     /// The token with this generation was accepted on this route.
-    pub(super) fn cured(&mut self, route: Route, generation: u64, now: Instant) {
+    pub(super) fn healed(&mut self, route: Route, generation: u64, now: Instant) {
         let latch = self.known(route, now);
         if latch.times > 0 {
             latch.times = 0;
             latch.until = None;
         }
         latch.awaits_newer_than = None;
-        // Whoever is refused with it from now on comes late, or it was revoked since: neither is in vain.
+        // Whoever is rejected with it from now on comes late, or it was revoked since: neither is in vain.
         latch.landing = latch.landing.max(generation);
         self.api = Latch::default();
     }
 
-    /// The token with this generation was accepted on this route by a first try. That is a cure only where no second try
-    /// tells: a route may well accept one request and refuse the next, whatever the token.
+    /// The token with this generation was accepted on this route by a first try. That is a heal only where no retry
+    /// tells: a route may well accept one request and reject the next, whatever the token.
     pub(super) fn accepted(&mut self, route: Route, generation: u64, now: Instant) {
-        let is_cure = self.routes.iter().any(|(known, latch)| {
+        let heals = self.routes.iter().any(|(known, latch)| {
             *known == route
                 && latch
                     .awaits_newer_than
-                    .is_some_and(|refused| refused < generation)
+                    .is_some_and(|rejected| rejected < generation)
         });
-        if is_cure {
-            self.cured(route, generation, now);
+        if heals {
+            self.healed(route, generation, now);
         }
     }
 
@@ -155,12 +155,12 @@ impl Guard {
             .fold(0, |bits, (route, _)| bits | route.bit())
     }
 
-    /// Takes one exchange of the allowance, if there is one left. If not, how long until there is.
+    /// Takes one token request of the allowance, if there is one left. If not, how long until there is.
     fn spend_allowance(&mut self, schedule: &Schedule, now: Instant) -> Result<(), Duration> {
-        let interval = schedule.refusal_allowance_interval;
+        let interval = schedule.rejection_allowance_interval;
         let full_at = self.full_at.unwrap_or(now).max(now) + interval;
         let spent = full_at - now;
-        let most = interval * schedule.refusal_allowance;
+        let most = interval * schedule.rejection_allowance;
         if spent > most {
             return Err(spent - most);
         }
@@ -168,11 +168,11 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether the API as a whole is taken to be sour.
+    /// Whether the API as a whole is taken to be failing.
     fn is_crowded(&self, now: Instant) -> bool {
-        let is_sour = |latch: &Latch| latch.times > 0 && !latch.is_stale(now);
-        let sour = self.routes.iter().filter(|(_, latch)| is_sour(latch));
-        is_sour(&self.api) || sour.count() > MOST_SOUR_ROUTES
+        let is_failing = |latch: &Latch| latch.times > 0 && !latch.is_stale(now);
+        let failing = self.routes.iter().filter(|(_, latch)| is_failing(latch));
+        is_failing(&self.api) || failing.count() > MOST_FAILING_ROUTES
     }
 
     /// What is known of a route. A new one takes the place of the one that matters least, if there is no other.
@@ -219,13 +219,13 @@ impl Latch {
     }
 }
 
-/// With more sour routes than this, it is the API that is sour.
-const MOST_SOUR_ROUTES: usize = 4;
+/// With more failing routes than this, it is the API that is failing.
+const MOST_FAILING_ROUTES: usize = 4;
 
 /// As many routes are remembered.
 const MOST_ROUTES: usize = 32;
 
-/// A route causes exchanges no more often than this, even if each of them cures it.
+/// A route causes token requests no more often than this, even if each of them heals it.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long after its wait a route is remembered.

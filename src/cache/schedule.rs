@@ -12,7 +12,7 @@ use crate::error::Error;
 /// The numbers of a cache. Set by [`TokenCacheBuilder`](super::TokenCacheBuilder), whose documentation has them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Schedule {
-    pub(crate) exchange_timeout: Duration,
+    pub(crate) token_request_timeout: Duration,
     pub(crate) default_lifetime: Duration,
     pub(crate) refresh_at: f64,
     pub(crate) refresh_jitter: f64,
@@ -20,9 +20,9 @@ pub(crate) struct Schedule {
     pub(crate) hard_margin_fraction: f64,
     pub(crate) transient: Backoff,
     pub(crate) permanent: Backoff,
-    pub(crate) refused: Backoff,
-    pub(crate) refusal_allowance: u32,
-    pub(crate) refusal_allowance_interval: Duration,
+    pub(crate) rejected: Backoff,
+    pub(crate) rejection_allowance: u32,
+    pub(crate) rejection_allowance_interval: Duration,
     pub(crate) longest_retry_after: Duration,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Backoff {
 /// When a token's stages end, counted from just before it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stages {
-    /// From here on the token may be exchanged for one that lasts longer.
+    /// From here on the token may be requested for one that lasts longer.
     pub(super) renewable_after: Duration,
     /// From here on the token is used and refreshed in the background.
     pub(super) refresh_after: Duration,
@@ -48,7 +48,7 @@ impl Default for Schedule {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
-            exchange_timeout: seconds(10),
+            token_request_timeout: seconds(10),
             default_lifetime: seconds(5 * 60),
             refresh_at: 0.8,
             refresh_jitter: 0.05,
@@ -62,12 +62,12 @@ impl Default for Schedule {
                 first: seconds(30),
                 last: seconds(5 * 60),
             },
-            refused: Backoff {
+            rejected: Backoff {
                 first: seconds(1),
                 last: seconds(5 * 60),
             },
-            refusal_allowance: 30,
-            refusal_allowance_interval: seconds(10),
+            rejection_allowance: 30,
+            rejection_allowance_interval: seconds(10),
             longest_retry_after: seconds(5 * 60),
         }
     }
@@ -88,9 +88,9 @@ impl Schedule {
 
     /// Whether the numbers make sense, once, when a cache is built.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.exchange_timeout.is_zero() {
+        if self.token_request_timeout.is_zero() {
             return Err(Error::configuration(
-                "the exchange timeout is zero, so that every exchange would time out; give it a few seconds",
+                "the token request timeout is zero, so that every token request would time out; give it a few seconds",
             ));
         }
         if self.default_lifetime.is_zero() {
@@ -123,7 +123,7 @@ impl Schedule {
         for (name, backoff) in [
             ("transient failures", self.transient),
             ("permanent failures", self.permanent),
-            ("refused tokens", self.refused),
+            ("rejected tokens", self.rejected),
         ] {
             if backoff.first.is_zero() || backoff.first > backoff.last {
                 return Err(Error::configuration(format!(
@@ -135,7 +135,7 @@ impl Schedule {
         }
         let longest = self
             .remembered()
-            .max(self.refused.last)
+            .max(self.rejected.last)
             .max(self.longest_retry_after);
         if longest > LONGEST_WAIT {
             return Err(Error::configuration(format!(
@@ -145,8 +145,13 @@ impl Schedule {
         Ok(())
     }
 
-    /// The stages of a token good for `lifetime`, where its exchange took `exchange`. `random` is in `0.0..1.0`.
-    pub(super) fn stages(&self, lifetime: Duration, exchange: Duration, random: f64) -> Stages {
+    /// The stages of a token good for `lifetime`, where its token request took `token_request`. `random` is in `0.0..1.0`.
+    pub(super) fn stages(
+        &self,
+        lifetime: Duration,
+        token_request: Duration,
+        random: f64,
+    ) -> Stages {
         let lifetime = lifetime.min(LONGEST_LIFETIME);
         let margin = self
             .hard_margin
@@ -154,8 +159,8 @@ impl Schedule {
         let unusable_after = lifetime - margin;
 
         let fraction = self.refresh_at + self.refresh_jitter * (2.0 * random - 1.0);
-        // A window of two exchanges, so that the new token is there before the old one ends.
-        let in_time = unusable_after.saturating_sub(exchange.saturating_mul(2));
+        // A window of two token requests, so that the new token is there before the old one ends.
+        let in_time = unusable_after.saturating_sub(token_request.saturating_mul(2));
         let refresh_after = lifetime
             .mul_f64(fraction)
             .min(in_time)
@@ -168,7 +173,7 @@ impl Schedule {
         }
     }
 
-    /// How long to wait after an exchange failed the `failures`-th time in a row (1 is the first). `random` is in
+    /// How long to wait after a token request failed the `failures`-th time in a row (1 is the first). `random` is in
     /// `0.0..1.0`: full jitter, but for a tenth that always stays, so that no draw is an immediate retry.
     pub(super) fn backoff(
         &self,
@@ -195,10 +200,10 @@ impl Schedule {
         self.transient.last.max(self.permanent.last)
     }
 
-    /// How long a route whose fresh token was refused for the `times`-th time causes no exchange. `random` is in
+    /// How long a route whose fresh token was rejected for the `times`-th time causes no token request. `random` is in
     /// `0.0..1.0`. The jitter only lengthens it: the bound holds, and processes that share a fault part ways.
     pub(super) fn cool_down(&self, times: u32, random: f64) -> Duration {
-        self.refused.step(times).mul_f64(1.0 + 0.1 * random)
+        self.rejected.step(times).mul_f64(1.0 + 0.1 * random)
     }
 }
 
@@ -216,7 +221,7 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Keeps every wait in the range of clocks.
 const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// However slow the exchanges are, the refresh point is not moved before this part of a lifetime.
+/// However slow the token requests are, the refresh point is not moved before this part of a lifetime.
 const EARLIEST_REFRESH: f64 = 0.5;
 
 /// The part of a backoff that its jitter leaves.
@@ -248,7 +253,7 @@ mod tests {
 
     /// Promise: L2
     #[test]
-    fn slow_exchanges_widen_the_window_to_two_of_them() {
+    fn slow_token_requests_widen_the_window_to_two_of_them() {
         let stages = Schedule::default().stages(SECOND * 4, Duration::from_millis(500), 1.0);
         assert_eq!(stages.unusable_after, Duration::from_millis(3600));
         assert_eq!(stages.refresh_after, Duration::from_millis(2600));
@@ -285,7 +290,7 @@ mod tests {
         /// Promise: L2, L6
         #[test]
         fn any_lifetime_gives_stages_in_order_inside_it(
-            seconds: u64, nanos in 0..1_000_000_000_u32, exchange_ms: u64, random in 0.0..1.0_f64,
+            seconds: u64, nanos in 0..1_000_000_000_u32, token_request_ms: u64, random in 0.0..1.0_f64,
             refresh_at in 0.01..0.99_f64, jitter in 0.0..1.0_f64, margin in 0.0..0.5_f64,
         ) {
             let schedule = Schedule {
@@ -296,7 +301,7 @@ mod tests {
             };
             schedule.check().unwrap();
             let lifetime = Duration::new(seconds, nanos);
-            let stages = schedule.stages(lifetime, Duration::from_millis(exchange_ms), random);
+            let stages = schedule.stages(lifetime, Duration::from_millis(token_request_ms), random);
             prop_assert!(stages.refresh_after <= stages.unusable_after);
             prop_assert!(stages.unusable_after <= lifetime);
             let capped = lifetime.min(LONGEST_LIFETIME);

@@ -22,7 +22,7 @@ use crate::error::Error;
 #[derive(Clone, Debug)]
 pub struct CacheState {
     token: TokenState,
-    exchanging: bool,
+    requesting: bool,
     error: Option<Error>,
 }
 
@@ -50,7 +50,7 @@ impl CacheState {
     /// `token`: what is left until its refresh and until its end.
     pub(super) fn new(
         token: Option<(Duration, Duration)>,
-        exchanging: bool,
+        requesting: bool,
         error: Option<Error>,
     ) -> Self {
         let token = match token {
@@ -61,7 +61,7 @@ impl CacheState {
         };
         Self {
             token,
-            exchanging,
+            requesting,
             error,
         }
     }
@@ -81,13 +81,13 @@ impl CacheState {
         )
     }
 
-    /// Whether an exchange is under way.
+    /// Whether a token request is under way.
     #[must_use]
-    pub fn is_exchanging(&self) -> bool {
-        self.exchanging
+    pub fn is_requesting(&self) -> bool {
+        self.requesting
     }
 
-    /// While backing off from failed exchanges: the cause, as its [source](std::error::Error::source), and when the next
+    /// While backing off from failed token requests: the cause, as its [source](std::error::Error::source), and when the next
     /// try is due, as [`retry_in`](Error::retry_in).
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
@@ -108,7 +108,7 @@ impl StateChanges {
         Self { cache, changes }
     }
 
-    /// Waits until an exchange has ended, well or not, or the token was invalidated, and gives the state after it. What
+    /// Waits until a token request has ended, well or not, or the token was invalidated, and gives the state after it. What
     /// time alone does (a token that becomes stale or expires) is no change.
     ///
     /// Changes that nobody waited for are told once, as one.

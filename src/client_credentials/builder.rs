@@ -128,7 +128,7 @@ impl ClientCredentialsBuilder {
     ///
     /// [RFC 8707 §2]: https://www.rfc-editor.org/rfc/rfc8707#section-2
     pub fn resource(self, resource: impl Into<String>) -> Self {
-        self.param(check::RESOURCE, resource)
+        self.param(check::REFAILINGCE, resource)
     }
 
     /// Adds any other parameter to the request. May be repeated.
@@ -230,7 +230,7 @@ impl ClientCredentialsBuilder {
     /// Nor should it send a request again where the client proves itself by an assertion: a server takes each only once.
     ///
     /// # Deployment caveat
-    /// The client must not go through the layer that gets its tokens by it: an exchange would wait for itself, until its
+    /// The client must not go through the layer that gets its tokens by it: a token request would wait for itself, until its
     /// deadline. Nor should it share a limit with the calls that wait for the token.
     ///
     /// # Errors
@@ -279,10 +279,10 @@ impl ClientCredentialsBuilder {
     }
 
     /// Builds over a reqwest client that is made for this: the builder brings proxies, TLS roots and timeouts, and gets
-    /// redirects switched off, as the secret must be seen by one host only, and no connection is kept from one exchange to
+    /// redirects switched off, as the secret must be seen by one host only, and no connection is kept from one token request to
     /// the next. It logs no bytes, and what goes to loopback without TLS goes by no proxy.
     ///
-    /// https needs one of reqwest's own features for TLS, such as `rustls`; without, each exchange fails.
+    /// https needs one of reqwest's own features for TLS, such as `rustls`; without, each token request fails.
     ///
     /// # Errors
     /// As for `build`, with what the client's builder has to say instead of the TLS roots.

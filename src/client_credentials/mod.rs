@@ -49,7 +49,7 @@ pub use self::{
     builder::ClientCredentialsBuilder,
 };
 
-/// A [`TokenSource`](crate::TokenSource) that exchanges a client's own credentials for a token, at each call.
+/// A [`TokenSource`](crate::TokenSource) that token requests a client's own credentials for a token, at each call.
 ///
 /// # When to use
 /// For calls from server to server, with no user: the client credentials grant, [RFC 6749 §4.4].
@@ -81,7 +81,7 @@ pub use self::{
 ///
 /// # How it proves who it is
 /// See [`ClientAuth`]. What is kept elsewhere, in a file or behind a [`Secret::provider`](crate::Secret::provider), is read
-/// at each exchange. When the server says `invalid_client` it is read once more; if it has changed, the exchange is tried
+/// at each token request. When the server says `invalid_client` it is read once more; if it has changed, the token request is tried
 /// again at once.
 ///
 /// [RFC 6749 §4.4]: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
@@ -135,14 +135,14 @@ impl ClientCredentials {
     /// that it publishes ([RFC 8414], or [OpenID Connect Discovery]).
     ///
     /// # When it is looked up
-    /// At the first exchange, within its deadline and over its transport; again when that was an hour ago, and after the
-    /// token endpoint has answered 404, 405 or 410 or could not be reached, at the next exchange. When the metadata cannot
+    /// At the first token request, within its deadline and over its transport; again when that was an hour ago, and after the
+    /// token endpoint has answered 404, 405 or 410 or could not be reached, at the next token request. When the metadata cannot
     /// be had again because of an outage, what is known of it is used on.
     ///
     /// # What is made of it
     /// The metadata's issuer has to be the same as this one, to the letter. A secret whose method is left open goes by the
     /// first that is offered of `client_secret_basic`, `client_secret_post` and `client_secret_jwt` (feature `jwt`). Any other
-    /// [`ClientAuth`] has to be offered, or each exchange fails with an error that says what is. With [`ClientAuth::tls`] or
+    /// [`ClientAuth`] has to be offered, or each token request fails with an error that says what is. With [`ClientAuth::tls`] or
     /// a client certificate the endpoint for clients with a certificate is used, if there is one ([RFC 8705 §5]).
     ///
     /// # Deployment caveat
@@ -185,15 +185,15 @@ impl ClientCredentials {
 }
 
 impl Credential {
-    /// `refused` is the token that this is about, if an API refused one.
-    async fn exchange(
+    /// `rejected` is the token that this is about, if an API rejected one.
+    async fn token_request(
         self: Arc<Self>,
-        refused: Option<Token>,
+        rejected: Option<Token>,
         transport: Transport,
     ) -> Result<Token, Error> {
         let evidence = self.auth.read().await?;
         let mut hidden = self.hidden(&evidence);
-        hidden.extend(refused.iter().flat_map(in_all_forms));
+        hidden.extend(rejected.iter().flat_map(in_all_forms));
         let target = self.target(&transport, &hidden).await?;
         let outcome = self
             .attempt(&evidence, &target, &transport, hidden.clone())
@@ -263,12 +263,12 @@ impl Credential {
         if let Some(secret) = secret {
             client = client.set_client_secret(secret);
         }
-        let mut exchange = client.exchange_client_credentials();
+        let mut token_request = client.exchange_client_credentials();
         for scope in &self.scopes {
-            exchange = exchange.add_scope(scope.clone());
+            token_request = token_request.add_scope(scope.clone());
         }
         for (name, value) in &self.params {
-            exchange = exchange.add_extra_param(name, value);
+            token_request = token_request.add_extra_param(name, value);
         }
         let send = {
             let (this, proof) = (Arc::clone(self), proof.clone());
@@ -277,13 +277,13 @@ impl Credential {
                 let (request, lent) = proof.add_to(request, &this.client_id);
                 let (transport, sent) = (transport.clone(), Arc::clone(&sent));
                 async move {
-                    // Outlives the request, also where the exchange is cut off.
+                    // Outlives the request, also where the token request is cut off.
                     let _lent = lent;
                     response::accept(transport.oneshot(request).await?, &sent)
                 }
             }
         };
-        match exchange.request_async(&send).await {
+        match token_request.request_async(&send).await {
             Ok(answer) => self.granted(answer.into_token()?),
             Err(RequestTokenError::Request(error)) => Err(error),
             // It holds the body, token and all. It ends here.
@@ -331,7 +331,7 @@ impl Credential {
         let mut hidden = evidence.hidden(&self.client_id);
         for (_, value) in self.params.iter().filter(|(name, value)| {
             // A word of a few letters is no secret, and would blot out the server's own.
-            ![check::AUDIENCE, check::RESOURCE].contains(&&**name) && value.len() >= 8
+            ![check::AUDIENCE, check::REFAILINGCE].contains(&&**name) && value.len() >= 8
         }) {
             hidden.extend(proof::in_all_forms(&self.client_id, value));
         }
@@ -350,15 +350,15 @@ impl Service<TokenRequest> for ClientCredentials {
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Token, Error>> + Send>>;
 
-    /// Always ready: the transport is made ready within the call, under the exchange's deadline.
+    /// Always ready: the transport is made ready within the call, under the token request's deadline.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let refused = request.refused_token().cloned();
+        let rejected = request.rejected_token().cloned();
         let credential = Arc::clone(&self.credential);
-        Box::pin(credential.exchange(refused, self.transport.clone()))
+        Box::pin(credential.token_request(rejected, self.transport.clone()))
     }
 }
 

@@ -94,7 +94,7 @@ impl Answer {
     pub(crate) fn into_token(mut self) -> Result<Token, Error> {
         match self.token_type {
             BasicTokenType::Bearer => {}
-            // A proof-of-possession token sent as a bearer token would be refused, and misused on its way.
+            // A proof-of-possession token sent as a bearer token would be rejected, and misused on its way.
             BasicTokenType::Mac | BasicTokenType::Extension(_) => {
                 return Err(Error::invalid_answer(
                     "the token endpoint gave a token whose type is not Bearer; this client can use no other",
@@ -222,7 +222,7 @@ fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent:
 }
 
 /// Whether the machine's clock is so far from the server's that no assertion would do. Most servers tell their time
-/// ([RFC 9110 §6.6.1]), and none that an assertion is refused for that reason.
+/// ([RFC 9110 §6.6.1]), and none that an assertion is rejected for that reason.
 ///
 /// [RFC 9110 §6.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1
 fn clock_off(headers: &HeaderMap, now: SystemTime) -> Option<String> {

@@ -25,7 +25,7 @@ macro_rules! field {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename = "cache")]
 struct Cache {
-    exchange_timeout: Option<Given>,
+    token_request_timeout: Option<Given>,
     default_lifetime: Option<Given>,
     refresh_at: Option<Given>,
     refresh_jitter: Option<Given>,
@@ -36,10 +36,10 @@ struct Cache {
     permanent_backoff: Option<Given>,
     permanent_backoff_max: Option<Given>,
     longest_retry_after: Option<Given>,
-    refusal_cool_down: Option<Given>,
-    refusal_cool_down_max: Option<Given>,
-    refusal_allowance: Option<Given>,
-    refusal_allowance_interval: Option<Given>,
+    rejection_cool_down: Option<Given>,
+    rejection_cool_down_max: Option<Given>,
+    rejection_allowance: Option<Given>,
+    rejection_allowance_interval: Option<Given>,
 }
 
 #[derive(Default, Deserialize)]
@@ -174,8 +174,8 @@ fn schedule(given: Cache) -> Result<Schedule, Error> {
     let mut schedule = Schedule::default();
     for (field, number) in [
         (
-            field!(given.cache.exchange_timeout),
-            &mut schedule.exchange_timeout,
+            field!(given.cache.token_request_timeout),
+            &mut schedule.token_request_timeout,
         ),
         (
             field!(given.cache.default_lifetime),
@@ -203,16 +203,16 @@ fn schedule(given: Cache) -> Result<Schedule, Error> {
             &mut schedule.longest_retry_after,
         ),
         (
-            field!(given.cache.refusal_cool_down),
-            &mut schedule.refused.first,
+            field!(given.cache.rejection_cool_down),
+            &mut schedule.rejected.first,
         ),
         (
-            field!(given.cache.refusal_cool_down_max),
-            &mut schedule.refused.last,
+            field!(given.cache.rejection_cool_down_max),
+            &mut schedule.rejected.last,
         ),
         (
-            field!(given.cache.refusal_allowance_interval),
-            &mut schedule.refusal_allowance_interval,
+            field!(given.cache.rejection_allowance_interval),
+            &mut schedule.rejection_allowance_interval,
         ),
     ] {
         *number = field.duration()?.unwrap_or(*number);
@@ -230,8 +230,8 @@ fn schedule(given: Cache) -> Result<Schedule, Error> {
     ] {
         *number = field.parsed(NUMBER)?.unwrap_or(*number);
     }
-    let allowance = field!(given.cache.refusal_allowance).parsed("a whole number")?;
-    schedule.refusal_allowance = allowance.unwrap_or(schedule.refusal_allowance);
+    let allowance = field!(given.cache.rejection_allowance).parsed("a whole number")?;
+    schedule.rejection_allowance = allowance.unwrap_or(schedule.rejection_allowance);
     let in_the_cache = |error| wrong("cache", &format!("does not do: {error}"));
     schedule.check().map_err(in_the_cache)?;
     Ok(schedule)

@@ -39,7 +39,7 @@ use crate::{
 ///         "client_secret_env": "MY_CLIENT_SECRET",
 ///         "scopes": "billing ecommerce",
 ///         "origins": ["https://api.example.com"],
-///         "cache": { "exchange_timeout": "5s" }
+///         "cache": { "token_request_timeout": "5s" }
 ///     }
 /// }"#;
 /// let settings: Settings = serde_json::from_str(settings)?;
@@ -88,10 +88,10 @@ use crate::{
 /// said. The names that servers have for them, such as `client_secret_basic`, do as well. See
 /// [`ClientAuth`](crate::ClientAuth).
 ///
-/// In `cache` are, each by its own: the durations `exchange_timeout`, `default_lifetime`, `hard_margin`,
+/// In `cache` are, each by its own: the durations `token_request_timeout`, `default_lifetime`, `hard_margin`,
 /// `transient_backoff`, `transient_backoff_max`, `permanent_backoff`, `permanent_backoff_max`, `longest_retry_after`,
-/// `refusal_cool_down`, `refusal_cool_down_max` and `refusal_allowance_interval`; the fractions `refresh_at`,
-/// `refresh_jitter` and `hard_margin_fraction`; and the number `refusal_allowance`. What is left out is as it is by default.
+/// `rejection_cool_down`, `rejection_cool_down_max` and `rejection_allowance_interval`; the fractions `refresh_at`,
+/// `refresh_jitter` and `hard_margin_fraction`; and the number `rejection_allowance`. What is left out is as it is by default.
 ///
 /// # How values are written
 /// - A duration has its unit: `"10s"`, `"500ms"`, `"1h 30m"`.

@@ -113,7 +113,7 @@
 //! # Google
 //! Google's APIs have no client credentials grant, so [`ClientCredentials`](crate::ClientCredentials) does not fit. A service
 //! account's key signs a JWT that *is* the grant ([RFC 7523 §2.1]), where here a JWT only proves who the client is (§2.2).
-//! Workload identity federation is token exchange ([RFC 8693]) at `sts.googleapis.com`, often with one more request to act as
+//! Workload identity federation is token request ([RFC 8693]) at `sts.googleapis.com`, often with one more request to act as
 //! a service account. Neither is supported. Whatever code gets such a token is a source all the same, as a closure. On
 //! Google's own machines the metadata server has it:
 //! ```
@@ -147,7 +147,7 @@
 //!
 //! # A token that Kubernetes projects
 //! A `serviceAccountToken` volume holds a JWT for the audience that the pod's manifest names; the kubelet replaces it in time,
-//! and it is read at each exchange. The server has to trust the cluster as an issuer: Entra by a federated credential,
+//! and it is read at each token request. The server has to trust the cluster as an issuer: Entra by a federated credential,
 //! Keycloak (from 26.4 as a preview, in full since 26.6) by "Signed JWT - Federated". By [RFC 7523 §3] the client id is the
 //! JWT's `sub`, `system:serviceaccount:{namespace}:{name}`. Entra maps it to another one; Keycloak 26.6 does not where a
 //! `client_id` is sent as well, which it is here: there the client has to bear that name.
@@ -157,10 +157,10 @@
 //! ```
 //!
 //! # Secrets that rotate
-//! A file, such as one of Kubernetes' secrets or one that a vault's agent writes, is read at each exchange, and again when the
+//! A file, such as one of Kubernetes' secrets or one that a vault's agent writes, is read at each token request, and again when the
 //! server says `invalid_client`; so is a provider. A secret, a key or a certificate that is replaced there needs no restart,
 //! where one in a text or in the environment does. The client certificate and the root certificates of the connection are
-//! read for each connection, and so not again before the next exchange.
+//! read for each connection, and so not again before the next token request.
 //! ```
 //! use tower_bearer::{ClientAuth, Secret};
 //!
@@ -186,7 +186,7 @@
 //!
 //! # Many credentials
 //! `Keyed` (feature `keyed`) has a cache for each key, and [`Lookup`](crate::Lookup) finds a key's credentials at each
-//! exchange. What selects a request names its key ([`select`](crate::select)); here the request says it in an extension.
+//! token request. What selects a request names its key ([`select`](crate::select)); here the request says it in an extension.
 //! ```
 //! # #[cfg(all(feature = "keyed", feature = "rustls"))] {
 //! use tower_bearer::{BearerAuthLayer, ByExtension, ClientCredentials, Keyed, Lookup, Origins, TokenCache};

@@ -16,7 +16,7 @@ use crate::{
 /// use tower_bearer::{BearerAuthLayer, FixedToken, ExistingAuthorization, Token};
 ///
 /// # let source = FixedToken::new(Token::new("t")?);
-/// let layer = BearerAuthLayer::new(source).existing_authorization(ExistingAuthorization::Refuse);
+/// let layer = BearerAuthLayer::new(source).existing_authorization(ExistingAuthorization::Deny);
 /// # let _ = layer;
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
@@ -30,14 +30,14 @@ pub enum ExistingAuthorization {
     Replace,
     /// The request is not sent, and its caller gets an [`Error`] of kind [`NotAllowed`](crate::ErrorKind::NotAllowed): for
     /// a stack in which nobody else is to authenticate.
-    Refuse,
+    Deny,
 }
 
 /// What a layer was told about requests that are none of its business, and about those that are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Admission {
     pub(crate) existing: ExistingAuthorization,
-    pub(crate) refuses_unselected: bool,
+    pub(crate) denies_unselected: bool,
     pub(crate) allows_plain_http: bool,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Verdict<K> {
     /// It is sent as it came.
     Pass,
     /// It is not sent.
-    Refuse(Error),
+    Deny(Error),
 }
 
 impl Admission {
@@ -67,8 +67,8 @@ impl Admission {
             false => select.select(request),
         };
         let Some(key) = selected else {
-            return match self.refuses_unselected {
-                true => Verdict::Refuse(Error::unselected(&origin_of(uri))),
+            return match self.denies_unselected {
+                true => Verdict::Deny(Error::unselected(&origin_of(uri))),
                 false => Verdict::Pass,
             };
         };
@@ -78,13 +78,13 @@ impl Admission {
             match self.existing {
                 ExistingAuthorization::Keep => return Verdict::Pass,
                 ExistingAuthorization::Replace => {}
-                ExistingAuthorization::Refuse => {
-                    return Verdict::Refuse(Error::authorized_already());
+                ExistingAuthorization::Deny => {
+                    return Verdict::Deny(Error::authorized_already());
                 }
             }
         }
         if !self.allows_plain_http && is_in_the_clear(uri) {
-            return Verdict::Refuse(Error::in_the_clear(&origin_of(uri)));
+            return Verdict::Deny(Error::in_the_clear(&origin_of(uri)));
         }
         Verdict::Token(key)
     }

@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct Recorded<S, T> {
     service: S,
     head: Snapshot,
-    tape: T,
+    recording: T,
     /// Known only for a request with a deadline.
     sent_at: Option<Instant>,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Again<S, B> {
 /// A request to send, and what it takes to send it again, if it can be.
 pub(crate) type Prepared<S, B, Rp> = (
     Request<<Rp as Replay<B>>::Body>,
-    Option<Recorded<S, <Rp as Replay<B>>::Tape>>,
+    Option<Recorded<S, <Rp as Replay<B>>::Recording>>,
 );
 
 /// Puts the token on a request, and records it before, if it can be said again, for a service that `again` makes.
@@ -51,11 +51,11 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
     let (body, recorded) = if head.extensions.get::<NoRetry>().is_some() {
         (replay.pass(body), None)
     } else {
-        let (body, tape) = replay.record(body);
-        let recorded = tape.map(|tape| Recorded {
+        let (body, recording) = replay.record(body);
+        let recorded = recording.map(|recording| Recorded {
             service: again(),
             head: Snapshot::of(&head),
-            tape,
+            recording,
             sent_at: deadline_of(&head.extensions).map(|_| Instant::now()),
         });
         (body, recorded)
@@ -70,7 +70,7 @@ impl<S, T> Recorded<S, T> {
     }
 
     /// The request to send again; `None` if it cannot be said again after all, or if there is no time for it.
-    pub(crate) fn rewind<B, Rp: Replay<B, Tape = T>>(
+    pub(crate) fn rewind<B, Rp: Replay<B, Recording = T>>(
         self,
         replay: &Rp,
     ) -> Option<Box<Again<S, Rp::Body>>> {
@@ -86,7 +86,7 @@ impl<S, T> Recorded<S, T> {
         }
         let head = self.head.restore()?;
         let route = route::of(&head.method, &head.uri);
-        let body = replay.rewind(self.tape)?;
+        let body = replay.rewind(self.recording)?;
         Some(Box::new(Again {
             service: self.service,
             request: Request::from_parts(head, body),
@@ -120,7 +120,7 @@ struct Budget {
 }
 
 impl Budget {
-    /// Whether a second try would be over in time, should it take as long as the first.
+    /// Whether a retry would be over in time, should it take as long as the first.
     fn allows_another(self) -> bool {
         Instant::now() < self.latest_start()
     }

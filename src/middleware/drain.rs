@@ -1,4 +1,4 @@
-//! Reading the rest of a refusal that nobody will see.
+//! Reading the rest of a rejection that nobody will see.
 
 use std::{
     pin::Pin,
@@ -120,7 +120,7 @@ mod tests {
 
     /// Promise: R12
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_that_does_not_end_is_read_for_50_ms() {
+    async fn a_rejection_that_does_not_end_is_read_for_50_ms() {
         let parts = Parts { size: 1, left: 3 };
         let (took, left) = drained(parts, None).await;
         // The timer goes by milliseconds.
@@ -130,7 +130,7 @@ mod tests {
 
     /// Promise: R12
     #[tokio::test(start_paused = true)]
-    async fn an_endless_refusal_is_read_up_to_64_kib_whatever_it_is_cut_into() {
+    async fn an_endless_rejection_is_read_up_to_64_kib_whatever_it_is_cut_into() {
         for (size, read) in [(1024, 65), (0, 64 * 1024 + 1), (64 * 1024 + 1, 1)] {
             let parts = Parts {
                 size,
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_is_not_read_past_the_time_for_a_second_try() {
+    async fn a_rejection_is_not_read_past_the_time_for_a_retry() {
         let parts = Parts { size: 1, left: 0 };
         let (took, _) = drained(parts, Some(Duration::from_millis(7))).await;
         assert!((7..=9).contains(&took.as_millis()), "{took:?}");

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 )]
 pub struct NoToken;
 
-/// The request is sent once: a refusal is the caller's. A refused token is still replaced, for requests that come once that
-/// exchange is over.
+/// The request is sent once: a rejection is the caller's. A rejected token is still replaced, for requests that come once that
+/// token request is over.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(
     clippy::exhaustive_structs,
@@ -32,11 +32,11 @@ pub struct NoToken;
 pub struct NoRetry;
 
 /// The token that this request is sent with lasts at least so long; where the current one does not, the request waits for
-/// an exchange.
+/// a token request.
 ///
 /// For a long upload or another body that cannot be said again, where a server that looks at the token once more at the
 /// end would cost the whole request. It is a wish, and makes no request fail: a token that is in the first half of its life is
-/// as good as can be had, and where the exchange fails, or takes longer than half of the time that the current token has left,
+/// as good as can be had, and where the token request fails, or takes longer than half of the time that the current token has left,
 /// or that a [`Deadline`] leaves, the current token is used.
 ///
 /// # Example
@@ -61,13 +61,13 @@ impl MinValidity {
     }
 }
 
-/// When the request must be over. Neither a wait for a token nor a second try runs past it.
+/// When the request must be over. Neither a wait for a token nor a retry runs past it.
 ///
-/// - A wait for the first token ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); the exchange goes on.
-/// - A wait for another token, after a refusal, ends with that refusal.
-/// - A second try that has less time left than the first one took, when the other token is there, is not begun: the caller
-///   gets the refusal.
-/// - A second try that is under way ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+/// - A wait for the first token ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); the token request goes on.
+/// - A wait for another token, after a rejection, ends with that rejection.
+/// - A retry that has less time left than the first one took, when the other token is there, is not begun: the caller
+///   gets the rejection.
+/// - A retry that is under way ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
 ///
 /// The first try is not cut: that is the work of a timeout around the layer, which this spares the wasted retry. (The
 /// layer for gRPC is one.)

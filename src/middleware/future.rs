@@ -1,4 +1,4 @@
-//! A request under way: at most one refusal, and at most one second try.
+//! A request under way: at most one rejection, and at most one retry.
 
 use std::{
     fmt,
@@ -32,7 +32,7 @@ pin_project! {
     /// The future of [`BearerAuth`](crate::BearerAuth).
     ///
     /// # Cancellation
-    /// Dropping it cancels the request, and never the exchange that it may wait for.
+    /// Dropping it cancels the request, and never the token request that it may wait for.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, B, R, U, Rp>
     where
@@ -46,10 +46,10 @@ pin_project! {
 
 pin_project! {
     /// ```text
-    ///  Cold ──token──▶ First ──refused──▶ Replacing ──another──▶ Draining ──▶ Readying ──ready──▶ Second ──▶ answer
-    ///   │ none           │ not refused        │ none      ◀───────aged───────────┘
+    ///  Cold ──token──▶ First ──rejected──▶ Replacing ──another──▶ Draining ──▶ Readying ──ready──▶ Second ──▶ answer
+    ///   │ none           │ not rejected        │ none      ◀───────aged───────────┘
     ///   ▼                ▼                    ▼
-    ///  error           answer            the refusal
+    ///  error           answer            the rejection
     /// ```
     /// A warm request starts at `First`; one that is none of our business is in `Passing` all along, and one that is not to
     /// be sent in `NotAllowed`. What is taken out of a state is in an `Option`.
@@ -72,30 +72,30 @@ pin_project! {
             response: S::Future,
             sent: u64,
             route: Option<Route>,
-            again: Option<Recorded<S, Rp::Tape>>,
+            again: Option<Recorded<S, Rp::Recording>>,
             rules: Rules<U, Rp>,
         },
-        // The token was refused: waits for another, with the refusal in hand in case none comes.
+        // The token was rejected: waits for another, with the rejection in hand in case none comes.
         Replacing {
             wait: Wait<Option<Arc<Held>>>,
-            refusal: Option<Response<R>>,
+            rejection: Option<Response<R>>,
             again: Option<Box<Again<S, Rp::Body>>>,
             rules: Rules<U, Rp>,
         },
-        // Another token is there: reads what little is left of the refusal.
+        // Another token is there: reads what little is left of the rejection.
         Draining {
             #[pin]
             drain: Drain<R>,
             again: Option<Box<Again<S, Rp::Body>>>,
             rules: Rules<U, Rp>,
         },
-        // Waits until the service is ready for the second try.
+        // Waits until the service is ready for the retry.
         Readying {
             again: Option<Box<Again<S, Rp::Body>>>,
             deadline: Option<Pin<Box<Sleep>>>,
             rules: Rules<U, Rp>,
         },
-        // The second try is under way. Its answer is the caller's, whatever it is.
+        // The retry is under way. Its answer is the caller's, whatever it is.
         Second {
             #[pin]
             response: S::Future,
@@ -151,7 +151,7 @@ where
     }
 
     /// A request that is not sent.
-    pub(crate) fn refuse(error: Error) -> Self {
+    pub(crate) fn deny(error: Error) -> Self {
         Self {
             state: State::NotAllowed { error: Some(error) },
         }
@@ -187,7 +187,7 @@ where
         response: S::Future,
         sent: u64,
         route: Option<Route>,
-        again: Option<Recorded<S, Rp::Tape>>,
+        again: Option<Recorded<S, Rp::Recording>>,
         rules: Rules<U, Rp>,
     ) -> Self {
         Self {
@@ -242,7 +242,7 @@ where
                 } => {
                     let response = ready!(response.poll(cx)).map_err(Into::into)?;
                     let (sent, route) = (*sent, *route);
-                    if !rules.refuses(&response) {
+                    if !rules.rejects(&response) {
                         if let Some(route) = route {
                             rules.cache.accepted(route, sent);
                         }
@@ -251,19 +251,19 @@ where
                     let recorded = again.take();
                     let route = recorded.as_ref().and_then(Recorded::route).or(route);
                     let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
-                    telemetry::refused(again.is_some());
+                    telemetry::rejected(again.is_some());
                     let Some(again) = again else {
                         // Another token is of no use to this request, but to the next.
-                        rules.cache.refused_for_good(sent, route);
+                        rules.cache.rejected_for_good(sent, route);
                         return Poll::Ready(Ok(response));
                     };
                     let (cache, route, deadline) =
                         (rules.cache.clone(), again.route, again.deadline());
                     State::Replacing {
                         wait: Box::pin(async move {
-                            within(deadline, cache.refused(sent, route)).await
+                            within(deadline, cache.rejected(sent, route)).await
                         }),
-                        refusal: Some(response),
+                        rejection: Some(response),
                         again: Some(again),
                         rules: rules.clone(),
                     }
@@ -271,7 +271,7 @@ where
 
                 StateProj::Replacing {
                     wait,
-                    refusal,
+                    rejection,
                     again,
                     rules,
                 } => {
@@ -281,12 +281,12 @@ where
                         outcome = outcome.and(Err(Error::deadline()));
                     }
                     match outcome {
-                        // The refusal is read or dropped before the wait for readiness: its body may hold the connection
-                        // or the permit that the second try needs.
+                        // The rejection is read or dropped before the wait for readiness: its body may hold the connection
+                        // or the permit that the retry needs.
                         Ok(Some(_another)) => {
-                            let refusal = refusal.take();
+                            let rejection = rejection.take();
                             let latest = again.latest_start();
-                            match refusal.and_then(|refusal| Drain::of(refusal, latest)) {
+                            match rejection.and_then(|rejection| Drain::of(rejection, latest)) {
                                 Some(drain) => State::Draining {
                                     drain,
                                     again: Some(again),
@@ -297,16 +297,16 @@ where
                         }
                         Ok(None) => {
                             telemetry::not_replaced(None);
-                            let refusal = refusal.take().ok_or(POLLED_AFTER_END)?;
-                            return Poll::Ready(Ok(refusal));
+                            let rejection = rejection.take().ok_or(POLLED_AFTER_END)?;
+                            return Poll::Ready(Ok(rejection));
                         }
                         Err(error) => {
                             telemetry::not_replaced(Some(&error));
-                            let Some(mut refusal) = refusal.take() else {
+                            let Some(mut rejection) = rejection.take() else {
                                 return Poll::Ready(Err(error.into()));
                             };
-                            refusal.extensions_mut().insert(error);
-                            return Poll::Ready(Ok(refusal));
+                            rejection.extensions_mut().insert(error);
+                            return Poll::Ready(Ok(rejection));
                         }
                     }
                 }
@@ -356,7 +356,7 @@ where
                                 wait: Box::pin(async move {
                                     within(deadline, cache.wait_for_usable()).await.map(Some)
                                 }),
-                                refusal: None,
+                                rejection: None,
                                 again: Some(again),
                                 rules: rules.clone(),
                             }
@@ -373,8 +373,8 @@ where
                 } => {
                     if let Poll::Ready(response) = response.poll(cx) {
                         let response = response.map_err(Into::into)?;
-                        let refused = rules.refuses(&response);
-                        rules.cache.second_try(*route, *sent, refused);
+                        let rejected = rules.rejects(&response);
+                        rules.cache.retry(*route, *sent, rejected);
                         return Poll::Ready(Ok(response));
                     }
                     ready!(poll_deadline(deadline, cx));
@@ -416,8 +416,8 @@ where
         let state = match &self.state {
             State::Cold { .. } => "waiting for a token",
             State::First { .. } => "sent",
-            State::Replacing { .. } => "refused, waiting for another token",
-            State::Draining { .. } | State::Readying { .. } => "refused, waiting to be sent again",
+            State::Replacing { .. } => "rejected, waiting for another token",
+            State::Draining { .. } | State::Readying { .. } => "rejected, waiting to be sent again",
             State::Second { .. } => "sent again",
             State::Passing { .. } => "sent as it came",
             State::NotAllowed { .. } => "not sent",

@@ -2,7 +2,7 @@
 //!
 //! `Parts::clone` would be most of what a request costs here: a header's value that comes from a caller makes an allocation
 //! of its own when it is first cloned. So the text of a head is copied, all of it into one buffer, and read again by the one
-//! request in thousands that is refused.
+//! request in thousands that is rejected.
 
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Puts a bearer token on every request of the service below it, and sends a request once more with a fresh token when
-/// the server refuses the first ([RFC 6750]).
+/// the server rejects the first ([RFC 6750]).
 ///
 /// All services made by a layer and its clones share one [`TokenCache`]. See [`BearerAuth`] for what happens to a
 /// request.
@@ -99,7 +99,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
         }
     }
 
-    /// Which answers mean that the token was refused: a closure, or another
+    /// Which answers mean that the token was rejected: a closure, or another
     /// [`Unauthorized`](crate::unauthorized::Unauthorized). [`BearerChallenge`] by default. It is cloned for each request.
     #[must_use]
     pub fn unauthorized<T>(self, unauthorized: T) -> BearerAuthLayer<Sel, T, Rp, C> {
@@ -121,7 +121,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
         }
     }
 
-    /// How a body is said again for the second try: [`NoReplay`](crate::NoReplay), or another
+    /// How a body is said again for the retry: [`NoReplay`](crate::NoReplay), or another
     /// [`Replay`](crate::replay::Replay). A clone by default. It is cloned for each request.
     #[must_use]
     pub fn replay<T>(self, replay: T) -> BearerAuthLayer<Sel, U, T, C> {
@@ -163,13 +163,13 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     /// # let source = FixedToken::new(Token::new("t")?);
     /// let layer = BearerAuthLayer::new(source)
     ///     .select(Origins::new(["https://api.example.com"])?)
-    ///     .refuse_unselected();
+    ///     .deny_unselected();
     /// # let _ = layer;
     /// # Ok::<(), tower_bearer::Error>(())
     /// ```
     #[must_use]
-    pub fn refuse_unselected(mut self) -> Self {
-        self.plan.admission.refuses_unselected = true;
+    pub fn deny_unselected(mut self) -> Self {
+        self.plan.admission.denies_unselected = true;
         self
     }
 

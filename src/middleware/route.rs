@@ -1,4 +1,4 @@
-//! Which requests are alike, as far as being refused goes.
+//! Which requests are alike, as far as being rejected goes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

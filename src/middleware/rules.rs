@@ -56,14 +56,14 @@ impl<Sel, U, Rp, C> Plan<Sel, U, Rp, C> {
 }
 
 impl<U: Unauthorized, Rp> Rules<U, Rp> {
-    /// The request's route, while there are routes that refuse fresh tokens. Otherwise nobody will ask.
+    /// The request's route, while there are routes that reject fresh tokens. Otherwise nobody will ask.
     pub(crate) fn route_worth_knowing<B>(&self, request: &Request<B>) -> Option<Route> {
         let watching = self.cache.is_watching();
         watching.then(|| route::of(request.method(), request.uri()))
     }
 
-    pub(crate) fn refuses<R>(&self, response: &Response<R>) -> bool {
+    pub(crate) fn rejects<R>(&self, response: &Response<R>) -> bool {
         let (status, headers) = (response.status(), response.headers());
-        self.unauthorized.is_refusal(status, headers)
+        self.unauthorized.is_rejection(status, headers)
     }
 }

@@ -28,11 +28,11 @@ use crate::{
 /// 1. One that is not selected, that has an `Authorization` of its own, or that says [`NoToken`](crate::NoToken), passes
 ///    untouched, unless the layer was told otherwise. One whose token would travel over plain http to another machine is
 ///    not sent at all, unless the layer was told otherwise by a long name.
-/// 2. It gets the current token. If there is none that is good, it waits for the one exchange under way; it never goes
+/// 2. It gets the current token. If there is none that is good, it waits for the one token request under way; it never goes
 ///    out without a token because none could be had.
-/// 3. If the server refuses the token (401), it is sent once more, the same but for a newer token, and the caller gets
+/// 3. If the server rejects the token (401), it is sent once more, the same but for a newer token, and the caller gets
 ///    that answer, whatever it is. If no newer token can be had, or the body cannot be said again, the caller gets the
-///    401 as it came; where there was an exchange that failed, or none because of a backoff, a cool-down or the request's
+///    401 as it came; where there was a token request that failed, or none because of a backoff, a cool-down or the request's
 ///    deadline, an [`Error`](crate::Error) in its [extensions](http::Response::extensions) says so.
 ///
 /// # Errors
@@ -41,12 +41,12 @@ use crate::{
 /// is not ready for it.
 ///
 /// # Cancellation
-/// Dropping the future cancels the request, and never the exchange it may wait for.
+/// Dropping the future cancels the request, and never the token request it may wait for.
 ///
 /// # Deployment caveat
 /// A request that waits for a token holds the service that was made ready for it, as it holds it during the call. If that
-/// is a permit of tower's `ConcurrencyLimit` which the token exchange needs as well, because both go through one client,
-/// the exchange gets none and ends at its deadline. Give the exchange a transport of its own.
+/// is a permit of tower's `ConcurrencyLimit` which the token request needs as well, because both go through one client,
+/// the token request gets none and ends at its deadline. Give the token request a transport of its own.
 // Over several lines, because the compiler quotes them to somebody whose stack does not fit.
 #[derive(Clone, Debug)]
 pub struct BearerAuth<
@@ -106,7 +106,7 @@ where
                 let request = request.map(|body| self.plan.replay.pass(body));
                 return ResponseFuture::pass(self.inner.call(request));
             }
-            Verdict::Refuse(error) => return ResponseFuture::refuse(error),
+            Verdict::Deny(error) => return ResponseFuture::deny(error),
         };
         let rules = self.plan.rules(key);
         let read = |token: &Token| (token.authorization().clone(), token.generation());

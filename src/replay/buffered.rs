@@ -18,21 +18,21 @@ use super::Replay;
 /// For bodies that are not `Clone`: `axum::body::Body`, `hyper::body::Incoming`, boxed bodies, streams. The body flows as it
 /// comes: its frames and trailers and its size hint are untouched, nothing waits for it to be complete, and a slow server
 /// slows it down. Only its start, if it is at hand, is taken before the request is sent: up to two parts, or one and
-/// what comes after it. So a short body is known whole however early a server refuses the request, as one does that looks
+/// what comes after it. So a short body is known whole however early a server rejects the request, as one does that looks
 /// at the head only.
 ///
-/// | body | second try |
+/// | body | retry |
 /// | --- | --- |
-/// | had been sent to its end when the refusal came, within the limit | yes, byte for byte, trailers included |
-/// | is larger than the limit | no: the caller gets the refusal |
-/// | was still being sent when the refusal came | no: the caller gets the refusal |
+/// | had been sent to its end when the rejection came, within the limit | yes, byte for byte, trailers included |
+/// | is larger than the limit | no: the caller gets the rejection |
+/// | was still being sent when the rejection came | no: the caller gets the rejection |
 ///
-/// The token is replaced in any case, for requests that come once that exchange is over.
+/// The token is replaced in any case, for requests that come once that token request is over.
 ///
 /// # Cost
 /// A copy of the body, so that memory is bounded by the limit however large the buffers are that its frames are cut from;
 /// and the parts that were taken ahead. A body that passes the limit frees what was kept of it at once. One whose request is
-/// over, with an answer that is no refusal, frees it with the next part that is sent, and one that is dropped, then. So a
+/// over, with an answer that is no rejection, frees it with the next part that is sent, and one that is dropped, then. So a
 /// layer keeps `bytes` and two parts times the requests in flight at the most.
 ///
 /// A body that is not `Unpin`, such as an `async` block's stream, has to be boxed.
@@ -70,13 +70,13 @@ impl Buffered {
 
 impl<B: Body<Data = Bytes> + Unpin> Replay<B> for Buffered {
     type Body = ReplayBody<B>;
-    type Tape = Tape;
+    type Recording = Recording;
 
     fn pass(&self, body: B) -> ReplayBody<B> {
         ReplayBody::live(body, None)
     }
 
-    fn record(&self, body: B) -> (ReplayBody<B>, Option<Tape>) {
+    fn record(&self, body: B) -> (ReplayBody<B>, Option<Recording>) {
         let size = body.size_hint();
         if size.lower() > self.limit as u64 {
             return (self.pass(body), None);
@@ -85,11 +85,11 @@ impl<B: Body<Data = Bytes> + Unpin> Replay<B> for Buffered {
         let recorder = Recorder::new(self.limit, &size, &whole);
         let mut body = ReplayBody::live(body, Some(recorder));
         body.look_ahead();
-        (body, Some(Tape(whole)))
+        (body, Some(Recording(whole)))
     }
 
-    fn rewind(&self, tape: Tape) -> Option<ReplayBody<B>> {
-        let whole = tape.0.get()?.clone();
+    fn rewind(&self, recording: Recording) -> Option<ReplayBody<B>> {
+        let whole = recording.0.get()?.clone();
         Some(ReplayBody(Saying::Again(whole)))
     }
 }
@@ -123,31 +123,31 @@ const NOTHING: Buffered = Buffered::up_to(0);
 
 impl<B: Body<Data = Bytes> + Unpin> Replay<B> for EmptyOnly {
     type Body = ReplayBody<B>;
-    type Tape = Tape;
+    type Recording = Recording;
 
     fn pass(&self, body: B) -> ReplayBody<B> {
         NOTHING.pass(body)
     }
 
-    fn record(&self, body: B) -> (ReplayBody<B>, Option<Tape>) {
+    fn record(&self, body: B) -> (ReplayBody<B>, Option<Recording>) {
         NOTHING.record(body)
     }
 
-    fn rewind(&self, tape: Tape) -> Option<ReplayBody<B>> {
-        NOTHING.rewind(tape)
+    fn rewind(&self, recording: Recording) -> Option<ReplayBody<B>> {
+        NOTHING.rewind(recording)
     }
 }
 
 /// What [`Buffered`] keeps of a body. It can be said again once the body has been sent to its end.
 #[derive(Debug)]
-pub struct Tape(Arc<OnceLock<Whole>>);
+pub struct Recording(Arc<OnceLock<Whole>>);
 
 /// All that a body said.
 #[derive(Clone)]
 struct Whole {
     data: Bytes,
     trailers: Option<HeaderMap>,
-    /// Whether its length was known beforehand. If not, the second try does not tell it either.
+    /// Whether its length was known beforehand. If not, the retry does not tell it either.
     sized: bool,
 }
 

@@ -5,19 +5,19 @@
 //! | `Clone`: `Full<Bytes>`, `String`, `Empty` | [`CloneBody`], the default | a clone |
 //! | any other, mostly small | [`Buffered`] | a copy of up to so many bytes |
 //! | any other, mostly empty | [`EmptyOnly`] | next to nothing |
-//! | any | [`NoReplay`] | nothing, and there is no second try |
+//! | any | [`NoReplay`] | nothing, and there is no retry |
 
 mod buffered;
 
 use std::convert::Infallible;
 
-pub use self::buffered::{Buffered, EmptyOnly, ReplayBody, Tape};
+pub use self::buffered::{Buffered, EmptyOnly, Recording, ReplayBody};
 
 /// Keeps what it takes to send a request's body a second time.
 ///
-/// A body that cannot be said again costs its request the second try, never the request itself.
+/// A body that cannot be said again costs its request the retry, never the request itself.
 ///
-/// [`record`](Self::record) is asked when the request is sent, and [`rewind`](Self::rewind) when it was refused: the body may
+/// [`record`](Self::record) is asked when the request is sent, and [`rewind`](Self::rewind) when it was rejected: the body may
 /// still be under way then.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot send a request body of type `{B}` a second time",
@@ -30,16 +30,16 @@ pub trait Replay<B> {
     /// The body that goes on the wire.
     type Body;
     /// What is kept while the request is under way.
-    type Tape;
+    type Recording;
 
     /// The body of a request that will not be sent again.
     fn pass(&self, body: B) -> Self::Body;
 
     /// The body for the first try, and what is kept for a second; `None` if there can be no second.
-    fn record(&self, body: B) -> (Self::Body, Option<Self::Tape>);
+    fn record(&self, body: B) -> (Self::Body, Option<Self::Recording>);
 
-    /// The body for the second try; `None` if it turned out that there can be none.
-    fn rewind(&self, tape: Self::Tape) -> Option<Self::Body>;
+    /// The body for the retry; `None` if it turned out that there can be none.
+    fn rewind(&self, recording: Self::Recording) -> Option<Self::Body>;
 }
 
 /// Sends a clone. The default: for bodies that are cheap to clone.
@@ -54,7 +54,7 @@ pub struct CloneBody;
 #[diagnostic::do_not_recommend]
 impl<B: Clone> Replay<B> for CloneBody {
     type Body = B;
-    type Tape = B;
+    type Recording = B;
 
     fn pass(&self, body: B) -> B {
         body
@@ -64,12 +64,12 @@ impl<B: Clone> Replay<B> for CloneBody {
         (body.clone(), Some(body))
     }
 
-    fn rewind(&self, tape: B) -> Option<B> {
-        Some(tape)
+    fn rewind(&self, recording: B) -> Option<B> {
+        Some(recording)
     }
 }
 
-/// Keeps nothing: a request is sent once. A refused token is still replaced, for requests that come once that exchange is
+/// Keeps nothing: a request is sent once. A rejected token is still replaced, for requests that come once that token request is
 /// over.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(
@@ -80,7 +80,7 @@ pub struct NoReplay;
 
 impl<B> Replay<B> for NoReplay {
     type Body = B;
-    type Tape = Infallible;
+    type Recording = Infallible;
 
     fn pass(&self, body: B) -> B {
         body
@@ -90,7 +90,7 @@ impl<B> Replay<B> for NoReplay {
         (body, None)
     }
 
-    fn rewind(&self, tape: Infallible) -> Option<B> {
-        match tape {}
+    fn rewind(&self, recording: Infallible) -> Option<B> {
+        match recording {}
     }
 }

@@ -8,7 +8,7 @@ use super::{And, Select};
 use crate::error::Error;
 
 /// Requests to these origins (scheme, host and port, [RFC 6454]) get the token; others pass untouched, or are
-/// [refused](crate::BearerAuthLayer::refuse_unselected).
+/// [rejected](crate::BearerAuthLayer::deny_unselected).
 ///
 /// For clients that talk to more than one server. With [`keyed`](Self::keyed), each origin has a credential of its own.
 ///
@@ -140,7 +140,7 @@ impl<K> fmt::Debug for Origins<K> {
 
 impl Origin {
     fn parse(text: &str) -> Result<Self, Error> {
-        let refuse = |why: &str| {
+        let reject = |why: &str| {
             // What may be a password is not repeated.
             let shown = if text.contains('@') { "…@…" } else { text };
             Error::configuration(format!(
@@ -149,21 +149,21 @@ impl Origin {
             ))
         };
         if !text.is_ascii() {
-            return Err(refuse(
+            return Err(reject(
                 "has a letter beyond ASCII, which no request's URI has; write the host's ASCII form, xn--…",
             ));
         }
-        let uri: Uri = text.parse().map_err(|_| refuse("does not parse"))?;
+        let uri: Uri = text.parse().map_err(|_| reject("does not parse"))?;
         if text.contains('@') {
-            return Err(refuse("has credentials in it"));
+            return Err(reject("has credentials in it"));
         }
         let (Some(scheme), Some(host), Some(port)) = (uri.scheme(), uri.host(), port(&uri)) else {
-            return Err(refuse(
+            return Err(reject(
                 "has no scheme or no host, or a scheme without a usual port",
             ));
         };
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(refuse("has a path"));
+            return Err(reject("has a path"));
         }
         Ok(Self {
             scheme: scheme.clone(),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused_with_a_sentence() {
+    fn what_is_no_origin_is_rejected_with_a_sentence() {
         for (text, why) in [
             ("", "does not parse"),
             ("api.example.com", "no scheme"),

@@ -11,13 +11,13 @@ use tower_service::Service;
 
 use crate::token::{Token, TokenRequest, TokenSource};
 
-/// A [`TokenSource`] that is looked up at each exchange: in a database, a vault, another service.
+/// A [`TokenSource`] that is looked up at each token request: in a database, a vault, another service.
 ///
-/// As it is asked at each exchange, a credential that was replaced there is picked up by the next one: after an
+/// As it is asked at each token request, a credential that was replaced there is picked up by the next one: after an
 /// `invalid_client` that is when its backoff is over, or at once if the secret itself is a
 /// [`Secret::provider`](crate::Secret::provider), which is asked once more then. What a source keeps for itself, as one that
-/// [discovers](crate::ClientCredentials::discover) its endpoint does, it keeps for one exchange. The lookup counts
-/// towards the exchange's deadline, and its failure is the exchange's, with the same backoff: [`ErrorKind::Source`] with the
+/// [discovers](crate::ClientCredentials::discover) its endpoint does, it keeps for one token request. The lookup counts
+/// towards the token request's deadline, and its failure is the token request's, with the same backoff: [`ErrorKind::Source`] with the
 /// lookup's error as its source, or, if that is an [`Error`] of this crate, the error itself.
 ///
 /// [`Error`]: crate::Error

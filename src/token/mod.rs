@@ -122,7 +122,7 @@ impl Token {
         value.strip_prefix(PREFIX).unwrap_or(value)
     }
 
-    /// Which token this is: unique in the process, growing, and 0 until a cache has published it. Refusals are keyed
+    /// Which token this is: unique in the process, growing, and 0 until a cache has published it. Rejections are keyed
     /// on it.
     pub(crate) fn generation(&self) -> u64 {
         self.generation

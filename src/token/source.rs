@@ -22,7 +22,7 @@ use super::Token;
 /// its own cache keeps both alive for ever.
 ///
 /// # Example
-/// tower's own layers around the exchange: at most 10 exchanges a minute, each tried for 3 seconds.
+/// tower's own layers around the token request: at most 10 token requests a minute, each tried for 3 seconds.
 /// ```
 /// use std::time::Duration;
 /// use tower::ServiceBuilder;
@@ -82,7 +82,7 @@ mod sealed {
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
     reason: Reason,
-    refused: Option<Token>,
+    rejected: Option<Token>,
 }
 
 /// Why a token is asked for.
@@ -93,22 +93,22 @@ pub enum Reason {
     Cold,
     /// There is one that can be sent, and it is due for replacement.
     Refresh,
-    /// The API refused the current one.
-    Refused,
+    /// The API rejected the current one.
+    Rejected,
 }
 
 impl TokenRequest {
     pub(crate) fn new(reason: Reason) -> Self {
         Self {
             reason,
-            refused: None,
+            rejected: None,
         }
     }
 
-    pub(crate) fn refused(token: Token) -> Self {
+    pub(crate) fn rejected(token: Token) -> Self {
         Self {
-            reason: Reason::Refused,
-            refused: Some(token),
+            reason: Reason::Rejected,
+            rejected: Some(token),
         }
     }
 
@@ -118,11 +118,11 @@ impl TokenRequest {
         self.reason
     }
 
-    /// The token that the API refused, for [`Reason::Refused`]: a source with a store of its own must not give this
+    /// The token that the API rejected, for [`Reason::Rejected`]: a source with a store of its own must not give this
     /// one again.
     #[must_use]
-    pub fn refused_token(&self) -> Option<&Token> {
-        self.refused.as_ref()
+    pub fn rejected_token(&self) -> Option<&Token> {
+        self.rejected.as_ref()
     }
 }
 

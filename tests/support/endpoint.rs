@@ -40,7 +40,7 @@ impl Endpoint {
         self.requests.lock().unwrap().clone()
     }
 
-    /// How many POSTs came: at a token endpoint, the exchanges.
+    /// How many POSTs came: at a token endpoint, the token requests.
     pub(crate) fn posts(&self) -> usize {
         let requests = self.requests.lock().unwrap();
         requests
@@ -83,9 +83,9 @@ pub(crate) fn answer(
     answer.body(body.into()).unwrap()
 }
 
-/// Makes one exchange, and gives what the source made of it: the cache, which alone can ask a source, may think
+/// Makes one token request, and gives what the source made of it: the cache, which alone can ask a source, may think
 /// otherwise of a token that is over when it comes.
-pub(crate) async fn exchange(source: ClientCredentials) -> Result<Token, Error> {
+pub(crate) async fn token_request(source: ClientCredentials) -> Result<Token, Error> {
     let made: Arc<Mutex<Option<Result<Token, Error>>>> = Arc::default();
     let seen = Arc::clone(&made);
     let cache = TokenCache::new(service_fn(move |request: TokenRequest| {
@@ -98,7 +98,7 @@ pub(crate) async fn exchange(source: ClientCredentials) -> Result<Token, Error> 
     }));
     let told = cache.get().await;
     let made = made.lock().unwrap().take();
-    // Nothing is made where the exchange was cut off.
+    // Nothing is made where the token request was cut off.
     made.unwrap_or(told)
 }
 

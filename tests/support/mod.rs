@@ -48,7 +48,7 @@ impl TokenEndpoint {
         })
     }
 
-    pub(crate) fn exchanges(&self) -> usize {
+    pub(crate) fn token_requests(&self) -> usize {
         *lock(&self.posts)
     }
 

@@ -123,7 +123,7 @@ pub(crate) fn redirect(status: u16, location: &str) -> Answer {
     answer
 }
 
-/// An address that refuses connections, and that nobody else is given meanwhile.
+/// An address that rejects connections, and that nobody else is given meanwhile.
 pub(crate) struct Nobody(TcpSocket);
 
 impl Nobody {

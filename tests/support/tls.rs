@@ -90,10 +90,10 @@ impl Server {
             while let Ok((tcp, _)) = listener.accept().await {
                 let mut connection = match tls.accept(tcp).into_fallible().await {
                     Ok(connection) => connection,
-                    Err((_, mut refused)) => {
+                    Err((_, mut rejected)) => {
                         // Closed with something unread it would be reset, and its alert perhaps lost.
-                        let _ = refused.shutdown().await;
-                        let _ = refused.read_to_end(&mut Vec::new()).await;
+                        let _ = rejected.shutdown().await;
+                        let _ = rejected.read_to_end(&mut Vec::new()).await;
                         continue;
                     }
                 };

@@ -20,7 +20,7 @@ use http::{HeaderValue, Request, header::AUTHORIZATION};
 use tower::{Service, ServiceExt};
 
 use crate::support::{
-    herd::{Exchange, Peer},
+    herd::{TokenEndpoint, Peer},
     warm::{Body, Drivers, TOKEN, api, request},
 };
 
@@ -41,9 +41,9 @@ pub(crate) fn add(drivers: &mut Drivers) {
 const NAME: &str = "aws-smithy cache, header by hand";
 
 pub(crate) fn peer() -> Peer {
-    Peer::new(NAME, false, |exchange, bearer_api| {
+    Peer::new(NAME, false, |token_request, bearer_api| {
         let (cache, components) = (cache(), components());
-        let resolver = SharedIdentityResolver::new(Asked(exchange));
+        let resolver = SharedIdentityResolver::new(Asked(token_request));
         Box::new(move || {
             let (cache, components) = (cache.clone(), components.clone());
             let (resolver, api) = (resolver.clone(), Arc::clone(&bearer_api));
@@ -94,7 +94,7 @@ impl ResolveIdentity for Fixed {
 }
 
 #[derive(Debug)]
-struct Asked(Arc<Exchange>);
+struct Asked(Arc<TokenEndpoint>);
 
 impl ResolveIdentity for Asked {
     fn resolve_identity<'a>(

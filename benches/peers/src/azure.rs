@@ -15,7 +15,7 @@ use azure_core::{
 use bytes::Bytes;
 
 use crate::support::{
-    herd::{Exchange, Peer},
+    herd::{TokenEndpoint, Peer},
     table::NONE,
     warm::{self, Drivers, TOKEN},
 };
@@ -64,8 +64,8 @@ const HEADERS: [(&str, &str); 6] = [
 ];
 
 pub(crate) fn peer() -> Peer {
-    Peer::new("azure_core policy", false, |exchange, _| {
-        let credential = Arc::new(Asked(exchange));
+    Peer::new("azure_core policy", false, |token_request, _| {
+        let credential = Arc::new(Asked(token_request));
         let policy = Arc::new(BearerTokenAuthorizationPolicy::new(credential, ["scope"]));
         let end: Arc<[Arc<dyn Policy>]> = Arc::new([Arc::new(End) as Arc<dyn Policy>]);
         Box::new(move || {
@@ -96,7 +96,7 @@ impl TokenCredential for Fixed {
 }
 
 #[derive(Debug)]
-struct Asked(Arc<Exchange>);
+struct Asked(Arc<TokenEndpoint>);
 
 #[async_trait::async_trait]
 impl TokenCredential for Asked {

@@ -46,10 +46,10 @@ fn tokens(token_endpoint: url::Url) -> TokenProvider {
 }
 
 pub(crate) fn peer() -> Peer {
-    Peer::new(RETRYING, true, |exchange, api| -> Caller {
+    Peer::new(RETRYING, true, |token_request, api| -> Caller {
         let url = endpoint::serve(move || {
-            let exchange = Arc::clone(&exchange);
-            async move { exchange.token().await }
+            let token_request = Arc::clone(&token_request);
+            async move { token_request.token().await }
         });
         let layer = BearerAuthAutoRefreshLayer::new(tokens(url));
         calls(

@@ -1,4 +1,4 @@
-//! `huskarl`'s authorizer: gives headers, and takes those of the answer. The request, and the second try, are the caller's.
+//! `huskarl`'s authorizer: gives headers, and takes those of the answer. The request, and the retry, are the caller's.
 
 use std::{hint::black_box, sync::Arc, time::SystemTime};
 
@@ -12,7 +12,7 @@ use huskarl::{
 use tower::{Service, ServiceExt};
 
 use crate::support::{
-    herd::{Api, Exchange, Peer},
+    herd::{Api, TokenEndpoint, Peer},
     warm::{Body, Drivers, TOKEN, api, request},
 };
 
@@ -35,8 +35,8 @@ pub(crate) fn peer() -> Peer {
     Peer::new(
         "huskarl authorizer, retry by hand",
         true,
-        |exchange, api| {
-            let authorizer = Arc::new(authorizer(Asked(exchange)));
+        |token_request, api| {
+            let authorizer = Arc::new(authorizer(Asked(token_request)));
             Box::new(move || {
                 let (authorizer, api) = (Arc::clone(&authorizer), Arc::clone(&api));
                 Box::pin(async move {
@@ -78,7 +78,7 @@ impl TokenSource for Fixed {
     }
 }
 
-struct Asked(Arc<Exchange>);
+struct Asked(Arc<TokenEndpoint>);
 
 impl TokenSource for Asked {
     fn token(&self) -> MaybeSendBoxFuture<'_, Result<Arc<TokenResponse>, TokenError>> {

@@ -97,7 +97,7 @@ struct Program {
     threads: Vec<Vec<Operation>>,
     /// Whether the source may give the same token again.
     sticky: bool,
-    /// Whether exchanges may fail, panic, hang and be dropped.
+    /// Whether token requests may fail, panic, hang and be dropped.
     unruly: bool,
 }
 
@@ -108,17 +108,17 @@ enum Operation {
     LeaveGet(usize),
     Refresh,
     LeaveRefresh(usize),
-    /// Sees the last token refused on a route, and wants another to try once more. What becomes of that:
-    Replace(Route, SecondTry),
-    /// Sees the last token refused, and cannot try once more.
+    /// Sees the last token rejected on a route, and wants another to try once more. What becomes of that:
+    Replace(Route, Retry),
+    /// Sees the last token rejected, and cannot try once more.
     StartReplacing,
     Forget,
     Pass(Duration),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum SecondTry {
-    Refused,
+enum Retry {
+    Rejected,
     Accepted,
 }
 
@@ -174,12 +174,12 @@ impl Operation {
             3 => Self::Refresh,
             4 => Self::LeaveRefresh(random.gen_range(1..4)),
             5 => {
-                let second_try = if random.gen_ratio(1, 4) {
-                    SecondTry::Refused
+                let retry = if random.gen_ratio(1, 4) {
+                    Retry::Rejected
                 } else {
-                    SecondTry::Accepted
+                    Retry::Accepted
                 };
-                Self::Replace(Route::new(random.gen_range(1..3)), second_try)
+                Self::Replace(Route::new(random.gen_range(1..3)), retry)
             }
             6 => Self::StartReplacing,
             7 => Self::Forget,
@@ -217,23 +217,23 @@ fn run_any_program() {
     make_sure_of_a_sound_end(cache, &ledger);
 }
 
-/// Nobody asks any more, but an exchange may be under way that everyone left.
+/// Nobody asks any more, but a token request may be under way that everyone left.
 fn make_sure_of_a_sound_end(cache: TokenCache, ledger: &Ledger) {
     model::calm();
     ledger.notes().healthy = true;
-    wait_until(|| !cache.state().is_exchanging());
+    wait_until(|| !cache.state().is_requesting());
     assert_eq!(ledger.notes().under_way, 0);
 
     model::pass(LONG);
-    let (before, exchanges) = ledger.notes().newest_and_exchanges();
+    let (before, token_requests) = ledger.notes().newest_and_token_requests();
     let (token, at) = block_on(timed(cache.get()));
     ledger.saw_usable(&token.unwrap(), before, at);
-    assert_eq!(ledger.notes().exchanges, exchanges + 1);
+    assert_eq!(ledger.notes().token_requests, token_requests + 1);
 
-    // Past the refresh point. Nobody waits, so nobody would miss the exchange.
+    // Past the refresh point. Nobody waits, so nobody would miss the token request.
     model::pass(TIMES[1]);
     assert!(cache.read(|_| ()).is_some());
-    wait_until(|| ledger.notes().exchanges == exchanges + 2);
+    wait_until(|| ledger.notes().token_requests == token_requests + 2);
 
     let flight = Arc::downgrade(&cache.flight);
     drop(cache);
@@ -272,12 +272,12 @@ impl Client {
                         self.last = Some(token);
                     }
                 }
-                (Operation::Replace(route, second_try), Some(refused)) => {
-                    self.replace(&refused, route, second_try).await;
+                (Operation::Replace(route, retry), Some(rejected)) => {
+                    self.replace(&rejected, route, retry).await;
                 }
-                (Operation::StartReplacing, Some(refused)) => {
+                (Operation::StartReplacing, Some(rejected)) => {
                     let route = Some(Route::new(3));
-                    self.cache.refused_for_good(refused.generation(), route);
+                    self.cache.rejected_for_good(rejected.generation(), route);
                 }
                 (Operation::Forget, Some(last)) => {
                     self.ledger.notes().forgotten.insert(last.generation());
@@ -295,11 +295,11 @@ impl Client {
         }
     }
 
-    /// As `ResponseFuture` does, from a refusal to the end of the second try.
-    async fn replace(&mut self, refused: &Token, route: Route, second_try: SecondTry) {
+    /// As `ResponseFuture` does, from a rejection to the end of the retry.
+    async fn replace(&mut self, rejected: &Token, route: Route, retry: Retry) {
         let newest = self.ledger.notes().newest;
-        let generation = refused.generation();
-        match self.cache.refused(generation, route).await {
+        let generation = rejected.generation();
+        match self.cache.rejected(generation, route).await {
             Ok(Some(other)) => {
                 assert!(other.token.generation() > generation, "an older one");
                 self.ledger.saw(&other.token, newest);
@@ -307,14 +307,14 @@ impl Client {
                 let (token, at) = timed(async { self.cache.read(Token::clone) }).await;
                 if let Some(token) = token {
                     self.ledger.saw_usable(&token, newest, at);
-                    let is_refused = second_try == SecondTry::Refused;
-                    self.cache.second_try(route, token.generation(), is_refused);
+                    let is_rejected = retry == Retry::Rejected;
+                    self.cache.retry(route, token.generation(), is_rejected);
                     self.last = Some(token);
                 }
             }
             Ok(None) => assert!(
                 self.ledger.sticky,
-                "the refused token was given again, and not by the source"
+                "the rejected token was given again, and not by the source"
             ),
             Err(_) => {}
         }
@@ -356,9 +356,9 @@ struct Ledger {
 struct Notes {
     cache: Weak<SingleFlight>,
     healthy: bool,
-    exchanges: u64,
+    token_requests: u64,
     under_way: usize,
-    /// When the last exchange was over.
+    /// When the last token request was over.
     over: Instant,
     /// By `Authorization` value.
     lives: HashMap<Vec<u8>, Life>,
@@ -385,7 +385,7 @@ impl Ledger {
             notes: Mutex::new(Notes {
                 cache: Weak::new(),
                 healthy: !program.unruly,
-                exchanges: 0,
+                token_requests: 0,
                 under_way: 0,
                 over: model::look_at_clock(),
                 lives: HashMap::new(),
@@ -427,7 +427,7 @@ impl Ledger {
         );
     }
 
-    /// Whether there was any need for an exchange. It is looked at when the exchange is under way, so the token that was
+    /// Whether there was any need for a token request. It is looked at when the token request is under way, so the token that was
     /// there when it took off is there still, or there is none.
     fn make_sure_of_the_need(&self, request: &TokenRequest) {
         let Some(flight) = self.notes().cache.upgrade() else {
@@ -435,7 +435,7 @@ impl Ledger {
         };
         let cache = TokenCache { flight };
         let state = cache.state();
-        assert!(state.is_exchanging());
+        assert!(state.is_requesting());
         match request.reason() {
             Reason::Cold => {
                 assert!(
@@ -455,12 +455,12 @@ impl Ledger {
                 self.refreshes || !matches!(state.token(), TokenState::Fresh { .. }),
                 "the token is not due for refresh"
             ),
-            Reason::Refused => {
-                let refused = request.refused_token().map(Token::generation);
+            Reason::Rejected => {
+                let rejected = request.rejected_token().map(Token::generation);
                 let current = cache.read(Token::generation);
                 assert!(
-                    current.is_none() || current == refused,
-                    "there is another token than the refused one"
+                    current.is_none() || current == rejected,
+                    "there is another token than the rejected one"
                 );
             }
         }
@@ -468,8 +468,8 @@ impl Ledger {
 }
 
 impl Notes {
-    fn newest_and_exchanges(&self) -> (Newest, u64) {
-        (self.newest, self.exchanges)
+    fn newest_and_token_requests(&self) -> (Newest, u64) {
+        (self.newest, self.token_requests)
     }
 }
 
@@ -484,12 +484,12 @@ enum Ending {
 }
 
 impl Tokens {
-    /// The end of an exchange that begins now.
+    /// The end of a token request that begins now.
     fn any_ending(&self) -> Ending {
         let now = model::look_at_clock();
         let mut random = thread_rng();
         let mut notes = self.0.notes();
-        notes.exchanges += 1;
+        notes.token_requests += 1;
         if !notes.healthy {
             match random.gen_range(0..7) {
                 0 => return Ending::Error,
@@ -499,10 +499,10 @@ impl Tokens {
             }
         }
         let again = self.0.sticky && random.gen_ratio(1, 2);
-        let number = if again && notes.exchanges > 1 {
-            notes.exchanges - 1
+        let number = if again && notes.token_requests > 1 {
+            notes.token_requests - 1
         } else {
-            notes.exchanges
+            notes.token_requests
         };
         let token = Token::new(format!("t{number}")).unwrap();
         let authorization = token.authorization().as_bytes().to_vec();
@@ -549,14 +549,14 @@ impl Service<TokenRequest> for Tokens {
     }
 }
 
-/// Counts an exchange for as long as it is under way.
+/// Counts a token request for as long as it is under way.
 struct UnderWay(Arc<Ledger>);
 
 impl UnderWay {
     fn new(ledger: Arc<Ledger>) -> Self {
         let mut notes = ledger.notes();
         notes.under_way += 1;
-        assert_eq!(notes.under_way, 1, "two exchanges at once");
+        assert_eq!(notes.under_way, 1, "two token requests at once");
         drop(notes);
         Self(ledger)
     }

@@ -1,4 +1,4 @@
-//! What a client proves itself with, as it was when it was read for an exchange.
+//! What a client proves itself with, as it was when it was read for a token request.
 
 #[cfg(feature = "jwt")]
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     util::wiped::Wiped,
 };
 
-/// Each attempt of an exchange is proven by it: as it is, or by something that it signs anew.
+/// Each attempt of a token request is proven by it: as it is, or by something that it signs anew.
 pub(crate) enum Evidence {
     /// It goes as it is.
     Ready(Proof),
@@ -97,7 +97,7 @@ impl Evidence {
         }
     }
 
-    /// What an assertion that is signed here was signed with: all that a server who refuses it may not expect.
+    /// What an assertion that is signed here was signed with: all that a server who rejects it may not expect.
     pub(crate) fn signed_with(&self, method: Option<&str>) -> Option<String> {
         match self {
             #[cfg(feature = "jwt")]

@@ -122,7 +122,7 @@ impl ClientAuth {
     /// [`assertion_audience`](crate::ClientCredentialsBuilder::assertion_audience) says. `iat` and `nbf` are 10 seconds ago
     /// by the machine's clock, for servers whose clock is behind, and `exp` is 60 seconds after that: the longest that the
     /// strictest servers take. So the machine's clock may be 10 seconds ahead of the server's, or 50 behind. `jti` is 128 random bits, fresh for each
-    /// request to the token endpoint, also within one exchange.
+    /// request to the token endpoint, also within one token request.
     ///
     /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
     /// [OpenID Connect Core §9]: https://openid.net/specs/openid-connect-core-1_0.html#ClientAuthentication
@@ -132,14 +132,14 @@ impl ClientAuth {
     }
 
     /// An assertion that somebody else has signed ([RFC 7523 §2.2]): the client's identity is federated, and there is
-    /// nothing to keep secret. A [`Secret::provider`] asks for one at each exchange, as from a cloud's metadata server.
+    /// nothing to keep secret. A [`Secret::provider`] asks for one at each token request, as from a cloud's metadata server.
     ///
     /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
     pub fn assertion(assertion: impl Into<Secret>) -> Self {
         Self(Kind::Assertion(assertion.into()))
     }
 
-    /// An assertion that somebody else signs and keeps fresh in this file, which is read at each exchange: a Kubernetes
+    /// An assertion that somebody else signs and keeps fresh in this file, which is read at each token request: a Kubernetes
     /// service account token that is projected for the server as its audience, or a cloud's workload identity.
     pub fn assertion_file(path: impl Into<PathBuf>) -> Self {
         Self::assertion(Secret::file(path))
@@ -227,7 +227,7 @@ impl ClientAuth {
         }
     }
 
-    /// Reads what the client proves itself with, for one exchange.
+    /// Reads what the client proves itself with, for one token request.
     pub(crate) async fn read(&self) -> Result<Evidence, Error> {
         Ok(match &self.0 {
             Kind::Secret(method, secret) => {
@@ -262,7 +262,7 @@ impl ClientAuth {
         }
     }
 
-    /// What to do about a refused client authentication, where the server's description tells.
+    /// What to do about a rejected client authentication, where the server's description tells.
     ///
     /// Hydra names the method it wants: "… supports client authentication method 'client_secret_post', but method …".
     /// Hydra and oidc-provider also tell when a Basic header is raw and should not be: "… could not be decoded from

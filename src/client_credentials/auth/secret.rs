@@ -22,10 +22,10 @@ use crate::{error::Error, util::wiped::Wiped};
 /// | --- | --- | --- |
 /// | text: `From` a string | never | is part of it |
 /// | [`env`](Self::env) | at once | is not |
-/// | [`file`](Self::file) | at each exchange | is not |
-/// | [`provider`](Self::provider) | at each exchange | is part of it |
+/// | [`file`](Self::file) | at each token request | is not |
+/// | [`provider`](Self::provider) | at each token request | is part of it |
 ///
-/// What is read at each exchange is picked up without a restart when it is rotated. It is read once more when the server
+/// What is read at each token request is picked up without a restart when it is rotated. It is read once more when the server
 /// says `invalid_client`, in case it was rotated just then; but for the connection's client certificate and the roots that it
 /// trusts, which are read for each connection.
 ///
@@ -86,8 +86,8 @@ impl Secret {
         Self(Kept::File(path.into()))
     }
 
-    /// The secret is what `provide` gives, such as a vault's answer. It is called at each exchange, and its time is part of
-    /// the exchange's.
+    /// The secret is what `provide` gives, such as a vault's answer. It is called at each token request, and its time is part of
+    /// the token request's.
     ///
     /// # Errors
     /// What it fails with becomes the cause of an [`Error`](crate::Error) of kind

@@ -26,7 +26,7 @@ pub(crate) struct Given {
     pub(crate) url: Url,
 }
 
-/// Where an exchange goes, and what the server takes there.
+/// Where a token request goes, and what the server takes there.
 pub(crate) struct Target {
     pub(crate) token_url: TokenUrl,
     /// Whom an assertion that is signed here is for.

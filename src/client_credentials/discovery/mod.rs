@@ -40,7 +40,7 @@ const FRESH: Duration = Duration::from_secs(60 * 60);
 /// How long metadata is used on after it could not be had again.
 const USED_ON: Duration = Duration::from_secs(60);
 
-/// How long an exchange that could go on with what is known waits for news. The rest of its time is for the token endpoint.
+/// How long a token request that could go on with what is known waits for news. The rest of its time is for the token endpoint.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// An issuer, and what it last told.
@@ -111,7 +111,7 @@ impl Discovery {
         }
     }
 
-    /// Looks it up anew at the next exchange, if `target` is still what is known: the endpoint may have moved.
+    /// Looks it up anew at the next token request, if `target` is still what is known: the endpoint may have moved.
     pub(crate) fn doubt(&self, target: &Arc<Target>) {
         if let Some(kept) = &mut *self.lock()
             && Arc::ptr_eq(&kept.target, target)

@@ -105,7 +105,7 @@ const KEY: &str = "client certificate's key";
 
 /// Whether a certificate has expired or is not valid yet.
 ///
-/// It is asked after a failure, not before an exchange: there are servers that know a self-signed certificate by its key
+/// It is asked after a failure, not before a token request: there are servers that know a self-signed certificate by its key
 /// and do not mind its dates. And it is asked beside the server's alert, as many servers' alert says less, and with TLS 1.3
 /// it can be lost: the client is sending its request by then, and a connection that is reset has no alert.
 pub(crate) fn is_outdated(certified: &rustls::sign::CertifiedKey) -> bool {

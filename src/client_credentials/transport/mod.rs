@@ -1,4 +1,4 @@
-//! How an exchange's request reaches the token endpoint.
+//! How a token request's request reaches the token endpoint.
 
 #[cfg(feature = "rustls")]
 pub(crate) mod client_certificate;

@@ -35,7 +35,7 @@ impl RootCertificates {
 fn trusted(pem: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(pem.as_bytes())) {
-        // All of them or none: an endpoint whose root was left out would be found out at some exchange.
+        // All of them or none: an endpoint whose root was left out would be found out at some token request.
         let certificate = certificate.map_err(|_| {
             format!("the root certificates are no PEM, or not whole, from number {number} on")
         })?;

@@ -1,6 +1,6 @@
 //! The transport that works out of the box: hyper-util's client over rustls (on ring), HTTP/1.1.
 //!
-//! Each exchange has a connection of its own, on which HTTP/2 would gain nothing.
+//! Each token request has a connection of its own, on which HTTP/2 would gain nothing.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -132,7 +132,7 @@ const OUTDATED: &str = "and the client certificate has expired or is not valid y
 
 fn client() -> Builder {
     let mut client = Client::builder(TokioExecutor::new());
-    // Exchanges are minutes or hours apart. A connection kept for the next one would be closed by then, and the POST that
+    // Token requests are minutes or hours apart. A connection kept for the next one would be closed by then, and the POST that
     // finds it closing would fail.
     client.pool_max_idle_per_host(0);
     client

@@ -3,7 +3,7 @@
 It binds loopback, on a port that the system picks, and prints `READY <origin>` once it answers. DATABASE names the
 SQLite file, which it fills.
 
-For tests only: the secrets are known to everyone, and hashed so that an exchange takes milliseconds.
+For tests only: the secrets are known to everyone, and hashed so that a token request takes milliseconds.
 """
 
 import os
@@ -26,7 +26,7 @@ settings.configure(
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": os.environ["DATABASE"],
             "OPTIONS": {
-                # No exchange waits for the disk, which may take longer than a short-lived token lives.
+                # No token request waits for the disk, which may take longer than a short-lived token lives.
                 "init_command": "PRAGMA synchronous=OFF; PRAGMA journal_mode=MEMORY",
                 "timeout": 20,
                 # A transaction that first reads and then writes would fail at once if another wrote in between.

@@ -163,16 +163,16 @@ provider.use(async (ctx, next) => {
 // The API. Its challenges are those of RFC 6750.
 provider.use(async (ctx, next) => {
   if (ctx.path !== '/api/me') return next();
-  const refuse = (status, error) => {
+  const reject = (status, error) => {
     ctx.status = status;
     ctx.set('WWW-Authenticate', `Bearer realm="api"${error}`);
     ctx.body = '';
   };
   const [, value] = ctx.get('authorization').match(/^Bearer (\S+)$/i) ?? [];
-  if (!value) return refuse(401, '');
+  if (!value) return reject(401, '');
   const token = await provider.ClientCredentials.find(value);
-  if (!token?.isValid) return refuse(401, ', error="invalid_token"');
-  if (!token.scopes.has('read')) return refuse(403, ', error="insufficient_scope", scope="read"');
+  if (!token?.isValid) return reject(401, ', error="invalid_token"');
+  if (!token.scopes.has('read')) return reject(403, ', error="insufficient_scope", scope="read"');
   ctx.body = token.clientId;
 });
 

@@ -87,7 +87,7 @@ pub trait Signer: Send + Sync + 'static {
     /// further; for [`Es256`](SigningAlgorithm::Es256) they are R and S, 32 bytes each ([RFC 7518 §3.4]), where many
     /// services give DER.
     ///
-    /// It is called once for each request to the token endpoint, and its time is part of the exchange's.
+    /// It is called once for each request to the token endpoint, and its time is part of the token request's.
     ///
     /// # Errors
     /// What it fails with becomes the cause of an [`Error`](crate::Error) of kind

@@ -16,7 +16,7 @@ use crate::{client_credentials::auth::secret::Secret, error::Error, util::wiped:
 
 /// A private key that signs assertions, for [`ClientAuth::private_key_jwt`](crate::ClientAuth::private_key_jwt).
 ///
-/// A key is kept as a [`Secret`] is: it may be text, or be read from a file or asked of a provider at each exchange, and is
+/// A key is kept as a [`Secret`] is: it may be text, or be read from a file or asked of a provider at each token request, and is
 /// picked up when it is rotated. A key that a [`Signer`] holds never leaves it.
 ///
 /// # Example
@@ -120,7 +120,7 @@ impl SigningKey {
         Ok(())
     }
 
-    /// Reads it for one exchange.
+    /// Reads it for one token request.
     pub(crate) async fn read(&self) -> Result<ReadKey, Error> {
         let (text, holder, named) = match &self.held {
             Held::Pem(algorithm, pem) => {
@@ -251,7 +251,7 @@ impl ReadKey {
         self.text == other.text && self.header == other.header
     }
 
-    /// What a server has to know about it, for somebody whom it refuses.
+    /// What a server has to know about it, for somebody whom it rejects.
     pub(crate) fn description(&self) -> String {
         match &self.header.kid {
             Some(kid) => format!("{} and the key id {kid:?}", self.header.alg),

@@ -36,7 +36,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Promise: R1
 #[tokio::test(start_paused = true)]
-async fn a_refused_request_makes_one_exchange_and_is_sent_once_more() {
+async fn a_rejected_request_makes_one_token_request_and_is_sent_once_more() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let api = Api::accepting(["t2"]);
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -46,12 +46,12 @@ async fn a_refused_request_makes_one_exchange_and_is_sent_once_more() {
     assert_eq!(response.status(), 200);
     assert_eq!(text(response).await, "call 2");
     assert_eq!(api.tokens(), ["t1", "t2"]);
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 /// Promise: R2
 #[tokio::test(start_paused = true)]
-async fn a_thousand_requests_refused_at_once_share_one_exchange() {
+async fn a_thousand_requests_rejected_at_once_share_one_token_request() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let api = Api::accepting(["t1"]);
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -66,13 +66,14 @@ async fn a_thousand_requests_refused_at_once_share_one_exchange() {
         assert_eq!(response.unwrap().unwrap().status(), 200);
     }
 
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
     assert_eq!(api.calls().len(), 1 + 2 * 1000);
 }
 
 /// Promise: R3, R4
 #[tokio::test(start_paused = true)]
-async fn refusals_that_come_late_and_scattered_make_no_exchange_and_throw_no_newer_token_away() {
+async fn rejections_that_come_late_and_scattered_make_no_token_request_and_throw_no_newer_token_away()
+ {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let api = Api::accepting(["t1"]);
     // Answers take from 0 to 99 s, longest for those with the old token.
@@ -102,16 +103,16 @@ async fn refusals_that_come_late_and_scattered_make_no_exchange_and_throw_no_new
         assert_eq!(response.unwrap().unwrap().status(), 200);
     }
 
-    assert_eq!(endpoint.exchanges(), 2);
-    let second_tries = api.tokens().iter().filter(|token| *token == "t2").count();
-    assert_eq!(second_tries, 1000);
+    assert_eq!(endpoint.token_requests(), 2);
+    let retries = api.tokens().iter().filter(|token| *token == "t2").count();
+    assert_eq!(retries, 1000);
     let current = cache.get().await.unwrap();
     assert_eq!(current.authorization(), "Bearer t2");
 }
 
 /// Promise: R5
 #[tokio::test(start_paused = true)]
-async fn a_second_refusal_is_the_callers_and_there_is_no_third_call() {
+async fn a_second_rejection_is_the_callers_and_there_is_no_third_call() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let api = Api::default();
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -121,12 +122,12 @@ async fn a_second_refusal_is_the_callers_and_there_is_no_third_call() {
     assert_eq!(response.status(), 401);
     assert_eq!(text(response).await, "call 2");
     assert_eq!(api.tokens(), ["t1", "t2"]);
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 /// Promise: R7
 #[tokio::test(start_paused = true)]
-async fn the_same_token_again_is_no_reason_for_a_second_try() {
+async fn the_same_token_again_is_no_reason_for_a_retry() {
     let endpoint = TokenEndpoint::new(|_| async { token("sticky", 3600) });
     let api = Api::default();
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -136,12 +137,12 @@ async fn the_same_token_again_is_no_reason_for_a_second_try() {
     assert_eq!(response.status(), 401);
     assert_eq!(text(response).await, "call 1");
     assert_eq!(api.calls().len(), 1);
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 /// Promise: R9
 #[tokio::test(start_paused = true)]
-async fn a_failed_exchange_after_a_refusal_hands_on_the_refusal_with_the_cause() {
+async fn a_failed_token_request_after_a_rejection_hands_on_the_rejection_with_the_cause() {
     let endpoint = TokenEndpoint::new(|post| async move {
         match post {
             1 => token("t1", 3600),
@@ -159,14 +160,14 @@ async fn a_failed_exchange_after_a_refusal_hands_on_the_refusal_with_the_cause()
     assert_eq!(cause.kind(), ErrorKind::Unavailable);
     assert_eq!(cause.status().unwrap(), 503);
     assert_eq!(text(response).await, "call 1");
-    assert_eq!(endpoint.exchanges(), 2);
-    // The failure took no token away: it may be one route that refuses it.
+    assert_eq!(endpoint.token_requests(), 2);
+    // The failure took no token away: it may be one route that rejects it.
     assert_eq!(cache.get().await.unwrap().authorization(), "Bearer t1");
 }
 
 /// Promise: R10
 #[tokio::test(start_paused = true)]
-async fn whatever_the_second_try_ends_with_is_the_callers() {
+async fn whatever_the_retry_ends_with_is_the_callers() {
     for outcome in ["503", "error"] {
         let endpoint = TokenEndpoint::healthy(SECOND);
         let inner = service_fn(move |request: Request<Body>| async move {
@@ -189,13 +190,13 @@ async fn whatever_the_second_try_ends_with_is_the_callers() {
                 assert_eq!(error.to_string(), "cut off");
             }
         }
-        assert_eq!(endpoint.exchanges(), 2);
+        assert_eq!(endpoint.token_requests(), 2);
     }
 }
 
 /// Promise: R11
 #[tokio::test(start_paused = true)]
-async fn the_second_try_waits_until_its_service_is_ready() {
+async fn the_retry_waits_until_its_service_is_ready() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let (client, mut server) = mock::pair::<Request<Body>, Response<Body>>();
     let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(client);
@@ -214,7 +215,7 @@ async fn the_second_try_waits_until_its_service_is_ready() {
 
     // The token is there; the service is not ready.
     assert_pending!(request.poll());
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
     assert_pending!(task::spawn(server.next_request()).poll());
     server.allow(1);
     assert!(request.is_woken());
@@ -227,7 +228,7 @@ async fn the_second_try_waits_until_its_service_is_ready() {
 
 /// Promise: R11
 #[tokio::test(start_paused = true)]
-async fn services_that_limit_calls_are_not_deadlocked_by_the_second_try() {
+async fn services_that_limit_calls_are_not_deadlocked_by_the_retry() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let api = Api::accepting(["t2"]);
     let service = ServiceBuilder::new()
@@ -243,11 +244,11 @@ async fn services_that_limit_calls_are_not_deadlocked_by_the_second_try() {
     assert_eq!(api.tokens(), ["t1", "t2"]);
 }
 
-/// The refusal's body holds the one permit; a second try that waited with it in hand would wait for ever.
+/// The rejection's body holds the one permit; a retry that waited with it in hand would wait for ever.
 ///
 /// Promise: R11
 #[tokio::test(start_paused = true)]
-async fn the_refusal_is_let_go_before_the_second_try_is_made_ready() {
+async fn the_rejection_is_let_go_before_the_retry_is_made_ready() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let inner = OnePermit::of(Arc::new(Semaphore::new(1)));
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(inner);
@@ -257,11 +258,11 @@ async fn the_refusal_is_let_go_before_the_second_try_is_made_ready() {
     assert_eq!(response.unwrap().unwrap().status(), 200);
 }
 
-/// A token that ran out while the second try waited for its service is not sent.
+/// A token that ran out while the retry waited for its service is not sent.
 ///
 /// Promise: L4
 #[tokio::test(start_paused = true)]
-async fn a_token_that_aged_while_the_service_was_not_ready_is_exchanged_once_more() {
+async fn a_token_that_aged_while_the_service_was_not_ready_is_requested_once_more() {
     let endpoint = TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 10) });
     let (client, mut server) = mock::pair::<Request<Body>, Response<Body>>();
     let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(client);
@@ -272,7 +273,7 @@ async fn a_token_that_aged_while_the_service_was_not_ready_is_exchanged_once_mor
     let (_, respond) = server.next_request().await.unwrap();
     respond.send_response(answer(401, ""));
     settle().await;
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
     sleep(SECOND * 60).await;
     server.allow(1);
     let (second, respond) = server.next_request().await.unwrap();
@@ -283,7 +284,7 @@ async fn a_token_that_aged_while_the_service_was_not_ready_is_exchanged_once_mor
 
 /// Promise: R14
 #[tokio::test(start_paused = true)]
-async fn the_second_try_is_the_first_but_for_its_token() {
+async fn the_retry_is_the_first_but_for_its_token() {
     #[derive(Clone, Debug, PartialEq)]
     struct Mark(u32);
 
@@ -331,7 +332,7 @@ async fn the_second_try_is_the_first_but_for_its_token() {
 
 /// Promise: R6
 #[tokio::test(start_paused = true)]
-async fn an_api_that_always_answers_401_costs_few_exchanges_and_one_call_a_request() {
+async fn an_api_that_always_answers_401_costs_few_token_requests_and_one_call_a_request() {
     // The same path each time, paths that differ by an id, and paths that have nothing in common.
     type Path = fn(usize) -> String;
     let cases: [(u32, Path, usize); 3] = [
@@ -354,21 +355,21 @@ async fn an_api_that_always_answers_401_costs_few_exchanges_and_one_call_a_reque
         }
 
         // One for the cold cache; then 1, 2, 4 … 300 s apart.
-        let exchanges = endpoint.exchanges();
+        let token_requests = endpoint.token_requests();
         assert!(
-            (10..=bound).contains(&exchanges),
-            "{}: {exchanges}",
+            (10..=bound).contains(&token_requests),
+            "{}: {token_requests}",
             path(1)
         );
-        // Each request once, and a second time where an exchange gave it another token.
-        let second_tries = api.calls().len() - requests;
-        assert!(second_tries <= 3 * exchanges, "{}: {second_tries}", path(1));
+        // Each request once, and a second time where a token request gave it another token.
+        let retries = api.calls().len() - requests;
+        assert!(retries <= 3 * token_requests, "{}: {retries}", path(1));
     }
 }
 
 /// Promise: R6, R7
 #[tokio::test(start_paused = true)]
-async fn a_refused_token_that_the_server_gives_again_and_again_costs_few_exchanges() {
+async fn a_rejected_token_that_the_server_gives_again_and_again_costs_few_token_requests() {
     let endpoint = TokenEndpoint::new(|_| async { token("sticky", 3600 * 24) });
     let api = Api::default();
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -378,9 +379,9 @@ async fn a_refused_token_that_the_server_gives_again_and_again_costs_few_exchang
         advance(SECOND / 10).await;
     }
     assert!(
-        (10..=24).contains(&endpoint.exchanges()),
+        (10..=24).contains(&endpoint.token_requests()),
         "{}",
-        endpoint.exchanges()
+        endpoint.token_requests()
     );
     assert_eq!(api.calls().len(), 36_000);
 }
@@ -397,7 +398,7 @@ async fn a_second_revocation_one_second_after_the_first_heals_at_once() {
         api.accept_only([&*newer]);
         let response = service.clone().oneshot(get("/")).await.unwrap();
         assert_eq!(response.status(), 200, "after revocation {revoked}");
-        assert_eq!(endpoint.exchanges(), revoked + 1);
+        assert_eq!(endpoint.token_requests(), revoked + 1);
         advance(SECOND).await;
     }
 }
@@ -409,7 +410,7 @@ async fn a_cure_clears_the_latch() {
     let api = Api::default();
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
     // In vain at 0, 1, 3, 7, 15 and 31 s or a little later: the next would be 32 s after that.
-    while endpoint.exchanges() < 7 {
+    while endpoint.token_requests() < 7 {
         service.clone().oneshot(get("/")).await.unwrap();
         advance(SECOND / 10).await;
     }
@@ -430,7 +431,7 @@ async fn a_cure_clears_the_latch() {
 
 /// Promise: R6, R9
 #[tokio::test(start_paused = true)]
-async fn a_latched_refusal_says_that_fresh_tokens_are_refused_too_and_when_the_next_is_due() {
+async fn a_latched_rejection_says_that_fresh_tokens_are_rejected_too_and_when_the_next_is_due() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     let api = Api::default();
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -440,14 +441,14 @@ async fn a_latched_refusal_says_that_fresh_tokens_are_refused_too_and_when_the_n
 
     assert_eq!(response.status(), 401);
     let cause = response.extensions().get::<Error>().unwrap();
-    assert_eq!(cause.kind(), ErrorKind::Refused);
+    assert_eq!(cause.kind(), ErrorKind::Rejected);
     assert!(cause.retry_in().unwrap() >= SECOND);
     assert_eq!(api.calls().len(), 3);
 }
 
 /// Promise: R15
 #[tokio::test(start_paused = true)]
-async fn one_sour_route_costs_the_healthy_ones_nothing_and_a_revocation_heals_them_at_once() {
+async fn one_failing_route_costs_the_healthy_ones_nothing_and_a_revocation_heals_them_at_once() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     let api = Api::accepting(["t1"]);
     let cache = TokenCache::new(endpoint.credentials());
@@ -456,14 +457,14 @@ async fn one_sour_route_costs_the_healthy_ones_nothing_and_a_revocation_heals_th
     let mut since_revocation = 0;
     for tick in 0..36_000 {
         // The API accepts whatever token was given last, and nothing once an hour's third is over.
-        let current = format!("t{}", endpoint.exchanges());
+        let current = format!("t{}", endpoint.token_requests());
         if tick % 12_000 == 11_999 {
             api.accept_only(["none of them"]);
-            let next = format!("t{}", endpoint.exchanges() + 1);
+            let next = format!("t{}", endpoint.token_requests() + 1);
             api.accept_only([&*next]);
             since_revocation += 1;
         } else {
-            let next = format!("t{}", endpoint.exchanges() + 1);
+            let next = format!("t{}", endpoint.token_requests() + 1);
             api.accept_only([&*current, &*next]);
         }
         let healthy = service
@@ -471,60 +472,70 @@ async fn one_sour_route_costs_the_healthy_ones_nothing_and_a_revocation_heals_th
             .oneshot(get(&format!("/carts/{tick}")))
             .await;
         assert_eq!(healthy.unwrap().status(), 200, "at {tick}");
-        let sour = service.clone().oneshot(get(&format!("/sour/{tick}"))).await;
-        assert_eq!(sour.unwrap().status(), 401);
+        let failing = service
+            .clone()
+            .oneshot(get(&format!("/failing/{tick}")))
+            .await;
+        assert_eq!(failing.unwrap().status(), 401);
         advance(SECOND / 10).await;
     }
-    // Cold, revoked twice, and the sour route's own: 1, 2, 4 … 300 s apart.
+    // Cold, revoked twice, and the failing route's own: 1, 2, 4 … 300 s apart.
     assert_eq!(since_revocation, 3);
-    assert!(endpoint.exchanges() <= 28, "{}", endpoint.exchanges());
+    assert!(
+        endpoint.token_requests() <= 28,
+        "{}",
+        endpoint.token_requests()
+    );
 }
 
-/// An API whose routes below `/sour` refuse every token.
+/// An API whose routes below `/failing` reject every token.
 fn sour_and_healthy(
     api: &Api,
 ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone
 {
     let api = api.clone();
     service_fn(move |request: Request<Body>| {
-        let sour = request.uri().path().starts_with("/sour");
+        let failing = request.uri().path().starts_with("/failing");
         let answer = api.clone().handle(request);
         async move {
             let answered = answer.await;
-            Ok(if sour { answer_401() } else { answered })
+            Ok(if failing { answer_401() } else { answered })
         }
     })
 }
 
 /// Promise: R15
 #[tokio::test(start_paused = true)]
-async fn a_sour_route_whose_requests_are_not_sent_again_leaves_the_others_alone_too() {
+async fn a_failing_route_whose_requests_are_not_sent_again_leaves_the_others_alone_too() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     let api = Api::accepting(["t1"]);
     let service = BearerAuthLayer::new(endpoint.credentials())
         .replay(NoReplay)
         .layer(sour_and_healthy(&api));
     for tick in 0..36_000 {
-        let current = format!("t{}", endpoint.exchanges().max(1));
-        let next = format!("t{}", endpoint.exchanges() + 1);
+        let current = format!("t{}", endpoint.token_requests().max(1));
+        let next = format!("t{}", endpoint.token_requests() + 1);
         api.accept_only([&*current, &*next]);
         let healthy = service
             .clone()
             .oneshot(get(&format!("/carts/{tick}")))
             .await;
         assert_eq!(healthy.unwrap().status(), 200, "at {tick}");
-        let sour = service.clone().oneshot(get(&format!("/sour/{tick}"))).await;
-        assert_eq!(sour.unwrap().status(), 401);
+        let failing = service
+            .clone()
+            .oneshot(get(&format!("/failing/{tick}")))
+            .await;
+        assert_eq!(failing.unwrap().status(), 401);
         settle().await;
         advance(SECOND / 10).await;
     }
-    let exchanges = endpoint.exchanges();
-    assert!(exchanges <= 28, "{exchanges}");
+    let token_requests = endpoint.token_requests();
+    assert!(token_requests <= 28, "{token_requests}");
 
-    // Really revoked: the one request that sees it is refused, and the next is not.
-    api.accept_only([&*format!("t{}", exchanges + 1)]);
-    let refused = service.clone().oneshot(get("/carts/1")).await.unwrap();
-    assert_eq!(refused.status(), 401);
+    // Really revoked: the one request that sees it is rejected, and the next is not.
+    api.accept_only([&*format!("t{}", token_requests + 1)]);
+    let rejected = service.clone().oneshot(get("/carts/1")).await.unwrap();
+    assert_eq!(rejected.status(), 401);
     settle().await;
     let healed = service.clone().oneshot(get("/carts/1")).await.unwrap();
     assert_eq!(healed.status(), 200);
@@ -541,19 +552,19 @@ async fn revocations_heal_as_ever_where_requests_are_not_sent_again() {
     service.clone().oneshot(get("/")).await.unwrap();
     for revoked in 1..30 {
         api.accept_only([&*format!("t{}", revoked + 1)]);
-        let refused = service.clone().oneshot(get("/")).await.unwrap();
-        assert_eq!(refused.status(), 401);
+        let rejected = service.clone().oneshot(get("/")).await.unwrap();
+        assert_eq!(rejected.status(), 401);
         settle().await;
         let healed = service.clone().oneshot(get("/")).await.unwrap();
         assert_eq!(healed.status(), 200, "after revocation {revoked}");
         advance(SECOND * 2).await;
     }
-    assert_eq!(endpoint.exchanges(), 30);
+    assert_eq!(endpoint.token_requests(), 30);
 }
 
 /// Promise: R6, R15
 #[tokio::test(start_paused = true)]
-async fn a_route_that_accepts_some_requests_and_refuses_others_is_as_sour_as_any() {
+async fn a_route_that_accepts_some_requests_and_rejects_others_is_as_failing_as_any() {
     let endpoint = TokenEndpoint::healthy(SECOND / 20);
     // One route, of which every tenth order is somebody else's.
     let inner = service_fn(|request: Request<Body>| async move {
@@ -568,12 +579,16 @@ async fn a_route_that_accepts_some_requests_and_refuses_others_is_as_sour_as_any
         advance(SECOND / 10).await;
         call.await.unwrap().unwrap();
     }
-    assert!(endpoint.exchanges() <= 24, "{}", endpoint.exchanges());
+    assert!(
+        endpoint.token_requests() <= 24,
+        "{}",
+        endpoint.token_requests()
+    );
 }
 
 /// Promise: R6
 #[tokio::test(start_paused = true)]
-async fn an_api_that_refuses_good_tokens_at_random_costs_no_more_than_the_allowance() {
+async fn an_api_that_rejects_good_tokens_at_random_costs_no_more_than_the_allowance() {
     for replay in [true, false] {
         let endpoint = TokenEndpoint::healthy(Duration::ZERO);
         let inner = service_fn(|_: Request<Body>| async {
@@ -595,13 +610,17 @@ async fn an_api_that_refuses_good_tokens_at_random_costs_no_more_than_the_allowa
             advance(SECOND / 20).await;
         }
         // Thirty at a stretch, and one every ten seconds; and the cold one.
-        assert!(endpoint.exchanges() <= 391, "{}", endpoint.exchanges());
+        assert!(
+            endpoint.token_requests() <= 391,
+            "{}",
+            endpoint.token_requests()
+        );
     }
 }
 
 /// Promise: R6
 #[tokio::test(start_paused = true)]
-async fn a_sour_route_is_held_while_a_second_try_is_under_way_however_slow() {
+async fn a_failing_route_is_held_while_a_retry_is_under_way_however_slow() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     // One route, where order 1 takes its time.
     let inner = service_fn(|request: Request<Body>| async move {
@@ -612,24 +631,24 @@ async fn a_sour_route_is_held_while_a_second_try_is_under_way_however_slow() {
     });
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(inner);
     service.clone().oneshot(get("/orders/2")).await.unwrap();
-    assert_eq!(endpoint.exchanges(), 2, "in vain for the first time");
+    assert_eq!(endpoint.token_requests(), 2, "in vain for the first time");
 
     sleep(SECOND * 2).await;
     let slow = tokio::spawn(service.clone().oneshot(get("/orders/1")));
     sleep(SECOND * 18 / 5).await;
-    assert_eq!(endpoint.exchanges(), 3);
-    // Its second try goes on for another 2.4 s. Whoever is refused with the fresh token meanwhile has to wait for that.
+    assert_eq!(endpoint.token_requests(), 3);
+    // Its retry goes on for another 2.4 s. Whoever is rejected with the fresh token meanwhile has to wait for that.
     service.oneshot(get("/orders/2")).await.unwrap();
-    assert_eq!(endpoint.exchanges(), 3);
+    assert_eq!(endpoint.token_requests(), 3);
     slow.await.unwrap().unwrap();
 }
 
 /// Promise: R6
 #[tokio::test(start_paused = true)]
-async fn a_straggler_refused_with_a_token_that_cured_its_route_is_no_new_refusal() {
+async fn a_straggler_rejected_with_a_token_that_healed_its_route_is_no_new_rejection() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
     let api = Api::accepting(["t1"]);
-    // One route, where order 9 is slow and refused whatever its token.
+    // One route, where order 9 is slow and rejected whatever its token.
     let inner = {
         let api = api.clone();
         service_fn(move |request: Request<Body>| {
@@ -651,19 +670,19 @@ async fn a_straggler_refused_with_a_token_that_cured_its_route_is_no_new_refusal
     let straggler = tokio::spawn(service.clone().oneshot(get("/orders/9")));
     settle().await;
     api.accept_only(["t2"]);
-    let cured = service.clone().oneshot(get("/orders/1")).await.unwrap();
-    assert_eq!(cured.status(), 200);
+    let healed = service.clone().oneshot(get("/orders/1")).await.unwrap();
+    assert_eq!(healed.status(), 200);
     assert_eq!(straggler.await.unwrap().unwrap().status(), 401);
 
     api.accept_only(["t3"]);
     let healed = service.oneshot(get("/orders/1")).await.unwrap();
     assert_eq!(healed.status(), 200);
-    assert_eq!(endpoint.exchanges(), 3);
+    assert_eq!(endpoint.token_requests(), 3);
 }
 
 /// Promise: R6
 #[tokio::test(start_paused = true)]
-async fn a_thousand_requests_that_are_refused_twice_are_one_exchange_in_vain() {
+async fn a_thousand_requests_that_are_rejected_twice_are_one_token_request_in_vain() {
     let endpoint = TokenEndpoint::healthy(SECOND / 10);
     let api = Api::default();
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -672,18 +691,18 @@ async fn a_thousand_requests_that_are_refused_twice_are_one_exchange_in_vain() {
         requests.spawn(service.clone().oneshot(get(&format!("/orders/{order}"))));
     }
     requests.join_all().await;
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
     // So it is the first step of the cool-down, and not the last.
     advance(SECOND * 6 / 5).await;
     api.accept_only(["t3"]);
     let response = service.oneshot(get("/orders/1")).await.unwrap();
     assert_eq!(response.status(), 200);
-    assert_eq!(endpoint.exchanges(), 3);
+    assert_eq!(endpoint.token_requests(), 3);
 }
 
 /// Promise: R6
 #[tokio::test(start_paused = true)]
-async fn a_hundred_routes_refused_at_once_are_one_exchange_in_vain_and_not_a_hundred() {
+async fn a_hundred_routes_rejected_at_once_are_one_token_request_in_vain_and_not_a_hundred() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let api = Api::default();
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
@@ -696,13 +715,13 @@ async fn a_hundred_routes_refused_at_once_are_one_exchange_in_vain_and_not_a_hun
         );
     }
     requests.join_all().await;
-    assert_eq!(endpoint.exchanges(), 2);
-    // A replica that was behind is there now: who is refused a little later is healed.
+    assert_eq!(endpoint.token_requests(), 2);
+    // A replica that was behind is there now: who is rejected a little later is healed.
     advance(SECOND * 2).await;
     api.accept_only(["t3"]);
     let response = service.clone().oneshot(get("/another")).await.unwrap();
     assert_eq!(response.status(), 200);
-    assert_eq!(endpoint.exchanges(), 3);
+    assert_eq!(endpoint.token_requests(), 3);
 }
 
 /// Promise: R8
@@ -719,7 +738,7 @@ async fn a_missing_scope_is_no_reason_for_another_token() {
     });
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(inner);
     assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 401);
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 /// Promise: R13
@@ -733,7 +752,7 @@ async fn a_request_that_wants_no_token_is_sent_without_one() {
     assert_eq!(service.oneshot(request).await.unwrap().status(), 401);
     assert_eq!(api.calls().len(), 1);
     assert_eq!(api.calls()[0].token, None);
-    assert_eq!(endpoint.exchanges(), 0);
+    assert_eq!(endpoint.token_requests(), 0);
 }
 
 /// Promise: R13
@@ -744,9 +763,9 @@ async fn a_request_that_wants_no_retry_is_sent_once_and_the_token_is_replaced_fo
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
     let mut request = get("/");
     request.extensions_mut().insert(NoRetry);
-    let refusal = service.clone().oneshot(request).await.unwrap();
-    assert_eq!(refusal.status(), 401);
-    assert_eq!(text(refusal).await, "call 1");
+    let rejection = service.clone().oneshot(request).await.unwrap();
+    assert_eq!(rejection.status(), 401);
+    assert_eq!(text(rejection).await, "call 1");
     sleep(SECOND * 2).await;
     assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 200);
     assert_eq!(api.tokens(), ["t1", "t2"]);
@@ -784,15 +803,15 @@ async fn a_request_that_cannot_be_said_again_is_sent_once_and_the_next_one_has_a
             .unwrap()
     };
 
-    let refusal = service.clone().oneshot(request()).await.unwrap();
-    assert_eq!(refusal.status(), 401);
-    assert_eq!(text(refusal).await, "call 1");
+    let rejection = service.clone().oneshot(request()).await.unwrap();
+    assert_eq!(rejection.status(), 401);
+    assert_eq!(text(rejection).await, "call 1");
     sleep(SECOND * 2).await;
     assert_eq!(service.oneshot(request()).await.unwrap().status(), 200);
 
     assert_eq!(api.tokens(), ["t1", "t2"]);
     assert!(api.calls().iter().all(|call| call.body == "all of it"));
-    assert_eq!(endpoint.exchanges(), 2);
+    assert_eq!(endpoint.token_requests(), 2);
 }
 
 /// Promise: R4
@@ -804,7 +823,7 @@ async fn a_token_of_another_cache_is_no_token_of_this_one() {
     cache.get().await.unwrap();
     cache.invalidate(&other.get().await.unwrap());
     cache.get().await.unwrap();
-    assert_eq!(endpoint.exchanges(), 1);
+    assert_eq!(endpoint.token_requests(), 1);
 }
 
 fn answer_401() -> Response<Body> {
@@ -838,7 +857,7 @@ impl Unclonable {
     }
 }
 
-/// A service with one permit, which is the body of its response and is free again when that is dropped. Refuses `t1`.
+/// A service with one permit, which is the body of its response and is free again when that is dropped. Rejects `t1`.
 struct OnePermit {
     permits: Arc<Semaphore>,
     acquiring: Option<Acquiring>,
