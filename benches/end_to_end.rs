@@ -40,7 +40,7 @@ use tokio::{
     task::JoinSet,
 };
 use tower::{Layer, Service, ServiceExt as _};
-use tower_bearer::{BearerAuthLayer, FixedToken, NoReplay, Token, TokenCache};
+use tower_bearer::{BearerAuthLayer, Token, TokenCache, replay::NoReplay, token::FixedToken};
 use tower_http::auth::AddAuthorizationLayer;
 
 use self::support::{
@@ -104,7 +104,7 @@ fn main() {
 
 fn tokens() -> TokenCache {
     let token = Token::new(TOKEN).unwrap();
-    TokenCache::new(FixedToken::new(token.with_lifetime(DAY)))
+    TokenCache::new(FixedToken::from(token.with_lifetime(DAY)))
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -14,7 +14,9 @@ use http::Request;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use tokio::runtime::Builder;
 use tower::{Layer, Service};
-use tower_bearer::{BearerAuthLayer, FixedToken, Keyed, NoReplay, Token, TokenCache};
+use tower_bearer::{
+    BearerAuthLayer, Token, TokenCache, cache::Keyed, replay::NoReplay, token::FixedToken,
+};
 
 use self::support::{
     options::Options,
@@ -63,7 +65,7 @@ fn main() {
 fn futures(options: &Options) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
-    let layer = BearerAuthLayer::new(FixedToken::new(Token::new(TOKEN).unwrap()));
+    let layer = BearerAuthLayer::new(FixedToken::new(TOKEN).unwrap());
     let inner = size_of_val(&api().call(request()));
     let mut table = Table::new(
         "The future of a warm request, in bytes",
@@ -122,7 +124,7 @@ fn credentials(options: &Options) {
             },
         );
         for company in 0..companies as u128 {
-            keyed.get(&company).warm().await.unwrap();
+            keyed.get(&company).get().await.unwrap();
         }
         keyed
     });

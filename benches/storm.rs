@@ -30,7 +30,11 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_bearer::{
-    BearerAuthLayer, ByExtension, FixedToken, Keyed, NoReplay, Token, TokenCache, TokenRequest,
+    BearerAuthLayer, Token, TokenCache,
+    cache::Keyed,
+    replay::NoReplay,
+    select::ByExtension,
+    token::{FixedToken, TokenRequest},
 };
 use tower_http::auth::AddAuthorizationLayer;
 
@@ -150,7 +154,7 @@ async fn layer_of(lifetime: Duration, refresh_at: Option<f64>) -> BearerAuthLaye
         None => Ok(TokenCache::new(source)),
     };
     let cache = cache.unwrap();
-    cache.warm().await.unwrap();
+    cache.get().await.unwrap();
     BearerAuthLayer::from_cache(cache)
 }
 
@@ -179,7 +183,7 @@ fn tried_in_an_hour(options: &Options) -> Vec<f64> {
                 })
             };
             let layer = BearerAuthLayer::new(source);
-            layer.cache().warm().await.unwrap();
+            layer.cache().get().await.unwrap();
             let mut service = layer.layer(api());
             // The latest that it can be due, with all jitter.
             advance(DAY * 9 / 10).await;
@@ -200,7 +204,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// By driver: a request's time on one thread, on two at once, and the median of the quotients of their requests a second.
 fn threads(options: &Options) -> Vec<(&'static str, [f64; 3])> {
     let (turns, requests) = if options.test { (2, 100) } else { (200, 4_000) };
-    let layer = || BearerAuthLayer::new(FixedToken::new(Token::new(TOKEN).unwrap()));
+    let layer = || BearerAuthLayer::new(FixedToken::new(TOKEN).unwrap());
     let fixed = AddAuthorizationLayer::bearer(TOKEN).as_sensitive(true);
     vec![
         (
@@ -282,14 +286,14 @@ fn many_credentials(options: &Options) {
         (companies * 5 / 4).try_into().unwrap(),
         |Company(number)| {
             let token = Token::new(format!("{TOKEN}{number}")).unwrap();
-            TokenCache::new(FixedToken::new(token.with_lifetime(DAY)))
+            TokenCache::new(FixedToken::from(token.with_lifetime(DAY)))
         },
     );
     let mut drivers = Drivers::new(options);
     drivers.add_over(ONE, "yes", ONE, async || {
         let token = Token::new(TOKEN).unwrap().with_lifetime(DAY);
-        let layer = BearerAuthLayer::new(FixedToken::new(token));
-        layer.cache().warm().await.unwrap();
+        let layer = BearerAuthLayer::new(FixedToken::from(token));
+        layer.cache().get().await.unwrap();
         company_by_company(layer.layer(api()), companies, companies)
     });
     for (name, in_use) in [
@@ -299,7 +303,7 @@ fn many_credentials(options: &Options) {
         let keyed = keyed.clone();
         drivers.add_over(name, "yes", ONE, async || {
             for number in 0..companies {
-                keyed.get(&Company::new(number)).warm().await.unwrap();
+                keyed.get(&Company::new(number)).get().await.unwrap();
             }
             let layer = BearerAuthLayer::from_cache(keyed);
             let layer = layer.select(ByExtension::<Company>::new());

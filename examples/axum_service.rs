@@ -16,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tower::{BoxError, Layer, ServiceExt};
 use tower_bearer::{BearerAuth, BearerAuthLayer, ClientCredentials};
-use tower_bearer::{Error, ErrorKind, Origins, TokenCache};
+use tower_bearer::{Error, ErrorKind, TokenCache, select::Origins};
 
 use self::embedded::{Gateway, Hydra, Registration, TENANT};
 

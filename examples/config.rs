@@ -17,7 +17,7 @@ use http_body_util::Full;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde::Deserialize;
 use tower::{BoxError, Layer, ServiceExt};
-use tower_bearer::Configuration;
+use tower_bearer::config::Configuration;
 
 use self::embedded::{Gateway, Hydra, Registration, TENANT};
 

@@ -18,7 +18,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use tower::{BoxError, ServiceExt};
-use tower_bearer::{TokenCache, TokenState, ipxo};
+use tower_bearer::{TokenCache, cache::TokenState, ipxo};
 
 use self::embedded::{Hydra, Registration};
 
@@ -74,7 +74,7 @@ async fn main() -> Result<(), BoxError> {
 
         let mut changes = cache.changes();
         // A service that starts does not fail for want of a token: `/ready` tells, and the next call tries again.
-        let warmed = cache.warm().await;
+        let warmed = cache.get().await;
         println!(
             "changed: usable is now {}",
             changes.next().await.is_usable()

@@ -14,7 +14,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use tower::{BoxError, ServiceBuilder, ServiceExt};
-use tower_bearer::{BearerAuth, BearerAuthLayer, ClientCredentials, Error, Origins};
+use tower_bearer::{BearerAuth, BearerAuthLayer, ClientCredentials, Error, select::Origins};
 
 use self::embedded::{Gateway, Hydra, Registration, TENANT};
 

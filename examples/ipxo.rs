@@ -35,7 +35,7 @@ use tower::{
     BoxError, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit, timeout::Timeout,
 };
 use tower_bearer::{
-    BearerAuth, BearerAuthLayer, ClientCredentials, Error, Origins, TokenCache, ipxo,
+    BearerAuth, BearerAuthLayer, ClientCredentials, Error, TokenCache, ipxo, select::Origins,
 };
 
 use self::{

@@ -23,14 +23,18 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_bearer::{
-    BearerAuth, BearerAuthLayer, BearerChallenge, CloneBody, Keyed, Lookup, PathSegment, Token,
-    TokenCache, TokenRequest, ipxo,
+    BearerAuth, BearerAuthLayer, Token, TokenCache,
+    cache::Keyed,
+    ipxo,
+    replay::CloneBody,
+    token::{Lookup, TokenRequest},
+    unauthorized::BearerChallenge,
 };
 
 use self::companies::Servers;
 
 type Http = Client<HttpConnector, Full<Bytes>>;
-type Api = BearerAuth<Http, PathSegment, BearerChallenge, CloneBody, Keyed<String>>;
+type Api = BearerAuth<Http, ipxo::ByTenant, BearerChallenge, CloneBody, Keyed<String>>;
 /// A pretended vault: each company's id and secret.
 type Vault = HashMap<String, (String, String)>;
 
@@ -57,7 +61,7 @@ fn connect(vault: Vault, token_url: &str, client: Http) -> (Keyed<String>, Api) 
     });
     let layer = BearerAuthLayer::from_cache(companies.clone())
         // As in `/ecommerce/public/{tenant}/cart`. For the real API, `ipxo::tenants` also keeps to its origin.
-        .select(PathSegment::nth(2));
+        .select(ipxo::ByTenant);
     (companies, layer.layer(client))
 }
 

@@ -14,8 +14,9 @@ use reqwest::{Body, Client};
 use tokio::task::JoinSet;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_bearer::{
-    BearerAuthLayer, ClientCredentials, Error, Origins,
+    BearerAuthLayer, ClientCredentials, Error,
     adapter::reqwest::{ReqwestService, ReusableBody},
+    select::Origins,
 };
 
 use self::embedded::{Gateway, Hydra, Registration, TENANT};

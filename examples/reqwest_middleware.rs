@@ -14,7 +14,7 @@ use reqwest_retry::{RetryTransientMiddleware, policies::ExponentialBackoff};
 use reqwest_tracing::TracingMiddleware;
 use tokio::task::JoinSet;
 use tower::BoxError;
-use tower_bearer::{BearerAuthLayer, ClientCredentials, NoToken, Origins};
+use tower_bearer::{BearerAuthLayer, ClientCredentials, extension::NoToken, select::Origins};
 
 use self::embedded::{Gateway, Hydra, Registration, TENANT};
 

@@ -32,7 +32,7 @@ struct Inner {
     message: Cow<'static, str>,
     status: Option<StatusCode>,
     code: Option<Box<str>>,
-    retry_in: Option<Duration>,
+    retry_after: Option<Duration>,
     source: Option<BoxError>,
 }
 
@@ -48,7 +48,7 @@ pub enum ErrorKind {
     /// The token endpoint, or what tells where it is, could not be reached or could not answer: no connection, 408, 409,
     /// 429, 5xx.
     Unavailable,
-    /// The token request took longer than it may, or than the request's [`Deadline`](crate::Deadline) leaves.
+    /// The token request took longer than it may, or than the request's [`Deadline`](crate::extension::Deadline) leaves.
     Timeout,
     /// The token endpoint's answer holds no usable bearer token, or the server's metadata does not do.
     InvalidAnswer,
@@ -97,8 +97,8 @@ impl Error {
     /// How long until the token endpoint may be asked again: while backing off, what is left of it; on the failure
     /// itself, what the server's `Retry-After` asked for, up to a day.
     #[must_use]
-    pub fn retry_in(&self) -> Option<Duration> {
-        self.0.retry_in
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     pub(crate) fn configuration(message: impl Into<Cow<'static, str>>) -> Self {
@@ -162,7 +162,7 @@ impl Error {
         status: StatusCode,
         message: String,
         code: Option<&str>,
-        retry_in: Option<Duration>,
+        retry_after: Option<Duration>,
     ) -> Self {
         let transient = matches!(
             status,
@@ -177,7 +177,7 @@ impl Error {
         Inner {
             status: Some(status),
             code: code.map(Into::into),
-            retry_in,
+            retry_after,
             ..Inner::new(kind, transient, message)
         }
         .into()
@@ -253,15 +253,15 @@ impl Error {
         Inner::new(ErrorKind::Timeout, true, "the request's deadline has come").into()
     }
 
-    pub(crate) fn rejected_too(retry_in: Duration) -> Self {
+    pub(crate) fn rejected_too(retry_after: Duration) -> Self {
         Inner {
-            retry_in: Some(retry_in),
+            retry_after: Some(retry_after),
             ..Inner::new(
                 ErrorKind::Rejected,
                 true,
                 format!(
                     "the API rejected the token, and no other is got on that account for another {:.1} s",
-                    retry_in.as_secs_f64()
+                    retry_after.as_secs_f64()
                 ),
             )
         }
@@ -320,18 +320,18 @@ impl Error {
     }
 
     /// The token endpoint is not asked for now, because of `cause`.
-    pub(crate) fn backing_off(cause: &Self, retry_in: Duration) -> Self {
+    pub(crate) fn backing_off(cause: &Self, retry_after: Duration) -> Self {
         Inner {
             status: cause.status(),
             code: cause.0.code.clone(),
-            retry_in: Some(retry_in),
+            retry_after: Some(retry_after),
             source: Some(Box::new(cause.clone())),
             ..Inner::new(
                 cause.kind(),
                 cause.is_transient(),
                 format!(
                     "no token: the last token request failed and the next try is due in {:.1} s",
-                    retry_in.as_secs_f64()
+                    retry_after.as_secs_f64()
                 ),
             )
         }
@@ -363,7 +363,7 @@ impl Inner {
             message: message.into(),
             status: None,
             code: None,
-            retry_in: None,
+            retry_after: None,
             source: None,
         }
     }
@@ -389,8 +389,8 @@ impl fmt::Debug for Error {
         if let Some(status) = self.0.status {
             out.field("status", &status.as_u16());
         }
-        if let Some(retry_in) = self.0.retry_in {
-            out.field("retry_in", &retry_in);
+        if let Some(retry_after) = self.0.retry_after {
+            out.field("retry_after", &retry_after);
         }
         if let Some(source) = &self.0.source {
             out.field("source", source);

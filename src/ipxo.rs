@@ -23,7 +23,9 @@
 
 #[cfg(feature = "keyed")]
 use crate::{
-    cache::Keyed, replay::CloneBody, select::And, select::PathSegment,
+    cache::Keyed,
+    replay::CloneBody,
+    select::{And, RequestHead, Select},
     unauthorized::BearerChallenge,
 };
 use crate::{
@@ -79,11 +81,11 @@ pub fn layer(source: impl TokenSource) -> BearerAuthLayer<Origins> {
 /// gets. Tokens go to [`API`] and nowhere else; a request without a tenant in its path gets none.
 ///
 /// # Deployment caveat
-/// As for [`PathSegment`]: whoever chooses the path chooses whose token it gets.
+/// As for [`ByTenant`]: who chooses the path chooses whose token the request gets.
 ///
 /// # Example
 /// ```
-/// use tower_bearer::{Keyed, Lookup, TokenCache, ipxo};
+/// use tower_bearer::{cache::Keyed, ipxo, token::Lookup, TokenCache};
 ///
 /// # #[derive(Clone)] struct Vault;
 /// # impl Vault { async fn credentials_of(&self, _: &str) -> Result<(String, String), std::io::Error> { unimplemented!() } }
@@ -106,26 +108,64 @@ pub fn layer(source: impl TokenSource) -> BearerAuthLayer<Origins> {
 #[cfg(feature = "keyed")]
 pub fn tenants(
     companies: Keyed<String>,
-) -> BearerAuthLayer<And<Origins, PathSegment>, BearerChallenge, CloneBody, Keyed<String>> {
-    let tenant = PathSegment::nth(TENANT_SEGMENT);
-    BearerAuthLayer::from_cache(companies).select(Origins::https(API_HOST).and(tenant))
+) -> BearerAuthLayer<And<Origins, ByTenant>, BearerChallenge, CloneBody, Keyed<String>> {
+    BearerAuthLayer::from_cache(companies).select(Origins::https(API_HOST).and(ByTenant))
 }
 
+/// Selects requests by the tenant in their path, `/{api}/public/{tenant}/…`, wherever they go. Any other path passes without
+/// a token.
+///
+/// # Deployment caveat
+/// Do not use it for paths that a stranger chooses: a request gets the token of the tenant that its path names. A proxy that
+/// passes paths on must first check that its caller may act for the tenant.
+///
+/// # Example
+/// ```
+/// use tower_bearer::{ipxo::ByTenant, select::{RequestHead, Select}};
+///
+/// let tenant_of = |uri: &str| {
+///     let request = http::Request::get(uri).body(())?;
+///     Ok::<_, http::Error>(ByTenant.select(&RequestHead::from(&request)))
+/// };
+/// assert_eq!(tenant_of("/ecommerce/public/3f0c8c8e/cart")?.as_deref(), Some("3f0c8c8e"));
+/// assert_eq!(tenant_of("/ecommerce/orders/17/checkout")?, None);
+/// # Ok::<(), http::Error>(())
+/// ```
 #[cfg(feature = "keyed")]
-const TENANT_SEGMENT: usize = 2;
+#[derive(Clone, Copy, Debug)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "named as a value, it has nothing to add to"
+)]
+pub struct ByTenant;
+
+#[cfg(feature = "keyed")]
+impl Select for ByTenant {
+    type Key = String;
+
+    fn select(&self, request: &RequestHead<'_>) -> Option<String> {
+        let mut segments = request.uri().path().split('/').skip(2);
+        let (public, tenant) = (segments.next()?, segments.next()?);
+        (public == "public" && !tenant.is_empty()).then(|| tenant.to_owned())
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use http::Request;
 
     use super::*;
-    use crate::select::Select;
+    use crate::select::{RequestHead, Select};
 
     #[test]
     fn the_layers_origin_is_the_gateways() {
         let request = Request::get(format!("{API}/ecommerce/public/t/cart"))
             .body(())
             .unwrap();
-        assert!(Origins::https(API_HOST).select(&request).is_some());
+        assert!(
+            Origins::https(API_HOST)
+                .select(&RequestHead::from(&request))
+                .is_some()
+        );
     }
 }

@@ -79,10 +79,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod adapter;
-mod cache;
-mod client_credentials;
+pub mod cache;
+pub mod client_credentials;
 #[cfg(feature = "config")]
-mod config;
+pub mod config;
 pub mod docs;
 mod error;
 pub mod ipxo;
@@ -90,34 +90,18 @@ mod middleware;
 pub mod replay;
 pub mod select;
 mod telemetry;
-mod token;
+pub mod token;
 pub mod unauthorized;
 mod util;
 
-#[cfg(feature = "keyed")]
-#[doc(inline)]
-pub use self::cache::Keyed;
-#[cfg(feature = "config")]
-#[doc(inline)]
-pub use self::config::{Configuration, Destinations};
 #[doc(inline)]
 pub use self::{
-    cache::{CacheState, Caches, StateChanges, TokenCache, TokenCacheBuilder, TokenState},
-    client_credentials::{ClientAuth, ClientCredentials, ClientCredentialsBuilder, Secret},
+    cache::TokenCache,
+    client_credentials::{ClientAuth, ClientCredentials, Secret},
     error::{Error, ErrorKind},
-    middleware::{
-        BearerAuth, BearerAuthLayer, Deadline, ExistingAuthorization, MinValidity, NoRetry,
-        NoToken, ResponseFuture,
-    },
-    replay::{Buffered, CloneBody, EmptyOnly, NoReplay},
-    select::{Always, ByExtension, Origins, PathSegment},
-    token::{FixedToken, Lookup, Reason, Token, TokenRequest, TokenSource},
-    unauthorized::{BearerChallenge, GrpcUnauthenticated},
+    middleware::{BearerAuth, BearerAuthLayer, ResponseFuture, extension},
+    token::{Token, TokenSource},
 };
-
-#[cfg(feature = "jwt")]
-#[doc(inline)]
-pub use self::client_credentials::{Signer, SigningAlgorithm, SigningKey};
 
 /// The README's code, compiled.
 #[cfg(all(doctest, feature = "rustls"))]

@@ -1,36 +1,102 @@
 //! Which answers mean that the token was rejected.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
+use std::sync::Arc;
+
+use http::{
+    Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header::WWW_AUTHENTICATE,
+};
 use http_auth::{ChallengeRef, parser::ChallengeParser};
 
 /// Decides from an answer's head whether the server rejected the token, so that another one would help.
 ///
-/// Closures `Fn(StatusCode, &HeaderMap) -> bool` are such decisions.
+/// Closures `Fn(&ResponseHead<'_>) -> bool` are such decisions.
 ///
 /// # Example
 /// A server that rejects tokens by 403:
 /// ```
-/// use http::{HeaderMap, StatusCode};
-/// use tower_bearer::{BearerAuthLayer, FixedToken, Token};
+/// use http::StatusCode;
+/// use tower_bearer::{BearerAuthLayer, token::FixedToken, unauthorized::ResponseHead};
 ///
-/// # let source = FixedToken::new(Token::new("t")?);
-/// let layer = BearerAuthLayer::new(source).unauthorized(|status: StatusCode, _: &HeaderMap| {
-///     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+/// # let source = FixedToken::new("t")?;
+/// let layer = BearerAuthLayer::new(source).unauthorized(|response: &ResponseHead<'_>| {
+///     matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 /// });
 /// # let _ = layer;
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
 pub trait Unauthorized {
     /// Whether the token was rejected.
-    fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool;
+    fn is_rejection(&self, response: &ResponseHead<'_>) -> bool;
 }
 
 impl<F> Unauthorized for F
 where
-    F: Fn(StatusCode, &HeaderMap) -> bool,
+    F: Fn(&ResponseHead<'_>) -> bool,
 {
-    fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        self(status, headers)
+    fn is_rejection(&self, response: &ResponseHead<'_>) -> bool {
+        self(response)
+    }
+}
+
+/// So that a policy can be shared, or chosen at run time: `Arc<dyn Unauthorized + Send + Sync>`.
+impl<T: Unauthorized + ?Sized> Unauthorized for Arc<T> {
+    fn is_rejection(&self, response: &ResponseHead<'_>) -> bool {
+        (**self).is_rejection(response)
+    }
+}
+
+/// A response without its body, as an [`Unauthorized`] sees it.
+///
+/// # Example
+/// ```
+/// use tower_bearer::unauthorized::ResponseHead;
+///
+/// let response = http::Response::builder().status(403).body("a body")?;
+/// assert_eq!(ResponseHead::from(&response).status(), 403);
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    status: StatusCode,
+    version: Version,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+}
+
+impl<'a> ResponseHead<'a> {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The HTTP version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// The extensions.
+    #[must_use]
+    pub fn extensions(&self) -> &'a Extensions {
+        self.extensions
+    }
+}
+
+impl<'a, B> From<&'a Response<B>> for ResponseHead<'a> {
+    fn from(response: &'a Response<B>) -> Self {
+        Self {
+            status: response.status(),
+            version: response.version(),
+            headers: response.headers(),
+            extensions: response.extensions(),
+        }
     }
 }
 
@@ -56,8 +122,8 @@ where
 pub struct BearerChallenge;
 
 impl Unauthorized for BearerChallenge {
-    fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        status == StatusCode::UNAUTHORIZED && Offer::of(headers).leaves_hope()
+    fn is_rejection(&self, response: &ResponseHead<'_>) -> bool {
+        response.status == StatusCode::UNAUTHORIZED && Offer::of(response.headers).leaves_hope()
     }
 }
 
@@ -75,12 +141,13 @@ impl Unauthorized for BearerChallenge {
 pub struct GrpcUnauthenticated;
 
 impl Unauthorized for GrpcUnauthenticated {
-    fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+    fn is_rejection(&self, response: &ResponseHead<'_>) -> bool {
         // They are the head then.
-        let is_unauthenticated = headers
+        let is_unauthenticated = response
+            .headers
             .get("grpc-status")
             .is_some_and(|status| status == "16");
-        is_unauthenticated || BearerChallenge.is_rejection(status, headers)
+        is_unauthenticated || BearerChallenge.is_rejection(response)
     }
 }
 
@@ -178,12 +245,13 @@ mod tests {
     use super::*;
 
     fn rejected(status: u16, challenges: &[&[u8]]) -> bool {
-        let mut headers = HeaderMap::new();
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
         for challenge in challenges {
             let value = HeaderValue::from_bytes(challenge).unwrap();
-            headers.append(WWW_AUTHENTICATE, value);
+            response.headers_mut().append(WWW_AUTHENTICATE, value);
         }
-        BearerChallenge.is_rejection(StatusCode::from_u16(status).unwrap(), &headers)
+        BearerChallenge.is_rejection(&ResponseHead::from(&response))
     }
 
     /// Promise: R8

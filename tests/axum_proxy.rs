@@ -849,7 +849,7 @@ fn tokens(hydra: &Hydra) -> TokenCache {
 
 async fn warm(hydra: &Hydra) -> TokenCache {
     let tokens = tokens(hydra);
-    tokens.warm().await.unwrap();
+    tokens.get().await.unwrap();
     tokens
 }
 

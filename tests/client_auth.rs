@@ -39,8 +39,8 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Value, json};
 use tower::BoxError;
 use tower_bearer::{
-    ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind, Secret, Signer,
-    SigningAlgorithm, SigningKey, TokenCache,
+    ClientAuth, ClientCredentials, Error, ErrorKind, Secret, TokenCache,
+    client_credentials::{ClientCredentialsBuilder, Signer, SigningAlgorithm, SigningKey},
 };
 
 const TOKEN_URL: &str = "https://auth.example.com/oauth2/token";
@@ -657,7 +657,7 @@ mod provided {
         assert_eq!(error.source().unwrap().to_string(), "the vault is sealed");
 
         let error = cache.get().await.unwrap_err();
-        assert!(error.retry_in().is_some());
+        assert!(error.retry_after().is_some());
         assert!(all_of(&error).contains("the vault is sealed"));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
         assert_eq!(endpoint.posts(), 0);

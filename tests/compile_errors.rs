@@ -52,7 +52,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_bearer::{BearerAuthLayer, FixedToken, NoReplay, Token};
+use tower_bearer::{replay::NoReplay, token::FixedToken, BearerAuthLayer, Token};
 
 struct NotClone;
 
@@ -63,7 +63,7 @@ fn client() -> impl Service<Request<NotClone>, Response = Response<Full<Bytes>>,
 fn is_a_service<S: Service<Request<NotClone>>>(_: S) {}
 
 fn main() {
-    let source = FixedToken::new(Token::new("t").unwrap());
+    let source = FixedToken::new("t").unwrap();
     let layer = BearerAuthLayer::new(source);
     //CALL
 }

@@ -24,7 +24,9 @@ use tower::{
     service_fn,
     timeout::error::Elapsed,
 };
-use tower_bearer::{BearerAuthLayer, ClientCredentials, Error, ErrorKind, NoToken, Origins};
+use tower_bearer::{
+    BearerAuthLayer, ClientCredentials, Error, ErrorKind, extension::NoToken, select::Origins,
+};
 use tower_http::{
     follow_redirect::{
         FollowRedirectLayer,
@@ -76,7 +78,7 @@ async fn a_retry_above_that_minds_errors_makes_no_token_request_before_the_backo
     let error = service.oneshot(get("/")).await.unwrap_err();
 
     assert_eq!(started.elapsed(), SECOND * 2);
-    assert!(error.downcast::<Error>().unwrap().retry_in().is_some());
+    assert!(error.downcast::<Error>().unwrap().retry_after().is_some());
     assert_eq!(endpoint.token_requests(), 1);
     assert_eq!(api.calls().len(), 0);
 }

@@ -18,7 +18,7 @@ use http::{Request, Response, header::AUTHORIZATION};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
-use tower_bearer::{Configuration, ErrorKind, FixedToken, Token};
+use tower_bearer::{ErrorKind, config::Configuration, token::FixedToken};
 
 const SECRET: &str = "s3cret:/+%&=~x, longer than 256 bits";
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/p256.pem");
@@ -116,7 +116,7 @@ fn authorization(request: &Request<Bytes>) -> Option<String> {
 }
 
 fn fixed() -> FixedToken {
-    FixedToken::new(Token::new("t").unwrap())
+    FixedToken::new("t").unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,9 +264,9 @@ async fn the_environment_gives_all_of_it_as_strings() {
                 "ORIGINS",
                 "https://api.example.com https://other.example.com",
             ),
-            ("CACHE__EXCHANGE_TIMEOUT", "3s"),
+            ("CACHE__TOKEN_REQUEST_TIMEOUT", "3s"),
             ("CACHE__REFRESH_AT", "0.5"),
-            ("CACHE__REFUSAL_ALLOWANCE", "12"),
+            ("CACHE__REJECTION_ALLOWANCE", "12"),
         ],
     )
     .unwrap();

@@ -24,7 +24,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_bearer::{BearerAuthLayer, Token, TokenRequest};
+use tower_bearer::{BearerAuthLayer, Token, token::TokenRequest};
 
 /// An API on a loopback socket that rejects the token `old` with the given body. Counts its connections.
 async fn serve(rejection: fn() -> Body) -> (String, Arc<AtomicUsize>) {

@@ -18,7 +18,12 @@ use http_body_util::Full;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::runtime::Builder;
 use tower::{BoxError, Layer, Service, service_fn, util::BoxCloneService};
-use tower_bearer::{BearerAuthLayer, FixedToken, Keyed, NoReplay, Token, TokenCache, TokenRequest};
+use tower_bearer::{
+    BearerAuthLayer, Token, TokenCache,
+    cache::Keyed,
+    replay::NoReplay,
+    token::{FixedToken, TokenRequest},
+};
 
 /// Counts what is allocated.
 #[global_allocator]
@@ -75,7 +80,7 @@ fn a_credential_takes_no_more_than_512_bytes_beyond_its_token() {
     runtime.block_on(async {
         for number in 0..10_000 {
             let key = format!("3f0c8c8e-5b7a-4c0e-9d39-{number:012}");
-            keyed.get(&key).warm().await.unwrap();
+            keyed.get(&key).get().await.unwrap();
         }
     });
     let taken = ALLOCATOR.stats() - before;
@@ -86,9 +91,9 @@ fn a_credential_takes_no_more_than_512_bytes_beyond_its_token() {
 
 /// A layer that has its token.
 fn warm() -> BearerAuthLayer {
-    let cache = TokenCache::new(FixedToken::new(Token::new("t".repeat(40)).unwrap()));
+    let cache = TokenCache::new(FixedToken::new("t".repeat(40)).unwrap());
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(cache.warm()).unwrap();
+    runtime.block_on(cache.get()).unwrap();
     BearerAuthLayer::from_cache(cache)
 }
 

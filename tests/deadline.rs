@@ -9,7 +9,7 @@ use std::{convert::Infallible, time::Duration};
 use http::{Request, Response};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_bearer::{BearerAuthLayer, Deadline, Error, ErrorKind};
+use tower_bearer::{BearerAuthLayer, Error, ErrorKind, extension::Deadline};
 use tower_test::mock;
 
 use self::support::{Api, Body, TokenEndpoint, answer, get, text, token};

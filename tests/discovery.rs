@@ -29,8 +29,8 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance};
 use tower_bearer::{
-    ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind, Secret,
-    SigningAlgorithm, SigningKey, Token, TokenCache,
+    ClientAuth, ClientCredentials, Error, ErrorKind, Secret, Token, TokenCache,
+    client_credentials::{ClientCredentialsBuilder, SigningAlgorithm, SigningKey},
 };
 
 const ISSUER: &str = "https://auth.example.com";
@@ -289,7 +289,7 @@ async fn a_server_that_cannot_answer_now_is_not_asked_for_other_metadata() {
         let error = assert_fails(made, ErrorKind::Unavailable, &[BY_RFC]);
         assert!(error.is_transient());
         assert_eq!(error.status(), StatusCode::from_u16(status).ok());
-        assert_eq!(error.retry_in(), Some(7 * SECOND));
+        assert_eq!(error.retry_after(), Some(7 * SECOND));
         assert_eq!(server.gets(), [BY_RFC]);
     }
     let server = Server::with(BY_OIDC, &metadata());

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tower::service_fn;
-use tower_bearer::{Error, Token, TokenCache, TokenRequest};
+use tower_bearer::{Error, Token, TokenCache, token::TokenRequest};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -93,7 +93,7 @@ async fn a_day_of(processes: usize) -> Vec<UnderWay> {
         })
         .collect();
     for cache in &caches {
-        cache.warm().await.unwrap();
+        cache.get().await.unwrap();
     }
 
     for minute in 0..(WINDOW.end + 60) as u32 - 1 {

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_test::{assert_pending, task};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_bearer::{BearerAuthLayer, Error, ErrorKind, Token, TokenCache, TokenRequest};
+use tower_bearer::{BearerAuthLayer, Error, ErrorKind, Token, TokenCache, token::TokenRequest};
 
 use self::support::{Api, TokenEndpoint, answer, get, settle, token};
 
@@ -166,7 +166,7 @@ async fn a_failed_token_request_fails_all_its_waiters_at_once_with_one_error() {
         assert_eq!(error.kind(), ErrorKind::Denied);
         assert_eq!(error.oauth_code(), Some("invalid_scope"));
         // The token request's own error, and not that of a later caller who was told to wait.
-        assert_eq!(error.retry_in(), None);
+        assert_eq!(error.retry_after(), None);
     }
     assert_eq!(started.elapsed(), SECOND);
     assert_eq!(endpoint.token_requests(), 1);

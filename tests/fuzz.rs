@@ -27,7 +27,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::service_fn;
 use tower_bearer::{
     ClientCredentials, Error, Token, TokenCache,
-    unauthorized::{BearerChallenge, Unauthorized},
+    unauthorized::{BearerChallenge, ResponseHead, Unauthorized},
 };
 
 const ID: &str = "id";
@@ -99,7 +99,7 @@ fn any_bytes_as_an_error_answer_are_an_error_that_shows_no_secret() {
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
 
-        let (result, retry_in) = runtime.block_on(token_request(answer));
+        let (result, retry_after) = runtime.block_on(token_request(answer));
 
         let error = result.unwrap_err();
         shows_nothing(&error, body);
@@ -108,8 +108,8 @@ fn any_bytes_as_an_error_answer_are_an_error_that_shows_no_secret() {
         assert_eq!(error.is_transient(), transient);
         // A tenth of the first step at least, and no longer than is documented.
         let shortest = if transient { 90 } else { 2_900 };
-        assert!(retry_in.unwrap() >= Duration::from_millis(shortest));
-        assert!(retry_in.unwrap() <= LONGEST_WAIT);
+        assert!(retry_after.unwrap() >= Duration::from_millis(shortest));
+        assert!(retry_after.unwrap() <= LONGEST_WAIT);
     });
 }
 
@@ -126,16 +126,16 @@ fn any_bytes_as_retry_after_are_waited_for_five_minutes_at_most() {
             answer.headers_mut().append(name, value.clone());
         }
 
-        let (result, retry_in) = runtime.block_on(token_request(answer));
+        let (result, retry_after) = runtime.block_on(token_request(answer));
 
-        let asked = result.unwrap_err().retry_in();
-        let retry_in = retry_in.unwrap();
-        assert!(retry_in <= LONGEST_WAIT, "{retry_in:?}");
+        let asked = result.unwrap_err().retry_after();
+        let retry_after = retry_after.unwrap();
+        assert!(retry_after <= LONGEST_WAIT, "{retry_after:?}");
         // The wall clock, which dates are measured by, goes on meanwhile.
         let honoured = asked.unwrap_or_default().min(LONGEST_WAIT);
         assert!(
-            retry_in + Duration::from_secs(1) >= honoured,
-            "{retry_in:?}, {asked:?}"
+            retry_after + Duration::from_secs(1) >= honoured,
+            "{retry_after:?}, {asked:?}"
         );
         let first = values.first().and_then(|value| value.to_str().ok());
         if let Some(seconds) = first.and_then(|value| value.trim().parse().ok()) {
@@ -151,11 +151,13 @@ fn any_bytes_as_challenges_are_a_rejection_or_none() {
     fuzz("challenge", &CHALLENGE, |values| {
         let values = header_values(values);
         let rejected = |status: u16, values: &mut dyn Iterator<Item = &HeaderValue>| {
-            let mut headers = HeaderMap::new();
+            let mut response = http::Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
             for value in values {
+                let headers = response.headers_mut();
                 headers.append(header::WWW_AUTHENTICATE, value.clone());
             }
-            BearerChallenge.is_rejection(StatusCode::from_u16(status).unwrap(), &headers)
+            BearerChallenge.is_rejection(&ResponseHead::from(&response))
         };
 
         let is_rejection = rejected(401, &mut values.iter());
@@ -178,7 +180,7 @@ async fn token_request(answer: Response<Full<Bytes>>) -> (Result<Token, Error>, 
         .unwrap();
     let cache = TokenCache::new(source);
     let result = cache.get().await;
-    (result, cache.state().error().and_then(Error::retry_in))
+    (result, cache.state().error().and_then(Error::retry_after))
 }
 
 /// In paused time, so that nothing is over but by the answer.

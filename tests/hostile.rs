@@ -47,9 +47,10 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, ClientCredentials, ClientCredentialsBuilder, Deadline, Error, ErrorKind,
-    Token, TokenCache,
-    unauthorized::{BearerChallenge, Unauthorized},
+    BearerAuthLayer, ClientCredentials, Error, ErrorKind, Token, TokenCache,
+    client_credentials::ClientCredentialsBuilder,
+    extension::Deadline,
+    unauthorized::{BearerChallenge, ResponseHead, Unauthorized},
 };
 
 /// Counts what is allocated, and what of it was freed again.
@@ -351,11 +352,12 @@ mod answers {
     }
 
     fn is_rejection(answer: &Answer) -> bool {
-        let mut headers = HeaderMap::new();
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(answer.status).unwrap();
         for (name, value) in &answer.headers {
-            headers.append(name, value.clone());
+            response.headers_mut().append(name, value.clone());
         }
-        BearerChallenge.is_rejection(StatusCode::from_u16(answer.status).unwrap(), &headers)
+        BearerChallenge.is_rejection(&ResponseHead::from(&response))
     }
 
     /// Nothing is lost of an answer that is handed on.
@@ -608,11 +610,14 @@ mod heads {
     }
 
     fn rejects(values: &[HeaderValue]) -> bool {
-        let mut headers = HeaderMap::new();
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
         for value in values {
-            headers.append(WWW_AUTHENTICATE, value.clone());
+            response
+                .headers_mut()
+                .append(WWW_AUTHENTICATE, value.clone());
         }
-        BearerChallenge.is_rejection(StatusCode::UNAUTHORIZED, &headers)
+        BearerChallenge.is_rejection(&ResponseHead::from(&response))
     }
 }
 
@@ -818,7 +823,7 @@ mod sockets {
                 }
             })
             .await;
-            let source = service_fn(|request: tower_bearer::TokenRequest| async move {
+            let source = service_fn(|request: tower_bearer::token::TokenRequest| async move {
                 Token::new(match request.rejected_token() {
                     None => "old",
                     Some(_) => "new",

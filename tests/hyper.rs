@@ -20,8 +20,11 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_test::{assert_pending, task};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_bearer::{
-    BearerAuth, BearerAuthLayer, BearerChallenge, Buffered, ClientCredentials, Deadline, Error,
-    ErrorKind, NoReplay, Origins, TokenCache, replay::ReplayBody,
+    BearerAuth, BearerAuthLayer, ClientCredentials, Error, ErrorKind, TokenCache,
+    extension::Deadline,
+    replay::{Buffered, NoReplay, ReplayBody},
+    select::Origins,
+    unauthorized::BearerChallenge,
 };
 
 use self::{
@@ -229,7 +232,7 @@ where
     S: Service<Request<Body>, Response = Response<R>, Error = BoxError> + Clone,
     R: http_body::Body<Error: std::fmt::Debug>,
 {
-    cache.warm().await.unwrap();
+    cache.get().await.unwrap();
     hydra.revoke_all();
     let (token_requests, bodies) = (hydra.token_requests(), sink.ended().len());
     let mut changes = cache.changes();
@@ -362,12 +365,13 @@ fn a_rejection_without_another_token_is_handed_on_with_the_error_in_its_extensio
         for version in VERSIONS {
             let (_, gateway) = servers().await;
             // A token that no Hydra gave, and then none at all.
-            let source = tower::service_fn(|request: tower_bearer::TokenRequest| async move {
-                match request.rejected_token() {
-                    None => Ok(tower_bearer::Token::new("made-up")?),
-                    Some(_) => Err(BoxError::from("no other token today")),
-                }
-            });
+            let source =
+                tower::service_fn(|request: tower_bearer::token::TokenRequest| async move {
+                    match request.rejected_token() {
+                        None => Ok(tower_bearer::Token::new("made-up")?),
+                        Some(_) => Err(BoxError::from("no other token today")),
+                    }
+                });
             let api = BearerAuthLayer::new(source).layer(client(version));
 
             let answer = api.oneshot(cart(&gateway, 0)).await.unwrap();

@@ -27,8 +27,11 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, ByExtension, Error, ErrorKind, Keyed, Lookup, NoToken, Origins, PathSegment,
-    Token, TokenCache, TokenRequest,
+    BearerAuthLayer, Error, ErrorKind, Token, TokenCache,
+    cache::Keyed,
+    extension::NoToken,
+    select::{ByExtension, Origins, RequestHead},
+    token::{Lookup, TokenRequest},
 };
 
 use self::support::{TokenEndpoint, lock, settle, token};
@@ -272,7 +275,7 @@ async fn a_rejection_token_requests_the_token_of_its_own_key_only() {
     });
     let select = Origins::new(["https://api.test"])
         .unwrap()
-        .and(PathSegment::nth(1));
+        .and(|request: &RequestHead<'_>| request.uri().path().split('/').nth(2).map(str::to_owned));
     let service = BearerAuthLayer::from_cache(keyed).select(select).layer(api);
     for path in ["/v1/a", "/v1/b", "/v1/a/x", "/v1/b/x", "/v1/a"] {
         let response = service.clone().oneshot(support::get(path)).await.unwrap();
@@ -288,7 +291,7 @@ async fn a_lookup_that_fails_is_backed_off_from_and_told_with_its_cause() {
     let counted = Arc::clone(&lookups);
     let cache = TokenCache::new(Lookup::new(move || {
         counted.fetch_add(1, SeqCst);
-        async { Err::<tower_bearer::FixedToken, _>(BoxError::from("the vault is sealed")) }
+        async { Err::<tower_bearer::token::FixedToken, _>(BoxError::from("the vault is sealed")) }
     }));
     for _ in 0..100 {
         let error = cache.get().await.unwrap_err();
@@ -309,7 +312,7 @@ async fn a_lookup_that_fails_is_backed_off_from_and_told_with_its_cause() {
 #[tokio::test(start_paused = true)]
 async fn a_lookup_that_hangs_is_ended_by_the_token_requests_deadline() {
     let cache = TokenCache::new(Lookup::new(
-        std::future::pending::<Result<tower_bearer::FixedToken, BoxError>>,
+        std::future::pending::<Result<tower_bearer::token::FixedToken, BoxError>>,
     ));
     let error = timeout(11 * SECOND, cache.get())
         .await

@@ -76,15 +76,19 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, BearerChallenge, Buffered, ByExtension, ClientAuth, ClientCredentials,
-    ClientCredentialsBuilder, CloneBody, Configuration, Deadline, EmptyOnly, Error, FixedToken,
-    GrpcUnauthenticated, Keyed, Lookup, MinValidity, NoReplay, NoRetry, NoToken, Origins,
-    PathSegment, Secret, Signer, SigningAlgorithm, SigningKey, Token, TokenCache, TokenRequest,
+    BearerAuthLayer, ClientAuth, ClientCredentials, Error, Secret, Token, TokenCache,
     adapter::{
         reqwest::{ReqwestService, ReusableBody},
         tonic::GrpcAuthLayer,
     },
-    replay::Replay,
+    cache::Keyed,
+    client_credentials::{ClientCredentialsBuilder, Signer, SigningAlgorithm, SigningKey},
+    config::Configuration,
+    extension::{Deadline, MinValidity, NoRetry, NoToken},
+    replay::{Buffered, CloneBody, NoReplay, Replay},
+    select::{ByExtension, Origins},
+    token::{FixedToken, Lookup, TokenRequest},
+    unauthorized::{BearerChallenge, GrpcUnauthenticated},
 };
 use tower_http::{
     classify::{ServerErrorsAsFailures, SharedClassifier},
@@ -149,7 +153,7 @@ mod traced {
         let hidden = Hidden::new(&mut random);
         let api = Server::start(Over::Http1, |_, _| Response::default()).await;
         let client = reqwest::Client::builder().connection_verbose(true);
-        let source = FixedToken::new(Token::new(&hidden.tokens[0]).unwrap());
+        let source = FixedToken::new(&hidden.tokens[0]).unwrap();
         let service = BearerAuthLayer::new(source)
             .replay(ReusableBody)
             .layer(ReqwestService::new(client.build().unwrap()));
@@ -327,7 +331,7 @@ mod traced {
         let called = call(&cache, &api.origin, over, &mut errors);
         assert_eq!(called.await, 0);
         let token = Token::new(&hidden.tokens[0]).unwrap();
-        let cache = TokenCache::new(FixedToken::new(token));
+        let cache = TokenCache::new(FixedToken::from(token));
         let called = call(&cache, &nobody, over, &mut errors);
         assert_eq!(called.await, 0);
 
@@ -685,7 +689,7 @@ mod printed {
         let configuration: Configuration = serde_json::from_value(whole()).unwrap();
         shown += &debug(&configuration);
         shown += &debug(&configuration.destinations().unwrap());
-        let layer = configuration.layer_around(FixedToken::new(token(hidden)));
+        let layer = configuration.layer_around(FixedToken::from(token(hidden)));
         shown += &debug(&layer.unwrap());
         // One field wrong, and the secret where it does not belong.
         for (field, value) in [
@@ -746,7 +750,7 @@ mod printed {
         let token = token(hidden);
         shown += &debug(&token);
         shown += &debug(token.authorization());
-        let fixed = FixedToken::new(token.with_scopes(["billing"]));
+        let fixed = FixedToken::from(token.with_scopes(["billing"]));
         shown += &debug(&fixed);
         let builder = TokenCache::builder(fixed.clone());
         shown += &debug(&builder);
@@ -877,7 +881,7 @@ mod printed {
 
     async fn of_adapters(hidden: &Hidden) -> String {
         let mut shown = String::new();
-        let cache = TokenCache::new(FixedToken::new(token(hidden)));
+        let cache = TokenCache::new(FixedToken::from(token(hidden)));
         cache.get().await.unwrap();
 
         let mut client = ReqwestService::new(reqwest::Client::new());
@@ -924,11 +928,11 @@ mod printed {
         shown += &all_of(&twice.unwrap_err());
         let origins = Origins::new(["https://api.test"]).unwrap();
         shown += &debug(&origins);
-        shown += &debug(&origins.and(PathSegment::nth(0)));
+        shown += &debug(&origins.and(ByExtension::<String>::new()));
         shown += &debug(&ByExtension::<u8>::new());
-        shown += &debug(&tower_bearer::Always);
+        shown += &debug(&tower_bearer::select::Always);
         shown += &debug(&(BearerChallenge, GrpcUnauthenticated));
-        shown += &debug(&(CloneBody, EmptyOnly, NoReplay, ReusableBody));
+        shown += &debug(&(CloneBody, NoReplay, ReusableBody));
         let limited = Buffered::up_to(64);
         let (body, recording) = limited.record(Full::new(Bytes::from_static(b"body")));
         shown += &debug(&(limited, &body, &recording));

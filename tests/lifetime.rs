@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_bearer::{BearerAuthLayer, Error, ErrorKind, Reason, Token, TokenCache, TokenRequest};
+use tower_bearer::{
+    BearerAuthLayer, Error, ErrorKind, Token, TokenCache,
+    token::{Reason, TokenRequest},
+};
 
 use self::support::{Api, TokenEndpoint, answer, get, settle, token};
 
@@ -164,7 +167,7 @@ async fn an_error_while_backing_off_tells_the_cause_and_when_the_next_try_is_due
     let cache = TokenCache::new(endpoint.credentials());
 
     let first = cache.get().await.unwrap_err();
-    assert_eq!(first.retry_in(), None);
+    assert_eq!(first.retry_after(), None);
     let second = cache.get().await.unwrap_err();
     assert_eq!(second.kind(), ErrorKind::Denied);
     assert_eq!(second.oauth_code(), Some("invalid_client"));
@@ -177,12 +180,12 @@ async fn an_error_while_backing_off_tells_the_cause_and_when_the_next_try_is_due
     assert_eq!(endpoint.token_requests(), 1);
 
     // As it says, and not before.
-    let retry_in = second.retry_in().unwrap();
+    let retry_after = second.retry_after().unwrap();
     assert!(
-        (SECOND * 3..=SECOND * 30).contains(&retry_in),
-        "{retry_in:?}"
+        (SECOND * 3..=SECOND * 30).contains(&retry_after),
+        "{retry_after:?}"
     );
-    sleep(retry_in - Duration::from_millis(2)).await;
+    sleep(retry_after - Duration::from_millis(2)).await;
     cache.get().await.unwrap_err();
     assert_eq!(endpoint.token_requests(), 1);
     sleep(Duration::from_millis(4)).await;
@@ -206,7 +209,7 @@ async fn a_permanent_failure_after_transient_ones_starts_at_its_own_first_step()
     }
     let error = cache.get().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied);
-    assert!(error.retry_in().unwrap() <= SECOND * 30, "{error}");
+    assert!(error.retry_after().unwrap() <= SECOND * 30, "{error}");
 }
 
 /// Promise: L11
@@ -223,10 +226,10 @@ async fn retry_after_is_kept_to() {
     let cache = TokenCache::new(endpoint.credentials());
 
     let error = cache.get().await.unwrap_err();
-    assert_eq!(error.retry_in(), Some(SECOND * 120));
+    assert_eq!(error.retry_after(), Some(SECOND * 120));
     sleep(SECOND * 119).await;
     let error = cache.get().await.unwrap_err();
-    assert!(error.retry_in().unwrap() <= SECOND);
+    assert!(error.retry_after().unwrap() <= SECOND);
     sleep(SECOND * 2).await;
     assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t2");
     assert_eq!(endpoint.token_requests(), 2);

@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio_test::{assert_pending, task};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_bearer::{
-    BearerAuth, BearerAuthLayer, ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error,
-    ErrorKind, Origins, TokenCache, ipxo,
+    BearerAuth, BearerAuthLayer, ClientAuth, ClientCredentials, Error, ErrorKind, TokenCache,
+    client_credentials::ClientCredentialsBuilder, ipxo, select::Origins,
 };
 
 use self::embedded::{Call, Gateway, Hydra, Registration, TENANT};

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use tower_bearer::{Buffered, replay::Replay};
+use tower_bearer::replay::{Buffered, Replay};
 
 /// Counts what is allocated, and what of it was freed again.
 #[global_allocator]

@@ -18,7 +18,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -32,8 +32,9 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceExt, util::MapRequest};
 use tower_bearer::{
-    BearerAuthLayer, ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind,
-    Secret, SigningAlgorithm, SigningKey, Token,
+    BearerAuthLayer, ClientAuth, ClientCredentials, Error, ErrorKind, Secret, Token,
+    client_credentials::{ClientCredentialsBuilder, SigningAlgorithm, SigningKey},
+    unauthorized::ResponseHead,
 };
 use url::form_urlencoded;
 
@@ -585,7 +586,7 @@ mod django {
         let (token_requests, api_calls) = (Calls::default(), Calls::default());
         let source = server.credentials("client", "read").build().unwrap();
         let layer = BearerAuthLayer::new(token_requests.counted(source))
-            .unauthorized(|status: StatusCode, _: &HeaderMap| status == StatusCode::FORBIDDEN);
+            .unauthorized(|response: &ResponseHead<'_>| response.status() == StatusCode::FORBIDDEN);
         let service = layer.layer(api_calls.counted(http_client()));
 
         let before = server.get(service.clone()).await.unwrap();

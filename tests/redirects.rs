@@ -22,8 +22,10 @@ use hyper_util::{
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_bearer::{
-    BearerAuthLayer, ClientCredentials, ErrorKind, Origins, Token, TokenCache, TokenRequest,
+    BearerAuthLayer, ClientCredentials, ErrorKind, Token, TokenCache,
     adapter::reqwest::{ReqwestService, ReusableBody},
+    select::Origins,
+    token::TokenRequest,
 };
 use tower_http::follow_redirect::FollowRedirectLayer;
 
@@ -246,7 +248,7 @@ fn hyper_below(layer: BearerAuthLayer) -> Below {
 
 fn above<S>(layer: BearerAuthLayer<S>) -> Below
 where
-    S: tower_bearer::select::Select<Full<Bytes>, Key = ()> + Clone + Send + Sync + 'static,
+    S: tower_bearer::select::Select<Key = ()> + Clone + Send + Sync + 'static,
 {
     let service = FollowRedirectLayer::new().layer(layer.layer(client()));
     boxed(service)

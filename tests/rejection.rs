@@ -26,7 +26,10 @@ use tokio::{
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, Error, ErrorKind, FixedToken, NoReplay, NoRetry, NoToken, Token, TokenCache,
+    BearerAuthLayer, Error, ErrorKind, TokenCache,
+    extension::{NoRetry, NoToken},
+    replay::NoReplay,
+    token::FixedToken,
 };
 use tower_test::mock;
 
@@ -442,7 +445,7 @@ async fn a_latched_rejection_says_that_fresh_tokens_are_rejected_too_and_when_th
     assert_eq!(response.status(), 401);
     let cause = response.extensions().get::<Error>().unwrap();
     assert_eq!(cause.kind(), ErrorKind::Rejected);
-    assert!(cause.retry_in().unwrap() >= SECOND);
+    assert!(cause.retry_after().unwrap() >= SECOND);
     assert_eq!(api.calls().len(), 3);
 }
 
@@ -819,7 +822,7 @@ async fn a_request_that_cannot_be_said_again_is_sent_once_and_the_next_one_has_a
 async fn a_token_of_another_cache_is_no_token_of_this_one() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let cache = TokenCache::new(endpoint.credentials());
-    let other = TokenCache::new(FixedToken::new(Token::new("t1").unwrap()));
+    let other = TokenCache::new(FixedToken::new("t1").unwrap());
     cache.get().await.unwrap();
     cache.invalidate(&other.get().await.unwrap());
     cache.get().await.unwrap();

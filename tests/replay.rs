@@ -26,9 +26,9 @@ use tokio_stream::{StreamExt, iter, wrappers::ReceiverStream};
 use tokio_test::{assert_pending, task::spawn};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, Buffered, Deadline, EmptyOnly, ErrorKind, MinValidity, NoRetry, Token,
-    TokenCache,
-    replay::{Replay, ReplayBody},
+    BearerAuthLayer, ErrorKind, Token, TokenCache,
+    extension::{Deadline, MinValidity, NoRetry},
+    replay::{Buffered, Replay, ReplayBody},
 };
 
 use self::support::{Api, TokenEndpoint, answer, token};
@@ -38,9 +38,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Promise: B1
 #[tokio::test(start_paused = true)]
-async fn an_empty_body_of_a_type_that_is_not_clone_is_said_again() {
+async fn an_empty_body_of_a_type_that_is_not_clone_is_replayed() {
     for body in [boxed(Empty::new()), frames(vec![])] {
-        let (statuses, bodies) = call_with(EmptyOnly, body).await;
+        let (statuses, bodies) = call_with(Buffered::up_to(0), body).await;
         assert_eq!(statuses, [401, 200]);
         assert_eq!(bodies, ["", ""]);
     }
@@ -48,16 +48,16 @@ async fn an_empty_body_of_a_type_that_is_not_clone_is_said_again() {
 
 /// Promise: B1
 #[tokio::test(start_paused = true)]
-async fn empty_only_sends_any_other_body_once_and_whole() {
+async fn a_limit_of_zero_sends_any_other_body_once_and_whole() {
     let body = frames(vec![data("not "), data("empty")]);
-    let (statuses, bodies) = call_with(EmptyOnly, body).await;
+    let (statuses, bodies) = call_with(Buffered::up_to(0), body).await;
     assert_eq!(statuses, [401]);
     assert_eq!(bodies, ["not empty"]);
 }
 
 /// Promise: B2
 #[tokio::test(start_paused = true)]
-async fn a_streamed_body_within_the_limit_is_said_again_byte_for_byte() {
+async fn a_streamed_body_within_the_limit_is_replayed_byte_for_byte() {
     let body = frames(vec![data("a stream "), data(""), data("in parts")]);
     let (statuses, bodies) = call_with(Buffered::up_to(LIMIT), body).await;
     assert_eq!(statuses, [401, 200]);
@@ -227,7 +227,7 @@ async fn a_body_is_asked_only_as_often_as_the_client_asks() {
 ///
 /// Promise: B1
 #[tokio::test(start_paused = true)]
-async fn a_short_body_that_is_at_hand_is_said_again_however_early_the_rejection_comes() {
+async fn a_short_body_that_is_at_hand_is_replayed_however_early_the_rejection_comes() {
     let trailers =
         HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("1"))]);
     for parts in [
@@ -264,7 +264,7 @@ async fn the_retry_knows_the_length_if_and_only_if_the_first_one_did() {
 ///
 /// Promise: B1
 #[tokio::test]
-async fn a_body_that_is_dropped_when_its_length_was_sent_is_said_again() {
+async fn a_body_that_is_dropped_when_its_length_was_sent_is_replayed() {
     let (mut wire, recording) = Buffered::up_to(LIMIT).record(Sized {
         left: vec!["five ", "more ", "than ", "four"],
     });
@@ -349,7 +349,7 @@ fn a_body_that_says_it_is_larger_than_the_limit_is_not_kept_from_the_start() {
 proptest! {
     /// Promise: B2
     #[test]
-    fn any_body_goes_out_as_it_is_and_is_said_again_if_and_only_if_it_is_within_the_limit(
+    fn any_body_goes_out_as_it_is_and_is_replayed_if_and_only_if_it_is_within_the_limit(
         parts in vec(vec(any::<u8>(), 0..40), 0..8), limit in 0_usize..120,
     ) {
         let whole = parts.concat();
@@ -466,7 +466,7 @@ fn a_token_that_lasts_needs_no_runtime() {
     let endpoint = TokenEndpoint::new(|_| async { token("t1", 100) });
     let api = Api::accepting(["t1"]);
     let cache = TokenCache::new(endpoint.credentials());
-    runtime.block_on(cache.warm()).unwrap();
+    runtime.block_on(cache.get()).unwrap();
     let mut request = Request::default();
     request
         .extensions_mut()
@@ -547,7 +547,7 @@ async fn call_with<Rp>(replay: Rp, body: Boxed) -> (Vec<u16>, Vec<Bytes>)
 where
     Rp: Replay<Boxed, Body = ReplayBody<Boxed>> + Clone,
 {
-    let source = service_fn(|request: tower_bearer::TokenRequest| async move {
+    let source = service_fn(|request: tower_bearer::token::TokenRequest| async move {
         Token::new(match request.rejected_token() {
             None => "t1",
             Some(_) => "t2",

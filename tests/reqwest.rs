@@ -29,10 +29,14 @@ use tokio::task::JoinSet;
 use tokio_test::{assert_pending, task};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_bearer::{
-    Always, BearerAuth, BearerAuthLayer, BearerChallenge, Buffered, ClientCredentials,
-    ClientCredentialsBuilder, Error, ErrorKind, Origins, Token, TokenCache, TokenRequest,
+    BearerAuth, BearerAuthLayer, ClientCredentials, Error, ErrorKind, Token, TokenCache,
     adapter::reqwest::{ReqwestService, ReusableBody},
+    client_credentials::ClientCredentialsBuilder,
     ipxo,
+    replay::Buffered,
+    select::{Always, Origins, Select},
+    token::TokenRequest,
+    unauthorized::BearerChallenge,
 };
 use tower_http::map_request_body::MapRequestBodyLayer;
 
@@ -599,7 +603,7 @@ fn origins(gateway: &Gateway) -> Origins {
     Origins::new([gateway.origin()]).unwrap()
 }
 
-fn stack<Sel: Clone>(cache: &TokenCache, select: Sel, client: Client) -> Stack<Sel> {
+fn stack<Sel: Select + Clone>(cache: &TokenCache, select: Sel, client: Client) -> Stack<Sel> {
     let layer = BearerAuthLayer::from_cache(cache.clone()).replay(ReusableBody);
     layer.select(select).layer(ReqwestService::new(client))
 }

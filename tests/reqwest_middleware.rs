@@ -38,10 +38,13 @@ use tokio_stream::StreamExt;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, ClientCredentials, ClientCredentialsBuilder, Deadline, Error, ErrorKind,
-    NoRetry, NoToken, Origins, Token, TokenCache, TokenRequest, TokenSource,
+    BearerAuthLayer, ClientCredentials, Error, ErrorKind, Token, TokenCache, TokenSource,
     adapter::reqwest::{ReqwestService, ReusableBody},
+    client_credentials::ClientCredentialsBuilder,
+    extension::{Deadline, NoRetry, NoToken},
     ipxo,
+    select::{Origins, RequestHead},
+    token::TokenRequest,
 };
 use tracing::{
     Event, Subscriber,
@@ -388,7 +391,7 @@ async fn a_selection_sees_what_a_request_was_given_by_with_extension() {
 
     let (hydra, gateway) = servers().await;
     let layer =
-        BearerAuthLayer::from_cache(hydra_cache(&hydra)).select(|request: &Request<Body>| {
+        BearerAuthLayer::from_cache(hydra_cache(&hydra)).select(|request: &RequestHead<'_>| {
             match request.extensions().get() {
                 Some(Public) => None,
                 None => Some(()),

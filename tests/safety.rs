@@ -32,8 +32,10 @@ use serde_json::{Value, json};
 use tokio_test::{assert_pending, assert_ready};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind,
-    FixedToken, Lookup, Origins, Token, TokenCache, TokenRequest,
+    BearerAuthLayer, ClientAuth, ClientCredentials, Error, ErrorKind, Token, TokenCache,
+    client_credentials::ClientCredentialsBuilder,
+    select::Origins,
+    token::{FixedToken, Lookup, TokenRequest},
 };
 use url::form_urlencoded;
 
@@ -924,7 +926,7 @@ mod configured {
     /// Promise: F7, L6
     #[test]
     fn a_cache_of_zero_durations_is_rejected_with_what_to_change() {
-        let builder = || TokenCache::builder(FixedToken::new(Token::new(TOKEN).unwrap()));
+        let builder = || TokenCache::builder(FixedToken::new(TOKEN).unwrap());
         for (builder, advice) in [
             (
                 builder().token_request_timeout(Duration::ZERO),

@@ -151,7 +151,7 @@ async fn a_secret_that_is_put_right_later_is_picked_up_by_the_next_try_or_at_onc
         if refresh {
             cache.refresh().await.unwrap();
         } else {
-            tokio::time::sleep(error.retry_in().unwrap()).await;
+            tokio::time::sleep(error.retry_after().unwrap()).await;
         }
         cache.get().await.unwrap();
         assert_eq!(server.sent(), ["wrong", "right"]);

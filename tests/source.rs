@@ -13,7 +13,10 @@ use tower::{
     service_fn,
     timeout::error::Elapsed,
 };
-use tower_bearer::{Error, ErrorKind, FixedToken, Reason, Token, TokenCache, TokenRequest};
+use tower_bearer::{
+    Error, ErrorKind, Token, TokenCache,
+    token::{FixedToken, Reason, TokenRequest},
+};
 
 use self::support::{TokenEndpoint, answer, token};
 
@@ -102,7 +105,7 @@ async fn a_closure_is_a_source() {
 #[tokio::test(start_paused = true)]
 async fn a_fixed_token_is_a_source() {
     let token = Token::new("fixed").unwrap();
-    let cache = TokenCache::new(FixedToken::new(token));
+    let cache = TokenCache::new(FixedToken::from(token));
     for _ in 0..3 {
         assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer fixed");
         sleep(SECOND * 3600).await;

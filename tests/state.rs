@@ -11,7 +11,7 @@ use tokio::{
     time::{advance, sleep},
 };
 use tokio_test::{assert_pending, assert_ready, task};
-use tower_bearer::{ErrorKind, TokenCache, TokenState};
+use tower_bearer::{ErrorKind, TokenCache, cache::TokenState};
 
 use self::support::{TokenEndpoint, answer, settle, token};
 
@@ -52,7 +52,7 @@ async fn a_cache_tells_the_stages_of_its_token() {
     assert!(state.is_usable());
     let error = state.error().unwrap();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.retry_in().unwrap() <= SECOND);
+    assert!(error.retry_after().unwrap() <= SECOND);
 
     advance(SECOND * 100).await;
     assert_eq!(cache.state().token(), TokenState::Expired);
@@ -92,8 +92,8 @@ async fn changes_are_told_after_each_token_request_and_each_invalidation() {
 async fn warming_gets_the_token_before_anybody_needs_it() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let cache = TokenCache::new(endpoint.credentials());
-    cache.warm().await.unwrap();
-    cache.warm().await.unwrap();
+    cache.get().await.unwrap();
+    cache.get().await.unwrap();
     assert_eq!(endpoint.token_requests(), 1);
 }
 
@@ -102,7 +102,7 @@ async fn warming_gets_the_token_before_anybody_needs_it() {
 async fn nothing_runs_for_an_idle_cache() {
     let endpoint = TokenEndpoint::healthy(SECOND);
     let cache = TokenCache::new(endpoint.credentials());
-    cache.warm().await.unwrap();
+    cache.get().await.unwrap();
     settle().await;
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
     sleep(SECOND * 100_000).await;

@@ -39,8 +39,12 @@ use tonic::{Status, Streaming, client::Grpc, transport::Endpoint};
 use tonic_prost::ProstCodec;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_bearer::{
-    Always, BearerAuthLayer, BearerChallenge, Buffered, Token, TokenCache, TokenRequest,
+    BearerAuthLayer, Token, TokenCache,
     adapter::{reqwest::ReqwestService, tonic::GrpcAuthLayer},
+    replay::Buffered,
+    select::Always,
+    token::TokenRequest,
+    unauthorized::BearerChallenge,
 };
 use tower_http::map_request_body::MapRequestBodyLayer;
 

@@ -18,7 +18,7 @@ use std::{
 use tokio::{runtime::Handle, time::sleep};
 use tokio_test::{assert_pending, task};
 use tower::{Layer, Service, ServiceExt};
-use tower_bearer::{BearerAuthLayer, Keyed, Token, TokenCache, TokenRequest};
+use tower_bearer::{BearerAuthLayer, Token, TokenCache, cache::Keyed, token::TokenRequest};
 
 use self::support::{Api, TokenEndpoint, answer, get, settle};
 

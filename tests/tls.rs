@@ -22,7 +22,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-use tower_bearer::{ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind, Secret};
+use tower_bearer::{
+    ClientCredentials, Error, ErrorKind, Secret, client_credentials::ClientCredentialsBuilder,
+};
 
 const SECRET: &str = "7Fjfp0ZBr1KtDRbnfVdmIw";
 

@@ -20,7 +20,8 @@ use http::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_bearer::{
-    ClientAuth, ClientCredentials, ClientCredentialsBuilder, Error, ErrorKind, Token, TokenCache,
+    ClientAuth, ClientCredentials, Error, ErrorKind, Token, TokenCache,
+    client_credentials::ClientCredentialsBuilder,
 };
 
 const ID: &str = "c1";
@@ -277,7 +278,7 @@ async fn an_error_answer_of_any_size_keeps_its_status_and_its_retry_after() {
 
     let made = made_of(answer(503, &[("retry-after", "7")], page)).await;
     let error = assert_fails(made, ErrorKind::Unavailable, "503", "a large web page");
-    assert_eq!(error.retry_in(), Some(Duration::from_secs(7)));
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
 }
 
 proptest! {
@@ -756,7 +757,7 @@ async fn a_server_that_names_the_right_authentication_method_is_understood() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_surfaced_in_seconds_and_as_a_date() {
     let seconds = Duration::from_secs;
-    for (value, retry_in) in [
+    for (value, retry_after) in [
         ("7", Some(seconds(7))),
         (" 120 ", Some(seconds(120))),
         ("0", Some(seconds(0))),
@@ -773,17 +774,21 @@ async fn retry_after_is_surfaced_in_seconds_and_as_a_date() {
     ] {
         for status in [400, 429, 503] {
             let made = made_of(answer(status, &[("retry-after", value)], "")).await;
-            assert_eq!(made.unwrap_err().retry_in(), retry_in, "{status} {value:?}");
+            assert_eq!(
+                made.unwrap_err().retry_after(),
+                retry_after,
+                "{status} {value:?}"
+            );
         }
     }
 
     let date = httpdate::fmt_http_date(SystemTime::now() + seconds(90));
     let made = made_of(answer(503, &[("retry-after", &date)], "")).await;
-    let retry_in = made.unwrap_err().retry_in().unwrap();
+    let retry_after = made.unwrap_err().retry_after().unwrap();
     // A date has no fractions, and the clock went on.
     assert!(
-        seconds(60) < retry_in && retry_in <= seconds(90),
-        "{retry_in:?}"
+        seconds(60) < retry_after && retry_after <= seconds(90),
+        "{retry_after:?}"
     );
 }
 
@@ -793,11 +798,11 @@ async fn retry_after_is_kept_by_the_cache_and_its_cause_told() {
     let endpoint = Endpoint::new([answer(503, &[("retry-after", "7")], "")]);
     let cache = TokenCache::new(over(&endpoint));
     let first = cache.get().await.unwrap_err();
-    assert_eq!(first.retry_in(), Some(Duration::from_secs(7)));
+    assert_eq!(first.retry_after(), Some(Duration::from_secs(7)));
 
     tokio::time::advance(Duration::from_secs(2)).await;
     let second = cache.get().await.unwrap_err();
-    assert_eq!(second.retry_in(), Some(Duration::from_secs(5)));
+    assert_eq!(second.retry_after(), Some(Duration::from_secs(5)));
     assert_eq!(second.kind(), ErrorKind::Unavailable);
     assert_eq!(second.status(), first.status());
     let cause = std::error::Error::source(&second).unwrap().to_string();

@@ -56,9 +56,11 @@ use tonic_health::{
 use tonic_prost::ProstCodec;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{
-    ClientCredentials, Deadline, Error, ErrorKind, FixedToken, NoRetry, NoToken, Origins, Token,
-    TokenCache,
+    ClientCredentials, Error, ErrorKind, TokenCache,
     adapter::tonic::{GrpcAuth, GrpcAuthLayer},
+    extension::{Deadline, NoRetry, NoToken},
+    select::{Origins, RequestHead},
+    token::FixedToken,
 };
 
 use self::{
@@ -585,7 +587,7 @@ async fn calls_that_are_not_selected_go_as_they_are() {
     let (hydra, source) = hydra().await;
     let api = Guard::new(is_good(&hydra), Notes);
     let layer = GrpcAuthLayer::new(source)
-        .select(|call: &http::Request<Body>| (call.uri().path() == ECHO).then_some(()));
+        .select(|call: &RequestHead<'_>| (call.uri().path() == ECHO).then_some(()));
     let client = Grpc::new(layer.layer(channel(&api.serve().await.unwrap())));
     echo(client.clone(), note(0)).await.unwrap();
     let status = list(client, "three").await.unwrap_err();
@@ -605,12 +607,12 @@ async fn a_token_endpoint_that_is_down_is_unavailable_with_the_cause_behind_it()
     let client = client(GrpcAuthLayer::new(source), &api).await;
 
     // The failure itself, and what is left of its backoff.
-    for retry_in in [false, true] {
+    for retry_after in [false, true] {
         let status = echo(client.clone(), note(0)).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         let error = ours(&status);
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert_eq!(error.retry_in().is_some(), retry_in);
+        assert_eq!(error.retry_after().is_some(), retry_after);
         assert_eq!(status.message(), error.to_string());
         assert!(error.source().is_some());
     }
@@ -724,7 +726,7 @@ async fn a_401_whose_token_request_failed_has_the_cause_behind_it_too() {
 #[tokio::test]
 async fn an_error_of_the_channel_is_what_it_is_without_this_layer() {
     let api = closed();
-    let source = FixedToken::new(Token::new("t1").unwrap());
+    let source = FixedToken::new("t1").unwrap();
     let client = Grpc::new(GrpcAuthLayer::new(source).layer(channel(&api)));
     let with = echo(client, note(0)).await.unwrap_err();
     let without = echo(Grpc::new(channel(&api)), note(0)).await.unwrap_err();

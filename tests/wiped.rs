@@ -27,8 +27,9 @@ use http_body_util::Full;
 use memory::{Planted, alone};
 use tower::{service_fn, util::BoxCloneSyncService};
 use tower_bearer::{
-    ClientAuth, ClientCredentials, ClientCredentialsBuilder, Configuration, Secret,
-    SigningAlgorithm, SigningKey,
+    ClientAuth, ClientCredentials, Secret,
+    client_credentials::{ClientCredentialsBuilder, SigningAlgorithm, SigningKey},
+    config::Configuration,
 };
 use zeroize::Zeroizing;
 

@@ -18,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower::{Layer, Service};
-use tower_bearer::{BearerAuthLayer, Error, Token, TokenRequest};
+use tower_bearer::{BearerAuthLayer, Error, Token, token::TokenRequest};
 
 use super::{
     options::Options,

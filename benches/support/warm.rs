@@ -7,7 +7,7 @@ use http::{Request, Response, header::AUTHORIZATION};
 use http_body_util::Full;
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service, ServiceExt};
-use tower_bearer::{BearerAuthLayer, FixedToken, NoReplay, Token};
+use tower_bearer::{BearerAuthLayer, Token, replay::NoReplay, token::FixedToken};
 use tower_http::auth::AddAuthorizationLayer;
 
 use super::{
@@ -139,8 +139,8 @@ impl Drivers {
     pub(crate) fn add_tower_bearer(&mut self) {
         let layer = async || {
             let token = Token::new(TOKEN).unwrap();
-            let layer = BearerAuthLayer::new(FixedToken::new(token));
-            layer.cache().warm().await.unwrap();
+            let layer = BearerAuthLayer::new(FixedToken::from(token));
+            layer.cache().get().await.unwrap();
             layer
         };
         self.add_service(ONCE, "no", async || {

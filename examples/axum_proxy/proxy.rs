@@ -19,7 +19,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_bearer::{BearerAuthLayer, Buffered, Error, ErrorKind, Origins, TokenCache};
+use tower_bearer::{
+    BearerAuthLayer, Error, ErrorKind, TokenCache, replay::Buffered, select::Origins,
+};
 
 use self::patience::Watched;
 

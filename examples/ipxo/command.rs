@@ -4,8 +4,8 @@ use std::{env, ffi::OsString, net::IpAddr};
 
 use http::{Method, Uri};
 use tower_bearer::{
-    Origins,
     ipxo::{self, scope},
+    select::Origins,
 };
 
 use crate::embedded::{Gateway, Hydra};

@@ -3,10 +3,7 @@
 //! ```
 //! use reqwest::{Body, Client};
 //! use tower::{Layer, Service, ServiceExt};
-//! use tower_bearer::{
-//!     BearerAuthLayer, ClientCredentials,
-//!     adapter::reqwest::{ReqwestService, ReusableBody},
-//! };
+//! use tower_bearer::{adapter::reqwest::{ReqwestService, ReusableBody}, BearerAuthLayer, ClientCredentials};
 //!
 //! # async fn call() -> Result<(), tower::BoxError> {
 //! let source = ClientCredentials::builder("https://auth.example.com/oauth2/token", "my-client", "my-secret")
@@ -26,7 +23,7 @@
 //! (1.92 for reqwest 0.13), and its types would be in this crate's interface.
 //!
 //! # Deployment caveat
-//! A client that is used for several servers needs [`Origins`](crate::Origins): the layer's default gives its token to every
+//! A client that is used for several servers needs [`Origins`](crate::select::Origins): the layer's default gives its token to every
 //! request. And reqwest goes by the proxy that the environment names, to loopback as well: with plain http to loopback the
 //! token travels to that proxy, unless the client was told `no_proxy`.
 //!
@@ -35,7 +32,7 @@
 //! other server answers 401, the layer takes its own token for rejected: it makes a token request and sends the request again.
 //!
 //! # Timeouts
-//! reqwest's bound each try, and not the wait for a token. A [`Deadline`](crate::Deadline), or a timeout around the layer,
+//! reqwest's bound each try, and not the wait for a token. A [`Deadline`](crate::extension::Deadline), or a timeout around the layer,
 //! bounds the whole.
 
 use std::{
@@ -142,7 +139,7 @@ impl fmt::Debug for ReqwestFuture {
 /// Sends again what reqwest's own [`try_clone`](reqwest::Request::try_clone) can: bodies of bytes or text, and empty ones. A
 /// stream is sent once.
 ///
-/// To keep a copy of streams as well, use [`Buffered`](crate::Buffered), with tower-http's `MapRequestBodyLayer` of
+/// To keep a copy of streams as well, use [`Buffered`](crate::replay::Buffered), with tower-http's `MapRequestBodyLayer` of
 /// [`Body::wrap`] below it.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(

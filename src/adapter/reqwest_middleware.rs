@@ -20,13 +20,13 @@
 //! layer's, and may be shared with tower services; the rules are those of [`BearerAuth`].
 //!
 //! - Bodies of bytes or text are sent again, streams are not (see [`ReusableBody`]).
-//! - [`NoToken`](crate::NoToken), [`NoRetry`](crate::NoRetry), [`Deadline`](crate::Deadline) and
-//!   [`MinValidity`](crate::MinValidity) are given by `RequestBuilder::with_extension`; the layer's [`Select`] sees what is
+//! - [`NoToken`](crate::extension::NoToken), [`NoRetry`](crate::extension::NoRetry), [`Deadline`](crate::extension::Deadline) and
+//!   [`MinValidity`](crate::extension::MinValidity) are given by `RequestBuilder::with_extension`; the layer's [`Select`] sees what is
 //!   given there.
 //! - reqwest's timeouts bound each try, and not the wait for a token; a `Deadline` bounds the whole.
 //!
 //! # Deployment caveat
-//! A client that is used for several servers needs [`Origins`](crate::Origins): the layer's default gives its token to every
+//! A client that is used for several servers needs [`Origins`](crate::select::Origins): the layer's default gives its token to every
 //! request. And reqwest goes by the proxy that the environment names, to loopback as well: with plain http to loopback the
 //! token travels to that proxy, unless the client was told `no_proxy`.
 //!
@@ -77,7 +77,7 @@ use crate::{
 #[async_trait]
 impl<Sel, U, Rp, C> Middleware for BearerAuthLayer<Sel, U, Rp, C>
 where
-    Sel: Select<Body, Key = C::Key> + Clone + Send + Sync + 'static,
+    Sel: Select<Key = C::Key> + Clone + Send + Sync + 'static,
     U: Unauthorized + Clone + Send + Sync + 'static,
     Rp: Resend + Clone + Send + Sync + 'static,
     C: Caches + Clone + Send + Sync + 'static,
@@ -141,9 +141,9 @@ impl Resend for NoReplay {
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for crate::CloneBody {}
+    impl Sealed for crate::replay::CloneBody {}
     impl Sealed for super::ReusableBody {}
-    impl Sealed for crate::NoReplay {}
+    impl Sealed for crate::replay::NoReplay {}
 }
 
 /// The middlewares after this one, and the client, as a tower service.

@@ -4,7 +4,7 @@
 //! use tonic::transport::Endpoint;
 //! use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 //! use tower::Layer;
-//! use tower_bearer::{ClientCredentials, adapter::tonic::GrpcAuthLayer};
+//! use tower_bearer::{adapter::tonic::GrpcAuthLayer, ClientCredentials};
 //!
 //! # async fn call() -> Result<(), tower::BoxError> {
 //! # fn source() -> Result<ClientCredentials, tower_bearer::Error> { unimplemented!() }
@@ -34,7 +34,7 @@
 //! # Deployment caveat
 //! A client that is made by `new` gives calls without an origin, which the channel adds below this layer. So **a token goes
 //! where the channel goes**: over plain HTTP/2 to another machine as well, if the `Endpoint` is `http://…`, for this layer
-//! cannot see that. And an [`Origins`](crate::Origins) would select none of these calls. A client that is made by `with_origin`
+//! cannot see that. And an [`Origins`](crate::select::Origins) would select none of these calls. A client that is made by `with_origin`
 //! gives calls that say where they go, by that origin; the channel sends them to its own all the same, so the two have to
 //! agree.
 
@@ -61,11 +61,9 @@ use tower_service::Service;
 use crate::{
     cache::{Caches, TokenCache},
     error::{Error, ErrorKind},
-    middleware::{
-        BearerAuth, BearerAuthLayer, Deadline, ExistingAuthorization, ResponseFuture, deadline_of,
-    },
+    middleware::{BearerAuth, BearerAuthLayer, ResponseFuture, deadline_of, extension::Deadline},
     replay::{Buffered, Recording, Replay},
-    select::{Always, Select},
+    select::{Always, ExistingAuthorization, Select},
     token::TokenSource,
     unauthorized::GrpcUnauthenticated,
 };
@@ -97,7 +95,7 @@ impl<C: Caches> GrpcAuthLayer<Always, C> {
 impl<Sel, C> GrpcAuthLayer<Sel, C> {
     /// Which calls get a token. All of them by default.
     #[must_use]
-    pub fn select<T>(self, select: T) -> GrpcAuthLayer<T, C> {
+    pub fn select<T: Select>(self, select: T) -> GrpcAuthLayer<T, C> {
         GrpcAuthLayer {
             layer: self.layer.select(select),
         }
@@ -184,7 +182,7 @@ where
     S: Service<Request<Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     R: http_body::Body,
-    Sel: Select<Body, Key = C::Key>,
+    Sel: Select<Key = C::Key>,
     C: Caches,
 {
     type Response = Response<R>;

@@ -13,16 +13,16 @@ use crate::{error::Error, token::TokenSource};
 /// # Example
 /// ```
 /// use std::time::Duration;
-/// use tower_bearer::{FixedToken, Token, TokenCache};
+/// use tower_bearer::{token::FixedToken, Token, TokenCache};
 ///
-/// # let source = FixedToken::new(Token::new("t")?);
+/// # let source = FixedToken::new("t")?;
 /// let cache = TokenCache::builder(source)
 ///     .token_request_timeout(Duration::from_secs(3))
 ///     .refresh_at(0.5, 0.1)
 ///     .build()?;
 /// # let _ = cache;
 ///
-/// # let source = FixedToken::new(Token::new("t")?);
+/// # let source = FixedToken::new("t")?;
 /// let error = TokenCache::builder(source).refresh_at(1.5, 0.0).build().unwrap_err();
 /// assert!(error.to_string().contains("between 0 and 1"));
 /// # Ok::<(), tower_bearer::Error>(())

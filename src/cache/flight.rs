@@ -439,7 +439,7 @@ impl Failure {
             _ => schedule.backoff(
                 error.is_transient(),
                 in_a_row,
-                error.retry_in(),
+                error.retry_after(),
                 fastrand::f64(),
             ),
         };

@@ -30,7 +30,7 @@ use super::{Caches, TokenCache};
 /// # Example
 /// One layer for all companies, each with credentials from a vault. The request says which it is for:
 /// ```
-/// use tower_bearer::{BearerAuthLayer, ByExtension, Keyed, Lookup, TokenCache, ipxo};
+/// use tower_bearer::{cache::Keyed, ipxo, select::ByExtension, token::Lookup, BearerAuthLayer, TokenCache};
 ///
 /// #[derive(Clone, PartialEq, Eq, Hash)]
 /// struct Company(String);
@@ -70,7 +70,7 @@ where
 {
     /// Caches that `make` makes, 10,000 at the most. It is called for a key that is new or was given up, by the request that
     /// asks; it must neither block nor ask for its own key, and what has to be waited for belongs into the cache's source,
-    /// such as a [`Lookup`](crate::Lookup).
+    /// such as a [`Lookup`](crate::token::Lookup).
     pub fn new(make: impl Fn(&K) -> TokenCache + Send + Sync + 'static) -> Self {
         Self::with_capacity(CAPACITY, make)
     }

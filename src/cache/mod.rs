@@ -60,11 +60,11 @@ use crate::{
 ///
 /// # Example
 /// ```
-/// use tower_bearer::{BearerAuthLayer, FixedToken, Token, TokenCache};
+/// use tower_bearer::{token::FixedToken, BearerAuthLayer, Token, TokenCache};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower_bearer::Error> {
-/// let cache = TokenCache::new(FixedToken::new(Token::new("ory_at_4jSH.k2dW")?));
+/// let cache = TokenCache::new(FixedToken::new("ory_at_4jSH.k2dW")?);
 /// let for_billing = BearerAuthLayer::from_cache(cache.clone());
 /// let for_commerce = BearerAuthLayer::from_cache(cache.clone());
 ///
@@ -131,17 +131,6 @@ impl TokenCache {
     /// rejected token until it has another one.
     pub fn invalidate(&self, token: &Token) {
         self.flight.forget(token.generation());
-    }
-
-    /// Gets a token before anybody needs it, as a service does while it starts.
-    ///
-    /// # Errors
-    /// As for [`get`](Self::get). A service may well start all the same: the next call tries again when it is due.
-    ///
-    /// # Cancellation
-    /// As for [`get`](Self::get).
-    pub async fn warm(&self) -> Result<(), Error> {
-        self.get().await.map(drop)
     }
 
     /// Keeps the token warm from now on, used or not: it is refreshed when it is due, by a task that ends when the last

@@ -12,8 +12,8 @@ use crate::error::Error;
 /// # Example
 /// A readiness probe:
 /// ```
-/// # use tower_bearer::{FixedToken, Token, TokenCache};
-/// # let cache = TokenCache::new(FixedToken::new(Token::new("t")?));
+/// # use tower_bearer::{token::FixedToken, Token, TokenCache};
+/// # let cache = TokenCache::new(FixedToken::new("t")?);
 /// let state = cache.state();
 /// let ready = state.is_usable() || state.error().is_none();
 /// # assert!(ready);
@@ -88,7 +88,7 @@ impl CacheState {
     }
 
     /// While backing off from failed token requests: the cause, as its [source](std::error::Error::source), and when the next
-    /// try is due, as [`retry_in`](Error::retry_in).
+    /// try is due, as [`retry_after`](Error::retry_after).
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         self.error.as_ref()

@@ -4,7 +4,6 @@ mod client_auth;
 mod fields;
 mod value;
 
-use http::Request;
 use serde::Deserialize;
 
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     client_credentials::ClientCredentialsBuilder,
     error::Error,
     middleware::BearerAuthLayer,
-    select::{Origins, Select},
+    select::{Origins, RequestHead, Select},
     token::TokenSource,
 };
 
@@ -23,7 +22,7 @@ use crate::{
 /// ```
 /// # #[cfg(feature = "rustls")]
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_bearer::Configuration;
+/// use tower_bearer::config::Configuration;
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Settings {
@@ -193,10 +192,10 @@ pub struct Destinations(
     Option<Origins>,
 );
 
-impl<B> Select<B> for Destinations {
+impl Select for Destinations {
     type Key = ();
 
-    fn select(&self, request: &Request<B>) -> Option<()> {
+    fn select(&self, request: &RequestHead<'_>) -> Option<()> {
         match &self.0 {
             Some(origins) => origins.select(request),
             None => Some(()),

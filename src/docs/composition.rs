@@ -7,14 +7,14 @@
 //! | --- | --- | --- | --- |
 //! | `Trace` | one span per request, with the wait for the token in it and no token to see | one span per call, in which the token is `Sensitive` | above, for it shows what the caller sees; below as well to see each call |
 //! | `SetSensitiveHeaders` | marks what the caller set, and what the answer holds | no token needs it: that is marked already | above, for the caller's own secrets |
-//! | `Timeout` (tower) | ends a request wherever it is; the token request goes on for the others | counts each call alone, and no wait for a token | above, for only there it bounds the whole; with a [`Deadline`](crate::Deadline) of the same length as well, no retry is begun that it is likely to cut |
+//! | `Timeout` (tower) | ends a request wherever it is; the token request goes on for the others | counts each call alone, and no wait for a token | above, for only there it bounds the whole; with a [`Deadline`](crate::extension::Deadline) of the same length as well, no retry is begun that it is likely to cut |
 //! | `Timeout` (tower-http) | the same, but the caller gets an answer with the status you chose | its answer is taken for the API's | above if at all: it is made for servers, and needs a response body with a `Default`, which hyper's `Incoming` lacks |
 //! | `LoadShed` | sheds before anything is sent; whoever was let in waits for a second call | sheds the second call as well: the caller gets `Overloaded` in place of its answer | above, so that a request is shed at once or not at all |
 //! | `ConcurrencyLimit` | one permit per request, from the wait for the token to the last answer | one per call; it is held during the wait for the first token, and given back for the wait for another | above: the API sees no more calls at once than there are permits, and [no token request needs one](#permits-and-the-token request) |
 //! | `RateLimit` | counts requests, some of which are two calls | counts calls; it is not `Clone`, so a `Buffer` has to be over it | below, under a `Buffer`, if the API counts calls |
 //! | `Buffer` | an [`Error`](crate::Error) comes through as it is, not as a `ServiceError` | a wait for the first token holds one of its places, and no permit of the layers under it | below, over a client or a limit that is not `Clone`; with as many places as there may be requests at once |
 //! | `Retry` | each attempt has the token of its time, and a retry of its own | sends the token that the first attempt had, be it run out or rejected; and both tries have all attempts | above, for anything but 401: a policy that minds 401 makes up to two calls per attempt, and as many token requests as the [cool-down](super::lifetime#rejections) lets it |
-//! | `FollowRedirect` | each hop is a request of its own | the layer sees the first request and the last answer | above, with [`Origins`](crate::Origins): see [below](#redirects) |
+//! | `FollowRedirect` | each hop is a request of its own | the layer sees the first request and the last answer | above, with [`Origins`](crate::select::Origins): see [below](#redirects) |
 //! | `Decompression` | a rejection that is followed by a retry never reaches it | every rejection passes through it | above, to the same effect with less work; below does no harm |
 //! | `MapRequestBody` | the body that it makes is said again | the caller's body is said again, and mapped once more | below, if the client's body type is not `Clone` |
 //! | what sets `Authorization` (`AddAuthorization`, `SetRequestHeader`) | the request passes untouched, with neither token nor retry | takes the token's place, or stands beside it; and a rejection of it is taken for one of the token | on no request that this layer is to serve |
@@ -34,11 +34,11 @@
 //!   `FilterCredentials`; a policy of your own has to hold it, or `SameOrigin`. If the other origin answers with a 401, the
 //!   layer takes the token for rejected, although that origin never saw it: it makes a token request and sends the request
 //!   again.
-//! - Followed above, a hop gets the token if it is selected. With [`Origins`](crate::Origins) another origin gets none, and
-//!   its 401 means nothing. With [`Always`](crate::Always), which is for clients that talk to one API only, any origin that
+//! - Followed above, a hop gets the token if it is selected. With [`Origins`](crate::select::Origins) another origin gets none, and
+//!   its 401 means nothing. With [`Always`](crate::select::Always), which is for clients that talk to one API only, any origin that
 //!   the API redirects to gets the token.
 //! - On the way to another origin, the standard policy takes off what the caller said of the request:
-//!   [`NoToken`](crate::NoToken), [`NoRetry`](crate::NoRetry), [`Deadline`](crate::Deadline), and an `Authorization` of its
+//!   [`NoToken`](crate::extension::NoToken), [`NoRetry`](crate::extension::NoRetry), [`Deadline`](crate::extension::Deadline), and an `Authorization` of its
 //!   own. If such a hop is selected, it gets the token after all. `FilterCredentials::allow_extension::<NoToken>` keeps
 //!   what you name.
 //!
@@ -51,7 +51,7 @@
 //! use http_body_util::{BodyExt, Full};
 //! use tokio::time::{Sleep, sleep};
 //! use tower::{BoxError, ServiceBuilder, ServiceExt, retry::{Policy, RetryLayer}};
-//! use tower_bearer::{BearerAuthLayer, ClientCredentials, Origins};
+//! use tower_bearer::{select::Origins, BearerAuthLayer, ClientCredentials};
 //! use tower_http::{
 //!     decompression::DecompressionLayer, follow_redirect::FollowRedirectLayer,
 //!     map_request_body::MapRequestBodyLayer, trace::TraceLayer,

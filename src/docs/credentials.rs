@@ -42,7 +42,12 @@
 //! its audience, which is the default. Microsoft's documentation calls `jti` a GUID; here it is 128 random bits in base64url.
 //! ```
 //! # #[cfg(feature = "jwt")] {
-//! use tower_bearer::{ClientAuth, ClientCredentials, Secret, SigningAlgorithm, SigningKey};
+//! use tower_bearer::{
+//!     client_credentials::{SigningAlgorithm, SigningKey},
+//!     ClientAuth,
+//!     ClientCredentials,
+//!     Secret,
+//! };
 //!
 //! let url = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token";
 //! let key = SigningKey::from_pem(SigningAlgorithm::Ps256, Secret::file("/run/entra/tls.key"))
@@ -62,7 +67,7 @@
 //! let url = "https://{tenant}.auth0.com/oauth/token";
 //! let by_secret = ClientCredentials::builder(url, "{client_id}", ClientAuth::post("{client_secret}"))
 //!     .audience("https://api.example.com");
-//! # #[cfg(feature = "jwt")] { use tower_bearer::{Secret, SigningAlgorithm, SigningKey};
+//! # #[cfg(feature = "jwt")] { use tower_bearer::{Secret, client_credentials::{SigningAlgorithm, SigningKey}};
 //! let key = SigningKey::from_pem(SigningAlgorithm::Rs256, Secret::file("/run/keys/auth0.pem")).with_key_id("{kid}");
 //! let by_key = ClientCredentials::builder(url, "{client_id}", ClientAuth::private_key_jwt(key))
 //!     .assertion_audience("https://{tenant}.auth0.com/")
@@ -77,7 +82,7 @@
 //! `default`; it takes a secret as well.
 //! ```
 //! # #[cfg(feature = "jwt")] {
-//! use tower_bearer::{ClientAuth, ClientCredentials, Secret, SigningKey};
+//! use tower_bearer::{client_credentials::SigningKey, ClientAuth, ClientCredentials, Secret};
 //!
 //! // The JWK brings its `kid` along.
 //! let key = SigningKey::from_jwk(Secret::file("/run/keys/okta.jwk.json"));
@@ -97,7 +102,7 @@
 //! let url = "https://{host}/realms/{realm}/protocol/openid-connect/token";
 //! let by_secret = ClientCredentials::builder(url, "{client_id}", ClientAuth::basic("{client_secret}"));
 //! # use tower_bearer::Secret;
-//! # #[cfg(feature = "jwt")] { use tower_bearer::{SigningAlgorithm, SigningKey};
+//! # #[cfg(feature = "jwt")] { use tower_bearer::client_credentials::{SigningAlgorithm, SigningKey};
 //! // "Signed JWT"
 //! let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::file("/run/keys/keycloak.pem")).with_key_id("{kid}");
 //! let by_key = ClientCredentials::builder(url, "{client_id}", ClientAuth::private_key_jwt(key))
@@ -120,7 +125,7 @@
 //! use std::time::Duration;
 //! use http_body_util::{BodyExt, Empty, Limited};
 //! use tower::{BoxError, ServiceExt};
-//! use tower_bearer::{Token, TokenCache, TokenRequest};
+//! use tower_bearer::{token::TokenRequest, Token, TokenCache};
 //!
 //! #[derive(serde::Deserialize)]
 //! struct Answer { access_token: String, expires_in: u64 }
@@ -185,11 +190,18 @@
 //! ```
 //!
 //! # Many credentials
-//! `Keyed` (feature `keyed`) has a cache for each key, and [`Lookup`](crate::Lookup) finds a key's credentials at each
+//! `Keyed` (feature `keyed`) has a cache for each key, and [`Lookup`](crate::token::Lookup) finds a key's credentials at each
 //! token request. What selects a request names its key ([`select`](crate::select)); here the request says it in an extension.
 //! ```
 //! # #[cfg(all(feature = "keyed", feature = "rustls"))] {
-//! use tower_bearer::{BearerAuthLayer, ByExtension, ClientCredentials, Keyed, Lookup, Origins, TokenCache};
+//! use tower_bearer::{
+//!     cache::Keyed,
+//!     select::{ByExtension, Origins},
+//!     token::Lookup,
+//!     BearerAuthLayer,
+//!     ClientCredentials,
+//!     TokenCache,
+//! };
 //!
 //! #[derive(Clone, PartialEq, Eq, Hash)]
 //! struct Customer(u64);

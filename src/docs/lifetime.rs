@@ -19,7 +19,7 @@
 //!
 //! # Failures
 //! A failed token request is remembered. Until its backoff is over nobody asks again: who has a token that is still good uses
-//! it, and everybody else gets the error at once, with its cause and with [`retry_in`](crate::Error::retry_in). When it is
+//! it, and everybody else gets the error at once, with its cause and with [`retry_after`](crate::Error::retry_after). When it is
 //! over, the next request probes, and all others wait for that probe or go on as before.
 //!
 //! | failure | class | steps |
@@ -50,7 +50,7 @@
 //! A route that was put right is still held for what is left of its step. And whatever the routes say, rejections cause no
 //! more than 30 token requests at a stretch and one more every 10 s: that is for an API that rejects good tokens at random.
 //!
-//! Where requests are not sent a second time ([`NoReplay`](crate::NoReplay), [`NoRetry`](crate::NoRetry)), the next
+//! Where requests are not sent a second time ([`NoReplay`](crate::replay::NoReplay), [`NoRetry`](crate::extension::NoRetry)), the next
 //! requests of the route tell instead.
 //!
 //! # The bounds

@@ -29,7 +29,7 @@
 //!
 //! | threat | answer | proven by |
 //! | --- | --- | --- |
-//! | a URL from elsewhere takes the token to another server | [`Origins`](crate::Origins) pins scheme, host and port, and nothing is guessed; others pass bare or are [rejected](crate::BearerAuthLayer::deny_unselected) | `destinations::what_is_not_surely_the_pinned_origin_passes_bare_by_default`, `destinations::what_is_not_surely_the_pinned_origin_is_not_sent_where_others_are_rejected` |
+//! | a URL from elsewhere takes the token to another server | [`Origins`](crate::select::Origins) pins scheme, host and port, and nothing is guessed; others pass bare or are [rejected](crate::BearerAuthLayer::deny_unselected) | `destinations::what_is_not_surely_the_pinned_origin_passes_bare_by_default`, `destinations::what_is_not_surely_the_pinned_origin_is_not_sent_where_others_are_rejected` |
 //! | a URL that two parsers read differently | what is not plainly scheme, host and port is another origin | `destinations::no_uri_gets_the_token_that_another_parser_takes_elsewhere` |
 //! | the API redirects to another server | reqwest's and tower-http's standard policies take the token off; above the layer, `Origins` gives none | `reqwest::a_redirect_to_another_origin_carries_no_token_and_one_to_the_same_origin_does`, `redirects::a_redirect_followed_below_takes_the_token_to_no_other_origin`, `redirects::a_retry_that_is_redirected_takes_the_next_token_to_no_other_origin`, `redirects::a_redirect_there_and_back_shows_the_other_origin_nothing`, `redirects::a_redirect_followed_above_goes_without_a_token_where_origins_does_not_name_it` |
 //! | a 401 from another origin behind a redirect makes a token request for each request | the cool-down bounds them | `redirects::a_401_of_another_origin_behind_a_redirect_costs_a_token_request_and_not_one_for_each_request` |
@@ -64,7 +64,7 @@
 //! | unsafe code here | forbidden | `safety::unsafe_code_is_forbidden_by_the_manifest`, `safety::no_code_is_unsafe` |
 //!
 //! # What is not
-//! - **Without [`Origins`](crate::Origins) nothing is pinned.** By default every request gets the token, wherever it goes by
+//! - **Without [`Origins`](crate::select::Origins) nothing is pinned.** By default every request gets the token, wherever it goes by
 //!   https: that is for clients that talk to one API only.
 //! - **Bearer tokens are not bound to this client.** Whoever reads one can use it. The connection may have a client
 //!   certificate, and a server that binds tokens to it ([RFC 8705 §3]) then does; DPoP ([RFC 9449]) is not supported.
@@ -133,7 +133,7 @@
 //! | section | answer |
 //! | --- | --- |
 //! | [§2.2.1], [§4.10.1] sender-constrained tokens | by client certificate, where the server binds tokens to it; no DPoP |
-//! | [§2.3], [§4.10.2] restricted privileges and audiences | `scopes`, `audience` and `resource` of the builder; one credential for each API, by [`Origins::keyed`](crate::Origins::keyed) |
+//! | [§2.3], [§4.10.2] restricted privileges and audiences | `scopes`, `audience` and `resource` of the builder; one credential for each API, by [`Origins::keyed`](crate::select::Origins::keyed) |
 //! | [§2.4] passwords | not offered |
 //! | [§2.5] client authentication | asymmetric methods are offered, and a key may stay with whoever holds it |
 //! | [§2.6] metadata, end-to-end TLS | [`discover`](crate::ClientCredentials::discover); plain http behind a proxy that ends TLS needs the long name |

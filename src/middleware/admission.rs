@@ -3,35 +3,11 @@
 use http::{Request, Uri, header::AUTHORIZATION};
 
 use crate::{
-    error::Error, middleware::extension::NoToken, select::Select, util::loopback::is_loopback,
+    error::Error,
+    middleware::extension::NoToken,
+    select::{ExistingAuthorization, RequestHead, Select},
+    util::loopback::is_loopback,
 };
-
-/// What happens to a selected request that has an `Authorization` already, of its caller's.
-///
-/// Whatever is chosen, no request goes out with two. It is about requests that would get a token: one that says
-/// [`NoToken`](crate::NoToken) is sent as it is.
-///
-/// # Example
-/// ```
-/// use tower_bearer::{BearerAuthLayer, FixedToken, ExistingAuthorization, Token};
-///
-/// # let source = FixedToken::new(Token::new("t")?);
-/// let layer = BearerAuthLayer::new(source).existing_authorization(ExistingAuthorization::Deny);
-/// # let _ = layer;
-/// # Ok::<(), tower_bearer::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ExistingAuthorization {
-    /// The request passes untouched: whoever set it means it. The default.
-    #[default]
-    Keep,
-    /// The token takes its place, in both tries: for a proxy whose callers' credentials are not the API's.
-    Replace,
-    /// The request is not sent, and its caller gets an [`Error`] of kind [`NotAllowed`](crate::ErrorKind::NotAllowed): for
-    /// a stack in which nobody else is to authenticate.
-    Deny,
-}
 
 /// What a layer was told about requests that are none of its business, and about those that are.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +28,7 @@ pub(crate) enum Verdict<K> {
 }
 
 impl Admission {
-    pub(crate) fn judge<B, Sel: Select<B>>(
+    pub(crate) fn judge<B, Sel: Select>(
         self,
         select: &Sel,
         request: &Request<B>,
@@ -64,7 +40,7 @@ impl Admission {
         // The selection comes first: an `Authorization` of its own takes no request past the origins it may go to.
         let selected = match is_of_a_tunnel(uri) {
             true => None,
-            false => select.select(request),
+            false => select.select(&RequestHead::from(request)),
         };
         let Some(key) = selected else {
             return match self.denies_unselected {

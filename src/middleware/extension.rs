@@ -9,7 +9,7 @@ use tokio::time::Instant;
 ///
 /// # Example
 /// ```
-/// use tower_bearer::NoToken;
+/// use tower_bearer::extension::NoToken;
 ///
 /// let request = http::Request::get("https://api.example.com/health").extension(NoToken).body(())?;
 /// # let _ = request;
@@ -42,7 +42,7 @@ pub struct NoRetry;
 /// # Example
 /// ```
 /// use std::time::Duration;
-/// use tower_bearer::MinValidity;
+/// use tower_bearer::extension::MinValidity;
 ///
 /// let request = http::Request::put("https://api.example.com/backups/7")
 ///     .extension(MinValidity::of(Duration::from_secs(120)))
@@ -75,7 +75,7 @@ impl MinValidity {
 /// # Example
 /// ```
 /// use std::time::Duration;
-/// use tower_bearer::Deadline;
+/// use tower_bearer::extension::Deadline;
 ///
 /// let request = http::Request::get("https://api.example.com/")
 ///     .extension(Deadline::after(Duration::from_secs(2)))

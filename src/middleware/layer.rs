@@ -4,15 +4,11 @@ use tower_layer::Layer;
 
 use crate::{
     cache::{Caches, TokenCache},
-    middleware::{
-        admission::{Admission, ExistingAuthorization},
-        rules::Plan,
-        service::BearerAuth,
-    },
+    middleware::{admission::Admission, rules::Plan, service::BearerAuth},
     replay::CloneBody,
-    select::Always,
+    select::{Always, ExistingAuthorization, Select},
     token::TokenSource,
-    unauthorized::BearerChallenge,
+    unauthorized::{BearerChallenge, Unauthorized},
 };
 
 /// Puts a bearer token on every request of the service below it, and sends a request once more with a fresh token when
@@ -27,7 +23,7 @@ use crate::{
 /// # Example
 /// ```
 /// use tower::{ServiceBuilder, ServiceExt};
-/// use tower_bearer::{BearerAuthLayer, FixedToken, Token};
+/// use tower_bearer::{token::FixedToken, BearerAuthLayer, Token};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower::BoxError> {
@@ -35,7 +31,7 @@ use crate::{
 /// #     assert_eq!(request.headers()["authorization"], "Bearer ory_at_4jSH.k2dW");
 /// #     Ok::<_, std::io::Error>(http::Response::new(String::new()))
 /// # });
-/// let source = FixedToken::new(Token::new("ory_at_4jSH.k2dW")?);
+/// let source = FixedToken::new("ory_at_4jSH.k2dW")?;
 /// let service = ServiceBuilder::new()
 ///     .layer(BearerAuthLayer::new(source))
 ///     .service(client);
@@ -77,10 +73,10 @@ impl<C: Caches> BearerAuthLayer<Always, BearerChallenge, CloneBody, C> {
 }
 
 impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
-    /// Which requests get a token: an [`Origins`](crate::Origins), a closure, or another
+    /// Which requests get a token: an [`Origins`](crate::select::Origins), a closure, or another
     /// [`Select`](crate::select::Select). All of them by default.
     #[must_use]
-    pub fn select<T>(self, select: T) -> BearerAuthLayer<T, U, Rp, C> {
+    pub fn select<T: Select>(self, select: T) -> BearerAuthLayer<T, U, Rp, C> {
         let Plan {
             cache,
             unauthorized,
@@ -102,7 +98,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     /// Which answers mean that the token was rejected: a closure, or another
     /// [`Unauthorized`](crate::unauthorized::Unauthorized). [`BearerChallenge`] by default. It is cloned for each request.
     #[must_use]
-    pub fn unauthorized<T>(self, unauthorized: T) -> BearerAuthLayer<Sel, T, Rp, C> {
+    pub fn unauthorized<T: Unauthorized>(self, unauthorized: T) -> BearerAuthLayer<Sel, T, Rp, C> {
         let Plan {
             cache,
             select,
@@ -121,7 +117,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
         }
     }
 
-    /// How a body is said again for the retry: [`NoReplay`](crate::NoReplay), or another
+    /// How a body is said again for the retry: [`NoReplay`](crate::replay::NoReplay), or another
     /// [`Replay`](crate::replay::Replay). A clone by default. It is cloned for each request.
     #[must_use]
     pub fn replay<T>(self, replay: T) -> BearerAuthLayer<Sel, U, T, C> {
@@ -154,13 +150,13 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     /// [`NotAllowed`](crate::ErrorKind::NotAllowed). By default such a request passes untouched, without a token.
     ///
     /// For a stack that talks to its own API only, so that a URL from elsewhere, of a redirect or of a user, leads nowhere.
-    /// A request that says [`NoToken`](crate::NoToken) is sent all the same, wherever it goes.
+    /// A request that says [`NoToken`](crate::extension::NoToken) is sent all the same, wherever it goes.
     ///
     /// # Example
     /// ```
-    /// use tower_bearer::{BearerAuthLayer, FixedToken, Origins, Token};
+    /// use tower_bearer::{select::Origins, token::FixedToken, BearerAuthLayer, Token};
     ///
-    /// # let source = FixedToken::new(Token::new("t")?);
+    /// # let source = FixedToken::new("t")?;
     /// let layer = BearerAuthLayer::new(source)
     ///     .select(Origins::new(["https://api.example.com"])?)
     ///     .deny_unselected();

@@ -3,7 +3,7 @@
 mod admission;
 mod attempt;
 mod drain;
-mod extension;
+pub mod extension;
 mod future;
 mod head;
 mod layer;
@@ -13,10 +13,4 @@ mod service;
 
 #[cfg(feature = "tonic")]
 pub(crate) use self::attempt::deadline_of;
-pub use self::{
-    admission::ExistingAuthorization,
-    extension::{Deadline, MinValidity, NoRetry, NoToken},
-    future::ResponseFuture,
-    layer::BearerAuthLayer,
-    service::BearerAuth,
-};
+pub use self::{future::ResponseFuture, layer::BearerAuthLayer, service::BearerAuth};

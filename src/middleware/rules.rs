@@ -9,7 +9,7 @@ use crate::{
         route,
     },
     select::Select,
-    unauthorized::Unauthorized,
+    unauthorized::{ResponseHead, Unauthorized},
 };
 
 /// What a layer and its services know.
@@ -35,7 +35,7 @@ impl<Sel, U, Rp, C> Plan<Sel, U, Rp, C> {
     /// What is done with this request.
     pub(crate) fn judge<B>(&self, request: &Request<B>) -> Verdict<Sel::Key>
     where
-        Sel: Select<B>,
+        Sel: Select,
     {
         self.admission.judge(&self.select, request)
     }
@@ -63,7 +63,7 @@ impl<U: Unauthorized, Rp> Rules<U, Rp> {
     }
 
     pub(crate) fn rejects<R>(&self, response: &Response<R>) -> bool {
-        let (status, headers) = (response.status(), response.headers());
-        self.unauthorized.is_rejection(status, headers)
+        self.unauthorized
+            .is_rejection(&ResponseHead::from(response))
     }
 }

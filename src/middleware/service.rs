@@ -25,7 +25,7 @@ use crate::{
 /// Puts a bearer token on every request of the service below it. Made by [`BearerAuthLayer`](crate::BearerAuthLayer).
 ///
 /// # What happens to a request
-/// 1. One that is not selected, that has an `Authorization` of its own, or that says [`NoToken`](crate::NoToken), passes
+/// 1. One that is not selected, that has an `Authorization` of its own, or that says [`NoToken`](crate::extension::NoToken), passes
 ///    untouched, unless the layer was told otherwise. One whose token would travel over plain http to another machine is
 ///    not sent at all, unless the layer was told otherwise by a long name.
 /// 2. It gets the current token. If there is none that is good, it waits for the one token request under way; it never goes
@@ -86,7 +86,7 @@ where
     S: Service<Request<Rp::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     R: Body,
-    Sel: Select<B, Key = C::Key>,
+    Sel: Select<Key = C::Key>,
     U: Unauthorized + Clone,
     Rp: Replay<B> + Clone,
     C: Caches,

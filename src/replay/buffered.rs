@@ -42,10 +42,10 @@ use super::Replay;
 /// ```
 /// use axum::body::Body;
 /// use tower::ServiceBuilder;
-/// use tower_bearer::{BearerAuthLayer, Buffered, FixedToken, Token};
+/// use tower_bearer::{replay::Buffered, token::FixedToken, BearerAuthLayer, Token};
 /// use tower_http::map_request_body::MapRequestBodyLayer;
 ///
-/// # let source = FixedToken::new(Token::new("t")?);
+/// # let source = FixedToken::new("t")?;
 /// # let client = tower::service_fn(|_: http::Request<Body>| async { Ok::<_, std::io::Error>(http::Response::new(Body::empty())) });
 /// let service = ServiceBuilder::new()
 ///     .layer(BearerAuthLayer::new(source).replay(Buffered::up_to(64 * 1024)))
@@ -94,50 +94,6 @@ impl<B: Body<Data = Bytes> + Unpin> Replay<B> for Buffered {
     }
 }
 
-/// Sends empty bodies of any type again, and nothing else: most `GET`s.
-///
-/// For bodies that are not `Clone`, where keeping a copy is not wanted: [`Buffered`] with a limit of 0.
-///
-/// # Example
-/// ```
-/// use http_body_util::Empty;
-/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-/// use tower::Layer;
-/// use tower_bearer::{BearerAuthLayer, EmptyOnly, FixedToken, Token, replay::ReplayBody};
-///
-/// # let source = FixedToken::new(Token::new("t")?);
-/// let client: Client<_, ReplayBody<axum::body::Body>> = Client::builder(TokioExecutor::new()).build_http();
-/// let service = BearerAuthLayer::new(source).replay(EmptyOnly).layer(client);
-/// # fn is_a_service<S: tower::Service<http::Request<axum::body::Body>>>(_: S) {}
-/// # is_a_service(service);
-/// # Ok::<(), tower_bearer::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "named as a value, it has nothing to add to"
-)]
-pub struct EmptyOnly;
-
-const NOTHING: Buffered = Buffered::up_to(0);
-
-impl<B: Body<Data = Bytes> + Unpin> Replay<B> for EmptyOnly {
-    type Body = ReplayBody<B>;
-    type Recording = Recording;
-
-    fn pass(&self, body: B) -> ReplayBody<B> {
-        NOTHING.pass(body)
-    }
-
-    fn record(&self, body: B) -> (ReplayBody<B>, Option<Recording>) {
-        NOTHING.record(body)
-    }
-
-    fn rewind(&self, recording: Recording) -> Option<ReplayBody<B>> {
-        NOTHING.rewind(recording)
-    }
-}
-
 /// What [`Buffered`] keeps of a body. It can be said again once the body has been sent to its end.
 #[derive(Debug)]
 pub struct Recording(Arc<OnceLock<Whole>>);
@@ -159,7 +115,7 @@ impl fmt::Debug for Whole {
     }
 }
 
-/// A body under way that may have to be said again, or one that is said again. Made by [`Buffered`] and [`EmptyOnly`].
+/// A body under way that may have to be said again, or one that is said again. Made by [`Buffered`].
 pub struct ReplayBody<B: Body>(Saying<B>);
 
 #[allow(

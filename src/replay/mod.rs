@@ -4,14 +4,14 @@
 //! | --- | --- | --- |
 //! | `Clone`: `Full<Bytes>`, `String`, `Empty` | [`CloneBody`], the default | a clone |
 //! | any other, mostly small | [`Buffered`] | a copy of up to so many bytes |
-//! | any other, mostly empty | [`EmptyOnly`] | next to nothing |
+//! | any other, mostly empty | [`Buffered::up_to(0)`](Buffered::up_to) | next to nothing |
 //! | any | [`NoReplay`] | nothing, and there is no retry |
 
 mod buffered;
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
-pub use self::buffered::{Buffered, EmptyOnly, Recording, ReplayBody};
+pub use self::buffered::{Buffered, Recording, ReplayBody};
 
 /// Keeps what it takes to send a request's body a second time.
 ///
@@ -24,7 +24,7 @@ pub use self::buffered::{Buffered, EmptyOnly, Recording, ReplayBody};
     label = "cannot replay this body",
     note = "`CloneBody`, the default, needs a body that is `Clone`, such as `http_body_util::Full<Bytes>` or `String`",
     note = "for any other body, keep a copy while it is sent: `BearerAuthLayer::new(source).replay(Buffered::up_to(64 * 1024))`",
-    note = "or say again empty bodies only, `.replay(EmptyOnly)`, or give up the retry and nothing else, `.replay(NoReplay)`"
+    note = "or say again empty bodies only, `.replay(Buffered::up_to(0))`, or give up the retry and nothing else, `.replay(NoReplay)`"
 )]
 pub trait Replay<B> {
     /// The body that goes on the wire.
@@ -40,6 +40,24 @@ pub trait Replay<B> {
 
     /// The body for the retry; `None` if it turned out that there can be none.
     fn rewind(&self, recording: Self::Recording) -> Option<Self::Body>;
+}
+
+/// So that a policy can be shared, or chosen at run time.
+impl<B, T: Replay<B> + ?Sized> Replay<B> for Arc<T> {
+    type Body = T::Body;
+    type Recording = T::Recording;
+
+    fn pass(&self, body: B) -> T::Body {
+        (**self).pass(body)
+    }
+
+    fn record(&self, body: B) -> (T::Body, Option<T::Recording>) {
+        (**self).record(body)
+    }
+
+    fn rewind(&self, recording: T::Recording) -> Option<T::Body> {
+        (**self).rewind(recording)
+    }
 }
 
 /// Sends a clone. The default: for bodies that are cheap to clone.

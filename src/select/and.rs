@@ -1,15 +1,13 @@
 //! Two selections, one after the other.
 
-use http::Request;
-
-use super::Select;
+use super::{RequestHead, Select};
 
 /// Of what the first one selects, what the second one selects, by its key. Where the key is made of both, a closure does it.
 ///
 /// # Example
 /// The token of the tenant whose request it is, and to one server only:
 /// ```
-/// use tower_bearer::{ByExtension, Origins};
+/// use tower_bearer::select::{ByExtension, Origins};
 ///
 /// #[derive(Clone)]
 /// struct Tenant(u64);
@@ -31,14 +29,14 @@ impl<A, T> And<A, T> {
     }
 }
 
-impl<B, A, T> Select<B> for And<A, T>
+impl<A, T> Select for And<A, T>
 where
-    A: Select<B, Key = ()>,
-    T: Select<B>,
+    A: Select<Key = ()>,
+    T: Select,
 {
     type Key = T::Key;
 
-    fn select(&self, request: &Request<B>) -> Option<T::Key> {
+    fn select(&self, request: &RequestHead<'_>) -> Option<T::Key> {
         self.first.select(request)?;
         self.second.select(request)
     }

@@ -2,22 +2,20 @@
 
 use std::{fmt, marker::PhantomData};
 
-use http::Request;
-
-use super::Select;
+use super::{RequestHead, Select};
 
 /// The credential is named by an [extension](http::Request::extensions) of the request. A request without it passes
 /// untouched.
 ///
 /// # Example
 /// ```
-/// use tower_bearer::select::{ByExtension, Select};
+/// use tower_bearer::select::{ByExtension, RequestHead, Select};
 ///
 /// #[derive(Clone, Debug, PartialEq)]
 /// struct Tenant(u64);
 ///
 /// let request = http::Request::builder().extension(Tenant(17)).body(())?;
-/// assert_eq!(ByExtension::<Tenant>::new().select(&request), Some(Tenant(17)));
+/// assert_eq!(ByExtension::<Tenant>::new().select(&RequestHead::from(&request)), Some(Tenant(17)));
 /// # Ok::<(), http::Error>(())
 /// ```
 pub struct ByExtension<T>(PhantomData<fn() -> T>);
@@ -30,10 +28,10 @@ impl<T> ByExtension<T> {
     }
 }
 
-impl<B, T: Clone + Send + Sync + 'static> Select<B> for ByExtension<T> {
+impl<T: Clone + Send + Sync + 'static> Select for ByExtension<T> {
     type Key = T;
 
-    fn select(&self, request: &Request<B>) -> Option<T> {
+    fn select(&self, request: &RequestHead<'_>) -> Option<T> {
         request.extensions().get().cloned()
     }
 }

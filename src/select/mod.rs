@@ -6,52 +6,63 @@
 //! | nothing, but the client talks to other servers as well | [`Origins`] | `()` |
 //! | the server | [`Origins::keyed`] | what you give for each origin |
 //! | the request's sender | [`ByExtension`] | the extension |
-//! | the path, as in `/ecommerce/public/{tenant_uuid}/cart` | [`PathSegment`] | the segment |
 //! | anything else | a closure | what it gives |
 //!
 //! [`And`] composes: only to these origins, and by that tenant. Keys are for many credentials, see `Keyed`.
 
 mod and;
 mod by_extension;
+mod existing;
 mod origins;
-mod path_segment;
+mod request_head;
 
-use http::Request;
+use std::sync::Arc;
 
-pub use self::{and::And, by_extension::ByExtension, origins::Origins, path_segment::PathSegment};
+pub use self::{
+    and::And, by_extension::ByExtension, existing::ExistingAuthorization, origins::Origins,
+    request_head::RequestHead,
+};
 
 /// Decides which token, if any, a request gets.
 ///
 /// `Some` names the credential (`()` where there is only one), `None` leaves the request exactly as it came. Closures
-/// `Fn(&Request<B>) -> Option<Key>` are selections.
+/// `Fn(&RequestHead<'_>) -> Option<Key>` are selections.
 ///
 /// # Example
 /// ```
-/// use http::Request;
-/// use tower_bearer::{BearerAuthLayer, FixedToken, Token};
+/// use tower_bearer::{BearerAuthLayer, select::RequestHead, token::FixedToken};
 ///
-/// # let source = FixedToken::new(Token::new("t")?);
+/// # let source = FixedToken::new("t")?;
 /// let layer = BearerAuthLayer::new(source)
-///     .select(|request: &Request<String>| request.uri().path().starts_with("/v2/").then_some(()));
+///     .select(|request: &RequestHead<'_>| request.uri().path().starts_with("/v2/").then_some(()));
 /// # let _ = layer;
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
-pub trait Select<B> {
+pub trait Select {
     /// What names a credential.
     type Key;
 
     /// The credential for this request.
-    fn select(&self, request: &Request<B>) -> Option<Self::Key>;
+    fn select(&self, request: &RequestHead<'_>) -> Option<Self::Key>;
 }
 
-impl<B, K, F> Select<B> for F
+impl<K, F> Select for F
 where
-    F: Fn(&Request<B>) -> Option<K>,
+    F: Fn(&RequestHead<'_>) -> Option<K>,
 {
     type Key = K;
 
-    fn select(&self, request: &Request<B>) -> Option<K> {
+    fn select(&self, request: &RequestHead<'_>) -> Option<K> {
         self(request)
+    }
+}
+
+/// So that a policy can be shared, or chosen at run time: `Arc<dyn Select<Key = ()> + Send + Sync>`.
+impl<T: Select + ?Sized> Select for Arc<T> {
+    type Key = T::Key;
+
+    fn select(&self, request: &RequestHead<'_>) -> Option<T::Key> {
+        (**self).select(request)
     }
 }
 
@@ -63,10 +74,10 @@ where
 )]
 pub struct Always;
 
-impl<B> Select<B> for Always {
+impl Select for Always {
     type Key = ();
 
-    fn select(&self, _: &Request<B>) -> Option<()> {
+    fn select(&self, _: &RequestHead<'_>) -> Option<()> {
         Some(())
     }
 }

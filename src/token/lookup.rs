@@ -25,7 +25,7 @@ use crate::token::{Token, TokenRequest, TokenSource};
 ///
 /// # Example
 /// ```
-/// use tower_bearer::{ClientCredentials, Lookup, TokenCache};
+/// use tower_bearer::{token::Lookup, ClientCredentials, TokenCache};
 ///
 /// # #[derive(Clone)] struct Vault;
 /// # impl Vault { async fn secret(&self) -> Result<String, std::io::Error> { unimplemented!() } }

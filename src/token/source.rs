@@ -13,6 +13,7 @@ use tower::BoxError;
 use tower_service::Service;
 
 use super::Token;
+use crate::error::Error;
 
 /// A source of tokens: another name for a [`Service`] from [`TokenRequest`] to [`Token`].
 ///
@@ -46,7 +47,7 @@ use super::Token;
 /// ```
 /// A source of your own is a closure:
 /// ```
-/// use tower_bearer::{BearerAuthLayer, Error, Token, TokenRequest};
+/// use tower_bearer::{token::TokenRequest, BearerAuthLayer, Error, Token};
 ///
 /// let source = tower::service_fn(|_: TokenRequest| async { Token::new("from-somewhere-else") });
 /// let layer = BearerAuthLayer::new(source);
@@ -130,9 +131,9 @@ impl TokenRequest {
 ///
 /// # Example
 /// ```
-/// use tower_bearer::{BearerAuthLayer, FixedToken, Token};
+/// use tower_bearer::{token::FixedToken, BearerAuthLayer, Token};
 ///
-/// let layer = BearerAuthLayer::new(FixedToken::new(Token::new("a-token-from-a-portal")?));
+/// let layer = BearerAuthLayer::new(FixedToken::new("a-token-from-a-portal")?);
 /// # let _ = layer;
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
@@ -142,9 +143,17 @@ pub struct FixedToken {
 }
 
 impl FixedToken {
-    /// A source of this token.
-    #[must_use]
-    pub fn new(token: Token) -> Self {
+    /// A source of this access token.
+    ///
+    /// # Errors
+    /// As for [`Token::new`].
+    pub fn new(access_token: impl AsRef<str>) -> Result<Self, Error> {
+        Token::new(access_token).map(Self::from)
+    }
+}
+
+impl From<Token> for FixedToken {
+    fn from(token: Token) -> Self {
         Self { token }
     }
 }

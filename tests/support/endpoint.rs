@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use tower::{Service, ServiceExt, service_fn};
-use tower_bearer::{ClientCredentials, Error, Token, TokenCache, TokenRequest};
+use tower_bearer::{ClientCredentials, Error, Token, TokenCache, token::TokenRequest};
 
 /// One URL of a server, as a transport for `build_with` or as the service below a layer. Clones are the same one.
 #[derive(Clone, Debug)]

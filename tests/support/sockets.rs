@@ -237,7 +237,7 @@ pub(crate) const PIECE: usize = 64 * 1024;
 pub(crate) const PIECES: usize = 100 * 1024 * 1024 / PIECE;
 
 /// What may come and go with 100 MiB: the buffers of the connections on their way, many times the limit of a
-/// [`Buffered`](tower_bearer::Buffered), and a twentieth of what is streamed at the most.
+/// [`Buffered`](tower_bearer::replay::Buffered), and a twentieth of what is streamed at the most.
 pub(crate) const FLAT: usize = 5 << 20;
 
 /// Sends a body of 100 MiB, each piece when the one before it has arrived; how many bytes more were allocated on the way

@@ -28,7 +28,7 @@ use tokio::{
     net::TcpListener,
 };
 use tokio_rustls::TlsAcceptor;
-use tower_bearer::{ClientAuth, ClientCredentials, ClientCredentialsBuilder};
+use tower_bearer::{ClientAuth, ClientCredentials, client_credentials::ClientCredentialsBuilder};
 
 /// A token endpoint over TLS that asks for a client certificate, and takes any or none unless it is strict.
 #[derive(Clone)]

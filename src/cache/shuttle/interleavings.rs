@@ -34,8 +34,11 @@ use shuttle::{
 use tower_service::Service;
 
 use crate::{
-    cache::shuttle::model::{self, Instant},
-    cache::{Route, TokenCache, TokenState, flight::SingleFlight},
+    cache::{
+        Route, TokenCache, TokenState,
+        flight::SingleFlight,
+        shuttle::model::{self, Instant},
+    },
     error::Error,
     token::{Reason, Token, TokenRequest},
 };

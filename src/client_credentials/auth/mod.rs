@@ -115,11 +115,11 @@ impl ClientAuth {
     }
 
     /// An assertion that is signed with a private key, `private_key_jwt` ([RFC 7523 §2.2], [OpenID Connect Core §9]). The
-    /// key is here, or a [`Signer`](crate::Signer) holds it.
+    /// key is here, or a [`Signer`](crate::client_credentials::Signer) holds it.
     ///
     /// # What the assertion says
     /// `iss` and `sub` are the client id. `aud` is the token URL, or what
-    /// [`assertion_audience`](crate::ClientCredentialsBuilder::assertion_audience) says. `iat` and `nbf` are 10 seconds ago
+    /// [`assertion_audience`](crate::client_credentials::ClientCredentialsBuilder::assertion_audience) says. `iat` and `nbf` are 10 seconds ago
     /// by the machine's clock, for servers whose clock is behind, and `exp` is 60 seconds after that: the longest that the
     /// strictest servers take. So the machine's clock may be 10 seconds ahead of the server's, or 50 behind. `jti` is 128 random bits, fresh for each
     /// request to the token endpoint, also within one token request.
@@ -155,7 +155,7 @@ impl ClientAuth {
     /// [RFC 8705 §3]: https://www.rfc-editor.org/rfc/rfc8705#section-3
     #[cfg_attr(
         feature = "rustls",
-        doc = "\n\nFor the default transport it is given by [`client_certificate`](crate::ClientCredentialsBuilder::client_certificate)."
+        doc = "\n\nFor the default transport it is given by [`client_certificate`](crate::client_credentials::ClientCredentialsBuilder::client_certificate)."
     )]
     #[must_use]
     pub fn tls() -> Self {

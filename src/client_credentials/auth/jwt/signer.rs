@@ -51,14 +51,14 @@ impl fmt::Display for SigningAlgorithm {
 
 /// Signs with a key that is not here: a key management service, or a hardware module.
 ///
-/// A key that is here needs none of it: see [`SigningKey`](crate::SigningKey).
+/// A key that is here needs none of it: see [`SigningKey`](crate::client_credentials::SigningKey).
 ///
 /// # Example
 /// ```
 /// use std::pin::Pin;
 /// use bytes::Bytes;
 /// use tower::BoxError;
-/// use tower_bearer::{ClientAuth, Signer, SigningAlgorithm, SigningKey};
+/// use tower_bearer::{client_credentials::{Signer, SigningAlgorithm, SigningKey}, ClientAuth};
 ///
 /// struct Kms { /* a client of the service, the key's name */ }
 ///

@@ -21,7 +21,12 @@ use crate::{client_credentials::auth::secret::Secret, error::Error, util::wiped:
 ///
 /// # Example
 /// ```
-/// use tower_bearer::{ClientAuth, ClientCredentials, Secret, SigningAlgorithm, SigningKey};
+/// use tower_bearer::{
+///     client_credentials::{SigningAlgorithm, SigningKey},
+///     ClientAuth,
+///     ClientCredentials,
+///     Secret,
+/// };
 ///
 /// let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::file("/run/keys/client.pem")).with_key_id("2026-11");
 /// let credentials = ClientCredentials::builder(
