@@ -1,9 +1,10 @@
 //! Which answers mean that the token was rejected.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use http::{
-    Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header::WWW_AUTHENTICATE,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
+    header::WWW_AUTHENTICATE,
 };
 use http_auth::{ChallengeRef, parser::ChallengeParser};
 
@@ -55,7 +56,7 @@ impl<T: Unauthorized + ?Sized> Unauthorized for Arc<T> {
 /// assert_eq!(ResponseHead::from(&response).status(), 403);
 /// # Ok::<(), http::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     status: StatusCode,
     version: Version,
@@ -86,6 +87,24 @@ impl<'a> ResponseHead<'a> {
     #[must_use]
     pub fn extensions(&self) -> &'a Extensions {
         self.extensions
+    }
+}
+
+/// Without the values of the headers, of which one may set a cookie.
+impl fmt::Debug for ResponseHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseHead")
+            .field("status", &self.status)
+            .field("version", &self.version)
+            .field(
+                "headers",
+                &self
+                    .headers
+                    .keys()
+                    .map(HeaderName::as_str)
+                    .collect::<Vec<_>>(),
+            )
+            .finish_non_exhaustive()
     }
 }
 

@@ -475,7 +475,7 @@ mod again {
     async fn every_request_has_an_assertion_of_its_own() {
         let file = File::holding("of-its-own", P256);
         let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::file(&file.0));
-        let endpoint = Endpoint::new([answer(503, &[], ""), invalid_client(), granted()]);
+        let endpoint = Endpoint::new([answer(500, &[], ""), invalid_client(), granted()]);
         let source = client(ClientAuth::private_key_jwt(key))
             .build_with(endpoint.clone())
             .unwrap();

@@ -668,15 +668,18 @@ async fn a_token_endpoint_that_is_gone_is_looked_up_anew_at_the_next_token_reque
         token_request(source.clone()).await.unwrap();
 
         let moved = "https://auth.example.com/v2/token";
+        let is_unreachable = matches!(reply, Reply::NoConnection);
         server.set(TOKEN_URL, reply);
         server.tells(BY_RFC, &metadata_with("token_endpoint", json!(moved)));
         server.gives_tokens_at(moved);
-        token_request(source.clone()).await.unwrap_err();
-        assert_eq!(
-            server.gets().len(),
-            1,
-            "one look at the most in a token request"
-        );
+        let moved_on = token_request(source.clone()).await;
+        if is_unreachable {
+            // A cold token request that cannot connect is tried once more, and looks again.
+            moved_on.unwrap();
+            continue;
+        }
+        moved_on.unwrap_err();
+        assert_eq!(server.gets().len(), 1, "one look in an attempt");
         for _ in 0..2 {
             token_request(source.clone()).await.unwrap();
         }

@@ -12,6 +12,7 @@ use std::{
     env,
     fmt::Write as _,
     future::pending,
+    mem,
     panic::resume_unwind,
     sync::{Arc, Mutex},
     task::Poll,
@@ -202,7 +203,18 @@ impl Client {
             Operation::Revoke => lock(&self.world).revoke(),
             Operation::Answer(answer) => lock(&self.world).answer = answer,
             Operation::Pass(time) => sleep(time).await,
-            Operation::Stall(time) => advance(time).await,
+            Operation::Stall(time) => {
+                {
+                    let mut world = lock(&self.world);
+                    world.stalls += 1;
+                    world.model.restarts |= world.requesting.is_some();
+                    if let Some(until) = &mut world.model.second_until {
+                        *until += time;
+                        world.model.restarts = true;
+                    }
+                }
+                advance(time).await;
+            }
         }
     }
 
@@ -262,7 +274,10 @@ type Shared = Arc<Mutex<World>>;
 struct World {
     model: Model,
     answer: Answer,
-    requesting: bool,
+    /// The token request under way whose answer counts, and how many times the machine had stood still when it began.
+    requesting: Option<(usize, usize)>,
+    posts: usize,
+    stalls: usize,
     /// By `Authorization` value.
     issued: HashMap<HeaderValue, Issued>,
     latest: Option<HeaderValue>,
@@ -273,6 +288,8 @@ struct World {
     answers_200: usize,
     ever_revoked: bool,
     ever_failed: bool,
+    /// Whether a token request was left without an answer. Its waiters may be out of time a little before it is.
+    ever_hung: bool,
     /// The promises that were broken.
     broken: String,
 }
@@ -352,7 +369,7 @@ impl World {
             Err(error) => {
                 let error: tower::BoxError = error.into();
                 self.claim(error.is::<Error>(), "an error that is not the crate's");
-                let for_a_reason = self.ever_failed;
+                let for_a_reason = self.ever_failed || self.ever_hung;
                 self.claim(for_a_reason, "an error, and no token request failed");
             }
         }
@@ -391,7 +408,10 @@ fn authorization_server(world: &Shared) -> TokenEndpoint {
                     token_request.ending = Ending::Token { seconds };
                     return lock(&world).issue(post, seconds);
                 }
-                Answer::Unavailable => (503, ""),
+                Answer::Unavailable => {
+                    token_request.ending = Ending::Unavailable;
+                    (503, "")
+                }
                 Answer::Denied => {
                     token_request.ending = Ending::Denied;
                     (400, r#"{"error":"invalid_scope"}"#)
@@ -413,7 +433,7 @@ impl World {
         let name = format!("t{post}");
         let authorization = HeaderValue::try_from(format!("Bearer {name}")).unwrap();
         let issued = Issued {
-            ends: Instant::now() + Duration::from_secs(seconds),
+            ends: Instant::now() + lifetime(seconds),
             revoked: false,
         };
         self.issued.insert(authorization.clone(), issued);
@@ -422,11 +442,17 @@ impl World {
     }
 }
 
+/// Of nothing, it says nothing: the default.
+fn lifetime(seconds: u64) -> Duration {
+    Duration::from_secs(if seconds == 0 { 300 } else { seconds })
+}
+
 /// A token request under way, however it ends.
 struct UnderWay {
     world: Shared,
     answer: Answer,
     began: Moment,
+    number: usize,
     ending: Ending,
 }
 
@@ -437,17 +463,25 @@ enum Ending {
     },
     Denied,
     Panic,
-    /// 503, or cut off by the client's deadline.
-    Transient,
+    Unavailable,
+    /// Cut off, by the client's deadline or because it gave up.
+    Cut,
 }
 
 impl UnderWay {
     fn begin(world: &Shared) -> Self {
         let began = Moment::now();
         let mut locked = lock(world);
-        let alone = !locked.requesting;
-        locked.claim(alone, "two token requests at once");
-        locked.requesting = true;
+        let stalls = locked.stalls;
+        if let Some((_, stalls_then)) = locked.requesting {
+            // After a standstill one that is silent may be given up for another.
+            locked.claim(stalls_then != stalls, "two token requests at once");
+            locked.model.restarts = true;
+        }
+        locked.ever_hung |= locked.answer == Answer::Hang;
+        locked.posts += 1;
+        let number = locked.posts;
+        locked.requesting = Some((number, stalls));
         if let Err(reason) = locked.model.token_requests(began) {
             locked.claim(false, reason);
         }
@@ -455,7 +489,8 @@ impl UnderWay {
             world: Arc::clone(world),
             answer: locked.answer,
             began,
-            ending: Ending::Transient,
+            number,
+            ending: Ending::Cut,
         }
     }
 }
@@ -463,7 +498,17 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut world = lock(&self.world);
-        world.requesting = false;
+        let stood_still = match world.requesting {
+            Some((number, stalls)) if number == self.number => stalls != world.stalls,
+            // It was given up.
+            _ => return,
+        };
+        world.requesting = None;
+        if stood_still && self.ending == Ending::Cut {
+            // That is no failure of the server's.
+            world.model.restarts = true;
+            return;
+        }
         let authorization = world.latest.clone();
         let failed = world.model.ends(self.began, self.ending, authorization);
         world.ever_failed |= failed;
@@ -478,6 +523,12 @@ struct Model {
     failure: Option<Failure>,
     /// Whether `refresh` is being called.
     refreshes: bool,
+    /// The next token request stands for one that was cut off.
+    restarts: bool,
+    /// Until when the next token request is the second attempt of one that failed in passing.
+    second_until: Option<Instant>,
+    /// Whether that is under way.
+    is_second: bool,
     /// When a token request was last made for no other reason than a rejection of a token that was good.
     last_in_vain: Option<Instant>,
 }
@@ -503,6 +554,14 @@ struct Known {
 impl Model {
     /// A token request begins: was there a reason?
     fn token_requests(&mut self, now: Moment) -> Result<(), &'static str> {
+        let is_second = self
+            .second_until
+            .take()
+            .is_some_and(|until| now.steady <= until);
+        self.is_second = is_second;
+        if is_second || mem::take(&mut self.restarts) {
+            return Ok(());
+        }
         // Whoever calls `refresh` may have changed what a permanent failure is about.
         let ended = |failure: &&Failure| !(self.refreshes && failure.permanent);
         if self
@@ -540,9 +599,9 @@ impl Model {
         if let Ending::Token { seconds } = ending
             && let Some(authorization) = token
         {
-            let lifetime = Duration::from_secs(seconds);
+            let lifetime = lifetime(seconds);
             let usable_for = lifetime - (lifetime / 10).min(Duration::from_secs(30));
-            if took < usable_for {
+            if took < lifetime {
                 let in_time = usable_for.saturating_sub(took * 2);
                 self.held = Some(Known {
                     authorization,
@@ -555,6 +614,11 @@ impl Model {
                 self.failure = None;
                 return false;
             }
+        }
+        if ending == Ending::Unavailable && !mem::take(&mut self.is_second) {
+            // If it is, the second attempt's end is what counts.
+            self.second_until = Some(now.steady + Duration::from_millis(201));
+            return true;
         }
         let permanent = matches!(ending, Ending::Denied);
         let in_a_row = match &self.failure {

@@ -85,10 +85,11 @@ use tower_bearer::{
     client_credentials::{ClientCredentialsBuilder, Signer, SigningAlgorithm, SigningKey},
     config::Configuration,
     extension::{Deadline, MinValidity, NoRetry, NoToken},
+    ipxo,
     replay::{Buffered, CloneBody, NoReplay, Replay},
-    select::{ByExtension, Origins},
+    select::{ByExtension, Origins, RequestHead},
     token::{FixedToken, Lookup, TokenRequest},
-    unauthorized::{BearerChallenge, GrpcUnauthenticated},
+    unauthorized::{BearerChallenge, GrpcUnauthenticated, ResponseHead},
 };
 use tower_http::{
     classify::{ServerErrorsAsFailures, SharedClassifier},
@@ -928,6 +929,12 @@ mod printed {
         shown += &all_of(&twice.unwrap_err());
         let origins = Origins::new(["https://api.test"]).unwrap();
         shown += &debug(&origins);
+        let mut request = Request::new(());
+        let authorization = HeaderValue::try_from(format!("Bearer {}", hidden.tokens[0])).unwrap();
+        request.headers_mut().insert(AUTHORIZATION, authorization);
+        shown += &debug(&RequestHead::from(&request));
+        shown += &debug(&ResponseHead::from(&Response::new(())));
+        shown += &debug(&ipxo::ByTenant);
         shown += &debug(&origins.and(ByExtension::<String>::new()));
         shown += &debug(&ByExtension::<u8>::new());
         shown += &debug(&tower_bearer::select::Always);

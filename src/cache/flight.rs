@@ -75,8 +75,6 @@ struct Slot {
     source: Option<Box<dyn Source>>,
     /// The flight under way.
     flying: Option<Flight>,
-    /// The last beat of that flight, once somebody who does not wait found it silent.
-    suspected: Option<Instant>,
     failure: Option<Box<Failure>>,
     /// From the first rejection on.
     guard: Option<Box<Guard>>,
@@ -104,7 +102,6 @@ impl SingleFlight {
             slot: Mutex::new(Slot {
                 source: Some(Box::new(source)),
                 flying: None,
-                suspected: None,
                 failure: None,
                 guard: None,
             }),
@@ -264,8 +261,7 @@ impl SingleFlight {
             let mut given_up = None;
             if let Some(flying) = slot.flying.take() {
                 // Whoever does not wait cannot see a flight stand still: it compares with what the last one saw.
-                let is_stuck = matches!(need, Need::Fresh)
-                    && self.is_stuck(&mut slot.suspected, flying.last_beat(), now.steady());
+                let is_stuck = matches!(need, Need::Fresh) && self.is_stuck(&flying, now.steady());
                 if !is_stuck {
                     slot.flying = Some(flying.clone());
                     return Joined::Wait(flying);
@@ -287,7 +283,6 @@ impl SingleFlight {
             }
             let flight = Flight::new(now.steady());
             slot.flying = Some(flight.clone());
-            slot.suspected = None;
             self.stay_quiet_until(now.steady() + LOOK_AT_FLIGHT);
             (flight, given_up, need.request(current.as_deref()))
         };
@@ -308,10 +303,10 @@ impl SingleFlight {
     }
 
     /// Whether the flight under way was as silent when somebody looked last.
-    fn is_stuck(&self, suspected: &mut Option<Instant>, beat: Instant, now: Instant) -> bool {
+    fn is_stuck(&self, flight: &Flight, now: Instant) -> bool {
+        let beat = flight.last_beat();
         let is_silent = now >= beat + SILENT_FOR;
-        let is_stuck = is_silent && *suspected == Some(beat);
-        *suspected = is_silent.then_some(beat);
+        let is_stuck = is_silent && flight.was_silent_since(beat);
         self.stay_quiet_until(now + if is_silent { GRACE } else { LOOK_AT_FLIGHT });
         is_stuck
     }
@@ -459,7 +454,7 @@ impl SingleFlight {
                     landing: LANDINGS.fetch_add(1, Ordering::Relaxed),
                     token,
                     is_dated,
-                    renewable_at: started.after(stages.renewable_after),
+                    young_above: stages.unusable_after.saturating_sub(stages.renewable_after),
                     refresh_at: started.after(stages.refresh_after),
                     unusable_at: started.after(stages.unusable_after),
                     ends_at: started.after(stages.ends_after),
@@ -503,7 +498,9 @@ impl SingleFlight {
             landing: LANDINGS.fetch_add(1, Ordering::Relaxed),
             token,
             is_dated: true,
-            renewable_at: now.after(stages.renewable_after.max(SHORTEST_REPEAT)),
+            young_above: stages
+                .ends_after
+                .saturating_sub(stages.renewable_after.max(SHORTEST_REPEAT)),
             refresh_at: now.after(stages.refresh_after.max(SHORTEST_REPEAT)),
             unusable_at: ends_at,
             ends_at,

@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
-    task::{Poll, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -53,6 +53,8 @@ struct UnderWay {
     tell: watch::Sender<Option<Landing>>,
     /// When its pilot was polled last, in nanoseconds since it took off.
     beat: AtomicU64,
+    /// The beat since which somebody who does not wait found it silent.
+    silent_since: AtomicU64,
     took_off: Instant,
 }
 
@@ -61,6 +63,7 @@ impl Flight {
         Self(Arc::new(UnderWay {
             tell: watch::Sender::new(None),
             beat: AtomicU64::new(0),
+            silent_since: AtomicU64::new(u64::MAX),
             took_off: now,
         }))
     }
@@ -71,14 +74,25 @@ impl Flight {
 
     /// Its pilot is alive.
     pub(super) fn beat(&self, now: Instant) {
-        let since = now.saturating_duration_since(self.0.took_off).as_nanos();
-        let since = since.try_into().unwrap_or(u64::MAX);
-        self.0.beat.store(since, Ordering::Relaxed);
+        self.0
+            .beat
+            .store(self.since_take_off(now), Ordering::Relaxed);
+    }
+
+    fn since_take_off(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.0.took_off).as_nanos();
+        since.try_into().unwrap_or(u64::MAX)
     }
 
     /// When its pilot was alive last, as far as is known here.
     pub(super) fn last_beat(&self) -> Instant {
         self.0.took_off + Duration::from_nanos(self.0.beat.load(Ordering::Relaxed))
+    }
+
+    /// Whether it was found silent since this beat before. From now on it was.
+    pub(super) fn was_silent_since(&self, beat: Instant) -> bool {
+        let since = self.since_take_off(beat);
+        self.0.silent_since.swap(since, Ordering::Relaxed) == since
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -109,6 +123,7 @@ impl Flight {
             }
             loop {
                 let now = steady();
+                patience.make_up_for_standstill(now);
                 if now >= patience.until {
                     return Poll::Ready(Waited::OutOfTime);
                 }
@@ -125,7 +140,7 @@ impl Flight {
                     }
                     None => beat + SILENT_FOR,
                 };
-                ready!(patience.timer.poll_at(look_again.min(patience.until), cx));
+                ready!(patience.poll_at(look_again, cx));
             }
         })
         .await
@@ -151,6 +166,8 @@ pub(super) enum Waited {
 pub(super) struct Patience {
     timer: Timer,
     until: Instant,
+    /// What the timer is set to, while it is.
+    wakes_at: Option<Instant>,
 }
 
 impl Patience {
@@ -161,7 +178,25 @@ impl Patience {
             timer: spawner.timer(now + SILENT_FOR)?,
             // A flight that began with this waiter ends a little before its waiter does.
             until: now + within + GRACE,
+            wakes_at: None,
         })
+    }
+
+    fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let at = at.min(self.until);
+        self.wakes_at = Some(at);
+        self.timer.poll_at(at, cx)
+    }
+
+    /// A timer that goes off late tells that the waiter's own runtime stood still. That time does not count.
+    fn make_up_for_standstill(&mut self, now: Instant) {
+        let Some(wakes_at) = self.wakes_at.take() else {
+            return;
+        };
+        let late_by = now.saturating_duration_since(wakes_at);
+        if late_by > SILENT_FOR {
+            self.until += late_by;
+        }
     }
 }
 

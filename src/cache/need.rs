@@ -14,7 +14,8 @@ pub(crate) struct Held {
     pub(crate) token: Token,
     /// The token request it came by. The token's generation is older where the server gave the same token again.
     pub(super) landing: u64,
-    pub(super) renewable_at: Moment,
+    /// While more than this is left of it, it is as new as one can reasonably be had.
+    pub(super) young_above: Duration,
     pub(super) refresh_at: Moment,
     /// From here on requests wait for the next one, while it can be had.
     pub(super) unusable_at: Moment,
@@ -50,7 +51,9 @@ impl Held {
             Need::Usable => usable,
             // Not in its first half, or tokens that are too short for it would be requested per request.
             Need::Lasting(least) => {
-                usable && (self.unusable_at.left(now) >= least || !self.renewable_at.is_over(now))
+                usable
+                    && (self.unusable_at.left(now) >= least
+                        || self.unusable_at.left(now) > self.young_above)
             }
             Need::Fresh => usable && !self.refresh_at.is_over(now),
             Need::Other { than, .. } => {

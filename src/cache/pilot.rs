@@ -94,7 +94,10 @@ impl Pilot {
         .await;
         drop(attempts);
         self.ending = Some(match result {
-            Ok(token) => Ending::Token(token),
+            Ok((token, started)) => {
+                self.started = started;
+                Ending::Token(token)
+            }
             Err(error) if stood_still && error.is_unanswered() => Ending::Cut(Error::interrupted()),
             Err(error) => Ending::Failed(error),
         });
@@ -102,20 +105,27 @@ impl Pilot {
 
     /// One attempt; or two, where somebody waits for a first token and the server could not be reached, or said that it
     /// cannot serve just now.
-    async fn attempts(&self, request: TokenRequest, deadline: Instant) -> Result<Token, Error> {
+    /// A token's life is counted from before the attempt that brought it.
+    async fn attempts(
+        &self,
+        request: TokenRequest,
+        deadline: Instant,
+    ) -> Result<(Token, Moment), Error> {
         let first = self.attempt(request.clone()).await;
-        let Err(error) = &first else {
-            return first;
+        let error = match first {
+            Ok(token) => return Ok((token, self.started)),
+            Err(error) => error,
         };
         if request.reason() != Reason::Cold || !error.is_worth_another_attempt() {
-            return first;
+            return Err(error);
         }
         let again_at = steady() + PAUSE.mul_f64(1.0 + fastrand::f64());
         let Some(mut pause) = self.spawner.timer(again_at).filter(|_| again_at < deadline) else {
-            return first;
+            return Err(error);
         };
         poll_fn(|cx| pause.poll_at(again_at, cx)).await;
-        self.attempt(request).await
+        let started = Moment::now();
+        Ok((self.attempt(request).await?, started))
     }
 
     /// One call of the source.

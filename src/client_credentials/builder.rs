@@ -128,7 +128,7 @@ impl ClientCredentialsBuilder {
     ///
     /// [RFC 8707 §2]: https://www.rfc-editor.org/rfc/rfc8707#section-2
     pub fn resource(self, resource: impl Into<String>) -> Self {
-        self.param(check::REFAILINGCE, resource)
+        self.param(check::RESOURCE, resource)
     }
 
     /// Adds any other parameter to the request. May be repeated.

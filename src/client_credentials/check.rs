@@ -93,8 +93,7 @@ pub(crate) fn param(name: &str, value: &str) -> Result<(), Error> {
             "an audience is empty; is the variable that it comes from set?",
         ));
     }
-    if name == REFAILINGCE && !Url::parse(value).is_ok_and(|resource| resource.fragment().is_none())
-    {
+    if name == RESOURCE && !Url::parse(value).is_ok_and(|resource| resource.fragment().is_none()) {
         return Err(Error::configuration(format!(
             "the resource {value:?} is not an absolute URI without a fragment (RFC 8707 section 2); give it as in \
              https://api.example.com/orders"
@@ -112,7 +111,7 @@ fn is_scope_token(scope: &str) -> bool {
 }
 
 pub(crate) const AUDIENCE: &str = "audience";
-pub(crate) const REFAILINGCE: &str = "resource";
+pub(crate) const RESOURCE: &str = "resource";
 
 const OWN_PARAMS: [&str; 6] = [
     "grant_type",

@@ -331,7 +331,7 @@ impl Credential {
         let mut hidden = evidence.hidden(&self.client_id);
         for (_, value) in self.params.iter().filter(|(name, value)| {
             // A word of a few letters is no secret, and would blot out the server's own.
-            ![check::AUDIENCE, check::REFAILINGCE].contains(&&**name) && value.len() >= 8
+            ![check::AUDIENCE, check::RESOURCE].contains(&&**name) && value.len() >= 8
         }) {
             hidden.extend(proof::in_all_forms(&self.client_id, value));
         }

@@ -1,6 +1,8 @@
 //! A request without its body.
 
-use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+use std::fmt;
+
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version};
 
 /// A request without its body, as a [`Select`](super::Select) sees it.
 ///
@@ -12,7 +14,7 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 /// assert_eq!(RequestHead::from(&request).uri().path(), "/invoices");
 /// # Ok::<(), http::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
     uri: &'a Uri,
@@ -50,6 +52,25 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub fn extensions(&self) -> &'a Extensions {
         self.extensions
+    }
+}
+
+/// Without the values of the headers, of which one may be the caller's own `Authorization`.
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.method)
+            .field("uri", &self.uri)
+            .field("version", &self.version)
+            .field(
+                "headers",
+                &self
+                    .headers
+                    .keys()
+                    .map(HeaderName::as_str)
+                    .collect::<Vec<_>>(),
+            )
+            .finish_non_exhaustive()
     }
 }
 
