@@ -212,14 +212,16 @@
 //! use std::time::Duration;
 //!
 //! use bytes::Bytes;
-//! use http::{Request, Response};
-//! use http_body::Body;
+//! use http::Request;
 //! use http_body_util::{BodyExt, Empty, Limited};
-//! use tower::{BoxError, Service, ServiceExt, service_fn};
+//! use hyper_util::client::legacy::{Client, connect::HttpConnector};
+//! use tower::{BoxError, service_fn};
 //! use tower_bearer::{Token, TokenSource, token::TokenRequest};
 //!
 //! const URL: &str = "http://metadata.google.internal/computeMetadata/v1\
 //!     /instance/service-accounts/default/token";
+//!
+//! type Http = Client<HttpConnector, Empty<Bytes>>;
 //!
 //! #[derive(serde::Deserialize)]
 //! struct Answer {
@@ -227,28 +229,15 @@
 //!     expires_in: u64,
 //! }
 //!
-//! /// `client` is hyper-util's client without TLS, for example.
-//! fn metadata_server<C, B>(client: C) -> impl TokenSource
-//! where
-//!     C: Service<Request<Empty<Bytes>>, Response = Response<B>>,
-//!     C: Clone + Send + 'static,
-//!     C::Error: Into<BoxError>,
-//!     C::Future: Send,
-//!     B: Body<Data: Send, Error: Into<BoxError>> + Send,
-//! {
-//!     service_fn(move |_: TokenRequest| fetch(client.clone()))
+//! fn metadata_server(http: Http) -> impl TokenSource {
+//!     service_fn(move |_: TokenRequest| fetch(http.clone()))
 //! }
 //!
-//! async fn fetch<C, B>(client: C) -> Result<Token, BoxError>
-//! where
-//!     C: Service<Request<Empty<Bytes>>, Response = Response<B>>,
-//!     C::Error: Into<BoxError>,
-//!     B: Body<Data: Send, Error: Into<BoxError>> + Send,
-//! {
+//! async fn fetch(http: Http) -> Result<Token, BoxError> {
 //!     let request = Request::get(URL)
 //!         .header("Metadata-Flavor", "Google")
 //!         .body(Empty::new())?;
-//!     let answer = client.oneshot(request).await.map_err(Into::into)?;
+//!     let answer = http.request(request).await?;
 //!     let status = answer.status();
 //!     if !status.is_success() {
 //!         return Err(format!("the metadata server answered {status}").into());
@@ -259,9 +248,7 @@
 //!     let lifetime = Duration::from_secs(answer.expires_in);
 //!     Ok(Token::new(answer.access_token)?.with_lifetime(lifetime))
 //! }
-//! # fn _check(client: hyper_util::client::legacy::Client<hyper_util::client::legacy::connect::HttpConnector, Empty<Bytes>>) {
-//! #     tower_bearer::TokenCache::new(metadata_server(client));
-//! # }
+//! # let _ = metadata_server;
 //! ```
 //!
 //! # A token that Kubernetes projects

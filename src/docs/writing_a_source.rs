@@ -88,12 +88,15 @@
 //! use tower_bearer::{BearerAuthLayer, Token, token::TokenRequest};
 //!
 //! # async fn fetch(_: TokenRequest) -> Result<Token, BoxError> { unimplemented!() }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
 //! let source = ServiceBuilder::new()
 //!     .rate_limit(10, Duration::from_secs(60))
 //!     .timeout(Duration::from_secs(3))
 //!     .service(service_fn(fetch));
 //! let layer = BearerAuthLayer::new(source);
 //! # let _ = layer;
+//! # }
 //! ```
 //!
 //! # Credentials that are looked up
