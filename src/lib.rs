@@ -10,7 +10,9 @@
 //!
 //! ```
 //! use http::{Request, Response};
-//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower::{
+//!     BoxError, ServiceBuilder, ServiceExt, service_fn,
+//! };
 //! use tower_bearer::{
 //!     BearerAuthLayer, ClientCredentials,
 //! };
@@ -18,7 +20,7 @@
 //! # #[cfg(not(feature = "rustls"))] fn main() {}
 //! # #[cfg(feature = "rustls")]
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), tower::BoxError> {
+//! # async fn main() -> Result<(), BoxError> {
 //! let source = ClientCredentials::builder(
 //!     "https://auth.example.com/token",
 //!     "my-client",
@@ -27,24 +29,20 @@
 //! .scopes(["billing"])
 //! .build()?;
 //!
-//! // Any tower service of HTTP requests.
-//! // Here it stands for your client and the API.
-//! let client = tower::service_fn(
-//!     async |request: Request<String>| {
-//!         let headers = request.headers();
-//!         let token = &headers["authorization"];
-//!         assert!(token.is_sensitive());
-//!         Ok::<_, tower::BoxError>(
-//!             Response::new("paid".to_owned()),
-//!         )
-//!     },
-//! );
+//! // Any tower service of HTTP requests. This one
+//! // stands for your client and the API.
+//! let client = service_fn(async |it: Request<_>| {
+//!     let token = &it.headers()["authorization"];
+//!     assert!(token.is_sensitive());
+//!     let body: String = it.into_body();
+//!     Ok::<_, BoxError>(Response::new(body))
+//! });
 //!
 //! # let _ = source;
 //! # // The doctest makes no call to another machine.
-//! # let token_endpoint = tower::service_fn(async |_: Request<http_body_util::Full<bytes::Bytes>>| {
+//! # let token_endpoint = service_fn(async |_: Request<http_body_util::Full<bytes::Bytes>>| {
 //! #     let answer = r#"{"access_token":"ory_at_4jSH","token_type":"bearer","expires_in":300}"#;
-//! #     Ok::<_, tower::BoxError>(Response::new(answer.to_owned()))
+//! #     Ok::<_, BoxError>(Response::new(answer.to_owned()))
 //! # });
 //! # let source = ClientCredentials::builder("https://auth.example.com/token", "my-client", "my-secret")
 //! #     .build_with(token_endpoint)?;
@@ -52,12 +50,11 @@
 //!     .layer(BearerAuthLayer::new(source))
 //!     .service(client);
 //!
-//! let request = Request::get(
-//!     "https://api.example.com/invoices/7",
-//! )
-//! .body(String::new())?;
+//! let url = "https://api.example.com/invoices";
+//! let request = Request::post(url)
+//!     .body("63 EUR".to_owned())?;
 //! let response = service.oneshot(request).await?;
-//! assert_eq!(response.body(), "paid");
+//! assert_eq!(response.body(), "63 EUR");
 //! # Ok(())
 //! # }
 //! ```
