@@ -70,8 +70,14 @@
 //! use bytes::Bytes;
 //! use http::Request;
 //! use http_body_util::{BodyExt, Full};
-//! use tower::{BoxError, ServiceBuilder, ServiceExt, retry::RetryLayer};
-//! use tower_bearer::{BearerAuthLayer, ClientCredentials, select::Origins};
+//! use tower::{
+//!     BoxError, ServiceBuilder, ServiceExt,
+//!     retry::RetryLayer,
+//! };
+//! use tower_bearer::{
+//!     BearerAuthLayer, ClientCredentials,
+//!     select::Origins,
+//! };
 //! use tower_http::{
 //!     decompression::DecompressionLayer,
 //!     follow_redirect::FollowRedirectLayer,
@@ -97,9 +103,10 @@
 //!     "my-client",
 //!     "my-secret",
 //! )
-//! // A client of its own, which shares no permit with the API's.
+//! // A client that shares no permit with the API's.
 //! .build_with(token_client)?;
-//! let origins = Origins::new(["https://api.example.com"])?;
+//! let origins =
+//!     Origins::new(["https://api.example.com"])?;
 //! let service = ServiceBuilder::new()
 //!     .layer(TraceLayer::new_for_http())
 //!     .load_shed()
@@ -108,14 +115,22 @@
 //!     .layer(RetryLayer::new(WhenBusy { left: 2 }))
 //!     .layer(FollowRedirectLayer::new())
 //!     .layer(DecompressionLayer::new())
-//!     .layer(BearerAuthLayer::new(source).select(origins))
-//!     .layer(MapRequestBodyLayer::new(|body: Full<Bytes>| {
-//!         body.map_err(BoxError::from).boxed_unsync()
-//!     }))
+//!     .layer(
+//!         BearerAuthLayer::new(source)
+//!             .select(origins),
+//!     )
+//!     .layer(MapRequestBodyLayer::new(
+//!         |body: Full<Bytes>| {
+//!             body.map_err(BoxError::from)
+//!                 .boxed_unsync()
+//!         },
+//!     ))
 //!     .service(client);
 //!
-//! let request = Request::get("https://api.example.com/orders")
-//!     .body(Full::default())?;
+//! let request = Request::get(
+//!     "https://api.example.com/orders",
+//! )
+//! .body(Full::default())?;
 //! let response = service.oneshot(request).await?;
 //! # assert_eq!(response.status(), 200);
 //! # Ok(())

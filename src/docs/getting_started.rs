@@ -30,10 +30,13 @@
 //! hyper-util = { version = "0.1", features = [
 //!     "client-legacy", "http1", "http2", "tokio",
 //! ] }
-//! hyper-rustls = { version = "0.27", default-features = false, features = [
-//!     "http1", "http2", "ring", "rustls-platform-verifier", "tls12",
+//! hyper-rustls = { version = "0.27", features = [
+//!     "http1", "http2", "ring", "tls12",
+//!     "rustls-platform-verifier",
+//! ], default-features = false }
+//! tokio = { version = "1", features = [
+//!     "macros", "rt-multi-thread",
 //! ] }
-//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
 //! tower = { version = "0.5", features = ["util"] }
 //! ```
 //! ```no_run
@@ -41,9 +44,15 @@
 //! use http::Request;
 //! use http_body_util::Full;
 //! use hyper_rustls::HttpsConnectorBuilder;
-//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-//! use tower::{BoxError, ServiceBuilder, ServiceExt};
-//! use tower_bearer::{BearerAuthLayer, ClientCredentials};
+//! use hyper_util::{
+//!     client::legacy::Client, rt::TokioExecutor,
+//! };
+//! use tower::{
+//!     BoxError, ServiceBuilder, ServiceExt,
+//! };
+//! use tower_bearer::{
+//!     BearerAuthLayer, ClientCredentials,
+//! };
 //!
 //! # #[cfg(not(feature = "rustls"))] fn main() {}
 //! # #[cfg(feature = "rustls")]
@@ -61,13 +70,18 @@
 //!         .https_only()
 //!         .enable_all_versions()
 //!         .build();
+//!     let client =
+//!         Client::builder(TokioExecutor::new())
+//!             .build(https);
 //!     let service = ServiceBuilder::new()
 //!         .layer(BearerAuthLayer::new(source))
-//!         .service(Client::builder(TokioExecutor::new()).build(https));
+//!         .service(client);
 //!
-//!     let request = Request::get("https://api.example.com/invoices")
+//!     let url = "https://api.example.com/invoices";
+//!     let request = Request::get(url)
 //!         .body(Full::<Bytes>::default())?;
-//!     let response = service.clone().oneshot(request).await?;
+//!     let response =
+//!         service.clone().oneshot(request).await?;
 //!     println!("{}", response.status());
 //!     Ok(())
 //! }
@@ -77,10 +91,14 @@
 //! # reqwest
 //! ```toml
 //! [dependencies]
-//! tower-bearer = { version = "0.1", features = ["reqwest"] }
+//! tower-bearer = { version = "0.1", features = [
+//!     "reqwest",
+//! ] }
 //! http = "1"
 //! reqwest = "0.13"
-//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! tokio = { version = "1", features = [
+//!     "macros", "rt-multi-thread",
+//! ] }
 //! tower = { version = "0.5", features = ["util"] }
 //! ```
 //! ```no_run
@@ -88,9 +106,10 @@
 //! use reqwest::{Body, Client, Response};
 //! use tower::{BoxError, Layer, ServiceExt};
 //! use tower_bearer::{
-//!     BearerAuthLayer,
-//!     ClientCredentials,
-//!     adapter::reqwest::{ReqwestService, ReusableBody},
+//!     BearerAuthLayer, ClientCredentials,
+//!     adapter::reqwest::{
+//!         ReqwestService, ReusableBody,
+//!     },
 //!     select::Origins,
 //! };
 //!
@@ -104,15 +123,23 @@
 //!         "my-secret",
 //!     )
 //!     .build_with_reqwest(Client::builder())?;
+//!     let origins = Origins::new([
+//!         "https://api.example.com",
+//!     ])?;
 //!     let layer = BearerAuthLayer::new(source)
-//!         .select(Origins::new(["https://api.example.com"])?)
+//!         .select(origins)
 //!         .replay(ReusableBody);
-//!     let service = layer.layer(ReqwestService::new(Client::new()));
+//!     let service = layer.layer(
+//!         ReqwestService::new(Client::new()),
+//!     );
 //!
-//!     let request = Request::get("https://api.example.com/invoices")
-//!         .body(Body::default())?;
-//!     let response = service.clone().oneshot(request).await?;
-//!     println!("{}", Response::from(response).text().await?);
+//!     let url = "https://api.example.com/invoices";
+//!     let request =
+//!         Request::get(url).body(Body::default())?;
+//!     let response =
+//!         service.clone().oneshot(request).await?;
+//!     let response = Response::from(response);
+//!     println!("{}", response.text().await?);
 //!     Ok(())
 //! }
 //! ```
@@ -122,34 +149,48 @@
 //! # reqwest-middleware
 //! ```toml
 //! [dependencies]
-//! tower-bearer = { version = "0.1", features = ["reqwest-middleware"] }
+//! tower-bearer = { version = "0.1", features = [
+//!     "reqwest-middleware",
+//! ] }
 //! reqwest = "0.13"
 //! reqwest-middleware = "0.5"
-//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! tokio = { version = "1", features = [
+//!     "macros", "rt-multi-thread",
+//! ] }
+//! tower = "0.5"
 //! ```
 //! ```no_run
 //! use reqwest::Client;
 //! use reqwest_middleware::ClientBuilder;
+//! use tower::BoxError;
 //! use tower_bearer::{
-//!     BearerAuthLayer, ClientCredentials, select::Origins,
+//!     BearerAuthLayer, ClientCredentials,
+//!     select::Origins,
 //! };
 //!
 //! # #[cfg(not(feature = "reqwest-middleware"))] fn main() {}
 //! # #[cfg(feature = "reqwest-middleware")]
 //! #[tokio::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn main() -> Result<(), BoxError> {
 //!     let source = ClientCredentials::builder(
 //!         "https://auth.example.com/oauth2/token",
 //!         "my-client",
 //!         "my-secret",
 //!     )
 //!     .build_with_reqwest(Client::builder())?;
+//!     let origins = Origins::new([
+//!         "https://api.example.com",
+//!     ])?;
 //!     let layer = BearerAuthLayer::new(source)
-//!         .select(Origins::new(["https://api.example.com"])?);
-//!     let client = ClientBuilder::new(Client::new()).with(layer).build();
+//!         .select(origins);
+//!     let client =
+//!         ClientBuilder::new(Client::new())
+//!             .with(layer)
+//!             .build();
 //!
 //!     let url = "https://api.example.com/invoices";
-//!     println!("{}", client.get(url).send().await?.text().await?);
+//!     let response = client.get(url).send().await?;
+//!     println!("{}", response.text().await?);
 //!     Ok(())
 //! }
 //! ```
@@ -167,7 +208,9 @@
 //! hyper-util = { version = "0.1", features = [
 //!     "client-legacy", "http1", "tokio",
 //! ] }
-//! tokio = { version = "1", features = ["macros", "net", "rt-multi-thread"] }
+//! tokio = { version = "1", features = [
+//!     "macros", "net", "rt-multi-thread",
+//! ] }
 //! tower = { version = "0.5", features = ["util"] }
 //! ```
 //! ```no_run
@@ -180,21 +223,31 @@
 //!     routing::get,
 //! };
 //! use hyper_util::{
-//!     client::legacy::{Client, connect::HttpConnector},
+//!     client::legacy::{
+//!         Client, connect::HttpConnector,
+//!     },
 //!     rt::TokioExecutor,
 //! };
+//! use tokio::net::TcpListener;
 //! use tower::{BoxError, Layer, ServiceExt};
 //! use tower_bearer::{
-//!     BearerAuth,
-//!     BearerAuthLayer,
+//!     BearerAuth, BearerAuthLayer,
 //!     ClientCredentials,
 //!     replay::{Buffered, ReplayBody},
 //!     select::Origins,
 //!     unauthorized::BearerChallenge,
 //! };
 //!
-//! type Http = Client<HttpConnector, ReplayBody<Body>>;
-//! type Api = BearerAuth<Http, Origins, BearerChallenge, Buffered>;
+//! const UPSTREAM: &str = "http://127.0.0.1:9000";
+//!
+//! type Http =
+//!     Client<HttpConnector, ReplayBody<Body>>;
+//! type Api = BearerAuth<
+//!     Http,
+//!     Origins,
+//!     BearerChallenge,
+//!     Buffered,
+//! >;
 //!
 //! # #[cfg(not(feature = "rustls"))] fn main() {}
 //! # #[cfg(feature = "rustls")]
@@ -206,29 +259,36 @@
 //!         "my-secret",
 //!     )
 //!     .build()?;
+//!     let origins = Origins::new([UPSTREAM])?;
 //!     let layer = BearerAuthLayer::new(source)
-//!         .select(Origins::new(["http://127.0.0.1:9000"])?)
+//!         .select(origins)
 //!         .deny_unselected()
 //!         .replay(Buffered::up_to(64 * 1024));
-//!     let http = Client::builder(TokioExecutor::new()).build_http();
+//!     let http =
+//!         Client::builder(TokioExecutor::new())
+//!             .build_http();
 //!     let api: Api = layer.layer(http);
 //!
 //!     let app = Router::new()
 //!         .route("/invoices", get(invoices))
 //!         .with_state(api);
-//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080");
-//!     axum::serve(listener.await?, app).await?;
+//!     let listener =
+//!         TcpListener::bind("127.0.0.1:8080")
+//!             .await?;
+//!     axum::serve(listener, app).await?;
 //!     Ok(())
 //! }
 //!
-//! async fn invoices(State(api): State<Api>) -> Result<Response, StatusCode> {
-//!     let request = Request::get("http://127.0.0.1:9000/invoices")
+//! async fn invoices(
+//!     State(api): State<Api>,
+//! ) -> Result<Response, StatusCode> {
+//!     let failed = StatusCode::BAD_GATEWAY;
+//!     let url = format!("{UPSTREAM}/invoices");
+//!     let request = Request::get(url)
 //!         .body(Body::empty())
-//!         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-//!     match api.oneshot(request).await {
-//!         Ok(response) => Ok(response.map(Body::new)),
-//!         Err(_) => Err(StatusCode::BAD_GATEWAY),
-//!     }
+//!         .or(Err(failed))?;
+//!     let response = api.oneshot(request).await;
+//!     Ok(response.or(Err(failed))?.map(Body::new))
 //! }
 //! ```
 //! `deny_unselected` sends no request to another server, whatever URL a handler is given.
@@ -240,19 +300,30 @@
 //! # tonic
 //! ```toml
 //! [dependencies]
-//! tower-bearer = { version = "0.1", features = ["tonic"] }
-//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
-//! tonic = { version = "0.14", features = ["tls-native-roots", "tls-ring"] }
-//! tonic-health = "0.14" # in place of the code generated for your service
+//! tower-bearer = { version = "0.1", features = [
+//!     "tonic",
+//! ] }
+//! tokio = { version = "1", features = [
+//!     "macros", "rt-multi-thread",
+//! ] }
+//! tonic = { version = "0.14", features = [
+//!     "tls-native-roots", "tls-ring",
+//! ] }
+//! # In place of the code generated for your service:
+//! tonic-health = "0.14"
 //! tower = "0.5"
 //! ```
 //! ```no_run
 //! use tonic::transport::Endpoint;
 //! use tonic_health::pb::{
-//!     HealthCheckRequest, health_client::HealthClient,
+//!     HealthCheckRequest,
+//!     health_client::HealthClient,
 //! };
 //! use tower::{BoxError, Layer};
-//! use tower_bearer::{ClientCredentials, adapter::tonic::GrpcAuthLayer};
+//! use tower_bearer::{
+//!     ClientCredentials,
+//!     adapter::tonic::GrpcAuthLayer,
+//! };
 //!
 //! # #[cfg(not(all(feature = "tonic", feature = "rustls")))] fn main() {}
 //! # #[cfg(all(feature = "tonic", feature = "rustls"))]
@@ -264,12 +335,16 @@
 //!         "my-secret",
 //!     )
 //!     .build()?;
-//!     let channel = Endpoint::from_static("https://api.example.com")
-//!         .connect_lazy();
-//!     let service = GrpcAuthLayer::new(source).layer(channel);
+//!     let url = "https://api.example.com";
+//!     let channel =
+//!         Endpoint::from_static(url).connect_lazy();
+//!     let service =
+//!         GrpcAuthLayer::new(source).layer(channel);
 //!     let mut client = HealthClient::new(service);
 //!
-//!     let answer = client.check(HealthCheckRequest::default()).await?;
+//!     let answer = client
+//!         .check(HealthCheckRequest::default())
+//!         .await?;
 //!     println!("{answer:?}");
 //!     Ok(())
 //! }
@@ -287,19 +362,30 @@
 //!
 //! ```
 //! use http::{Request, Response};
-//! use tower::{BoxError, Layer, ServiceExt, service_fn};
-//! use tower_bearer::{BearerAuthLayer, token::FixedToken};
+//! use tower::{
+//!     BoxError, Layer, ServiceExt, service_fn,
+//! };
+//! use tower_bearer::{
+//!     BearerAuthLayer, token::FixedToken,
+//! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
-//! let service = service_fn(async |request: Request<String>| {
-//!     Ok::<_, BoxError>(Response::new(request.into_body()))
-//! });
-//! let layer = BearerAuthLayer::new(FixedToken::new("a-token")?);
+//! let service = service_fn(
+//!     async |request: Request<String>| {
+//!         Ok::<_, BoxError>(Response::new(
+//!             request.into_body(),
+//!         ))
+//!     },
+//! );
+//! let layer = BearerAuthLayer::new(
+//!     FixedToken::new("a-token")?,
+//! );
 //! let service = layer.layer(service);
 //!
-//! let request = Request::post("https://api.example.com/")
-//!     .body("hello".to_owned())?;
+//! let request =
+//!     Request::post("https://api.example.com/")
+//!         .body("hello".to_owned())?;
 //! let response = service.oneshot(request).await?;
 //! assert_eq!(response.body(), "hello");
 //! # Ok(())

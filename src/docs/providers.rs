@@ -17,22 +17,34 @@
 //! Look up the token endpoint and how your client is registered. Servers usually accept only
 //! the one method that a client is registered with.
 //! ```
-//! use tower_bearer::{ClientAuth, ClientCredentials};
+//! use tower_bearer::{
+//!     ClientAuth, ClientCredentials,
+//! };
 //!
 //! let url = "https://auth.example.com/oauth2/token";
-//! // `client_secret_post`: id and secret in the form.
+//! // `client_secret_post`: in the form.
 //! let in_the_form = ClientCredentials::builder(
-//!     url, "{client_id}", ClientAuth::post("{client_secret}"));
-//! // `client_secret_basic`: id and secret in a Basic header.
+//!     url,
+//!     "{client_id}",
+//!     ClientAuth::post("{client_secret}"),
+//! );
+//! // `client_secret_basic`: in a header.
 //! let in_a_header = ClientCredentials::builder(
-//!     url, "{client_id}", ClientAuth::basic("{client_secret}"));
-//! // Or let the server's metadata say where the token endpoint is.
+//!     url,
+//!     "{client_id}",
+//!     ClientAuth::basic("{client_secret}"),
+//! );
+//! // Or look it up in the server's metadata.
 //! let discovered = ClientCredentials::discover(
-//!     "https://auth.example.com", "{client_id}", "{client_secret}");
+//!     "https://auth.example.com",
+//!     "{client_id}",
+//!     "{client_secret}",
+//! );
 //! # let _ = (in_the_form, in_a_header, discovered);
 //! ```
 //!
 //! # IPXO
+//! Token endpoint: [`ipxo::TOKEN_URL`](crate::ipxo::TOKEN_URL), which is the default here.
 //! ```
 //! use tower_bearer::ipxo::{self, scope};
 //!
@@ -46,31 +58,47 @@
 //! [`ipxo::layer`](crate::ipxo::layer) sends the token to IPXO's gateway and nowhere else.
 //!
 //! # Microsoft Entra ID
+//! Token endpoint: `https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token`.
+//!
 //! The scope is the API's application ID URI with `/.default` at its end: everything that an
 //! administrator has consented to. One credential has one such scope. Another API needs
 //! another credential. The v2.0 endpoint takes no `resource`.
 //! ```
-//! use tower_bearer::{ClientAuth, ClientCredentials, Secret};
+//! use tower_bearer::{
+//!     ClientAuth, ClientCredentials, Secret,
+//! };
 //!
-//! let url =
-//!     "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token";
-//! let auth = ClientAuth::post(Secret::env("ENTRA_SECRET"));
-//! let by_secret = ClientCredentials::builder(url, "{client_id}", auth)
-//!     .scopes(["api://{api}/.default"]);
+//! let url = "https://login.microsoftonline.com/\
+//!     {tenant}/oauth2/v2.0/token";
+//! let auth =
+//!     ClientAuth::post(Secret::env("ENTRA_SECRET"));
+//! let by_secret = ClientCredentials::builder(
+//!     url,
+//!     "{client_id}",
+//!     auth,
+//! )
+//! .scopes(["api://{api}/.default"]);
 //! # let _ = by_secret;
 //! ```
 //! A *federated credential* needs no secret. Entra trusts the issuer of a file, for the
 //! audience `api://AzureADTokenExchange`. On AKS with workload identity, the variable
 //! `AZURE_FEDERATED_TOKEN_FILE` holds the path.
 //! ```
-//! use tower_bearer::{ClientAuth, ClientCredentials};
+//! use tower_bearer::{
+//!     ClientAuth, ClientCredentials,
+//! };
 //!
-//! let url =
-//!     "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token";
-//! let file = "/var/run/secrets/azure/tokens/azure-identity-token";
+//! let url = "https://login.microsoftonline.com/\
+//!     {tenant}/oauth2/v2.0/token";
+//! let file = "/var/run/secrets/azure/tokens\
+//!     /azure-identity-token";
 //! let auth = ClientAuth::assertion_file(file);
-//! let federated = ClientCredentials::builder(url, "{client_id}", auth)
-//!     .scopes(["https://graph.microsoft.com/.default"]);
+//! let federated = ClientCredentials::builder(
+//!     url,
+//!     "{client_id}",
+//!     auth,
+//! )
+//! .scopes(["https://graph.microsoft.com/.default"]);
 //! # let _ = federated;
 //! ```
 //! A *certificate* signs an assertion by PS256 (feature `jwt`). The certificate's SHA-256 is
@@ -78,33 +106,51 @@
 //! ```
 //! # #[cfg(feature = "jwt")] {
 //! use tower_bearer::{
-//!     ClientAuth,
-//!     ClientCredentials,
-//!     Secret,
-//!     client_credentials::{SigningAlgorithm, SigningKey},
+//!     ClientAuth, ClientCredentials, Secret,
+//!     client_credentials::{
+//!         SigningAlgorithm, SigningKey,
+//!     },
 //! };
 //!
-//! let url =
-//!     "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token";
+//! let url = "https://login.microsoftonline.com/\
+//!     {tenant}/oauth2/v2.0/token";
 //! let pem = Secret::file("/run/entra/tls.key");
-//! let key = SigningKey::from_pem(SigningAlgorithm::Ps256, pem)
-//!     .with_certificate(Secret::file("/run/entra/tls.crt"));
+//! let key = SigningKey::from_pem(
+//!     SigningAlgorithm::Ps256,
+//!     pem,
+//! )
+//! .with_certificate(Secret::file(
+//!     "/run/entra/tls.crt",
+//! ));
 //! let auth = ClientAuth::private_key_jwt(key);
-//! let by_certificate = ClientCredentials::builder(url, "{client_id}", auth)
-//!     .scopes(["api://{api}/.default"]);
+//! let by_certificate = ClientCredentials::builder(
+//!     url,
+//!     "{client_id}",
+//!     auth,
+//! )
+//! .scopes(["api://{api}/.default"]);
 //! # let _ = by_certificate; }
 //! ```
 //!
 //! # Auth0
+//! Token endpoint: `https://{tenant}.auth0.com/oauth/token`.
+//!
 //! `audience` is the API's identifier. It is required unless the tenant has a default
 //! audience. Without scopes, the token has all scopes that the application is granted.
 //! ```
-//! use tower_bearer::{ClientAuth, ClientCredentials};
+//! use tower_bearer::{
+//!     ClientAuth, ClientCredentials,
+//! };
 //!
-//! let url = "https://{tenant}.auth0.com/oauth/token";
+//! let url =
+//!     "https://{tenant}.auth0.com/oauth/token";
 //! let auth = ClientAuth::post("{client_secret}");
-//! let by_secret = ClientCredentials::builder(url, "{client_id}", auth)
-//!     .audience("https://api.example.com");
+//! let by_secret = ClientCredentials::builder(
+//!     url,
+//!     "{client_id}",
+//!     auth,
+//! )
+//! .audience("https://api.example.com");
 //! # let _ = by_secret;
 //! ```
 //! With a private key (feature `jwt`), the assertion's audience is the tenant's URL with a
@@ -112,20 +158,28 @@
 //! ```
 //! # #[cfg(feature = "jwt")] {
 //! use tower_bearer::{
-//!     ClientAuth,
-//!     ClientCredentials,
-//!     Secret,
-//!     client_credentials::{SigningAlgorithm, SigningKey},
+//!     ClientAuth, ClientCredentials, Secret,
+//!     client_credentials::{
+//!         SigningAlgorithm, SigningKey,
+//!     },
 //! };
 //!
-//! let url = "https://{tenant}.auth0.com/oauth/token";
+//! let url =
+//!     "https://{tenant}.auth0.com/oauth/token";
 //! let pem = Secret::file("/run/keys/auth0.pem");
-//! let key = SigningKey::from_pem(SigningAlgorithm::Rs256, pem)
-//!     .with_key_id("{kid}");
+//! let key = SigningKey::from_pem(
+//!     SigningAlgorithm::Rs256,
+//!     pem,
+//! )
+//! .with_key_id("{kid}");
 //! let auth = ClientAuth::private_key_jwt(key);
-//! let by_key = ClientCredentials::builder(url, "{client_id}", auth)
-//!     .assertion_audience("https://{tenant}.auth0.com/")
-//!     .audience("https://api.example.com");
+//! let by_key = ClientCredentials::builder(
+//!     url,
+//!     "{client_id}",
+//!     auth,
+//! )
+//! .assertion_audience("https://{tenant}.auth0.com/")
+//! .audience("https://api.example.com");
 //! # let _ = by_key; }
 //! ```
 //!
@@ -145,23 +199,38 @@
 //!
 //! // The JWK contains its `kid`.
 //! let jwk = Secret::file("/run/keys/okta.jwk.json");
-//! let auth = ClientAuth::private_key_jwt(SigningKey::from_jwk(jwk));
-//! let url = "https://{domain}.okta.com/oauth2/v1/token";
-//! let by_key = ClientCredentials::builder(url, "{client_id}", auth)
-//!     .scopes(["okta.users.read", "okta.groups.read"]);
+//! let auth = ClientAuth::private_key_jwt(
+//!     SigningKey::from_jwk(jwk),
+//! );
+//! let url =
+//!     "https://{domain}.okta.com/oauth2/v1/token";
+//! let by_key = ClientCredentials::builder(
+//!     url,
+//!     "{client_id}",
+//!     auth,
+//! )
+//! .scopes(["okta.users.read", "okta.groups.read"]);
 //! # let _ = by_key; }
 //! ```
 //!
 //! # Keycloak
+//! Token endpoint: `https://{host}/realms/{realm}/protocol/openid-connect/token`.
+//!
 //! Switch on "Service accounts roles" for the client. Roles and client scopes decide what the
 //! token may do. Before version 17, the path began with `/auth`.
 //! ```
-//! use tower_bearer::{ClientAuth, ClientCredentials};
+//! use tower_bearer::{
+//!     ClientAuth, ClientCredentials,
+//! };
 //!
-//! let url =
-//!     "https://{host}/realms/{realm}/protocol/openid-connect/token";
+//! let url = "https://{host}/realms/{realm}\
+//!     /protocol/openid-connect/token";
 //! let auth = ClientAuth::basic("{client_secret}");
-//! let by_secret = ClientCredentials::builder(url, "{client_id}", auth);
+//! let by_secret = ClientCredentials::builder(
+//!     url,
+//!     "{client_id}",
+//!     auth,
+//! );
 //! # let _ = by_secret;
 //! ```
 //! "Signed JWT" (feature `jwt`): use the realm's URL, its issuer, as the assertion's audience.
@@ -169,36 +238,51 @@
 //! ```
 //! # #[cfg(feature = "jwt")] {
 //! use tower_bearer::{
-//!     ClientAuth,
-//!     ClientCredentials,
-//!     Secret,
-//!     client_credentials::{SigningAlgorithm, SigningKey},
+//!     ClientAuth, ClientCredentials, Secret,
+//!     client_credentials::{
+//!         SigningAlgorithm, SigningKey,
+//!     },
 //! };
 //!
-//! let url =
-//!     "https://{host}/realms/{realm}/protocol/openid-connect/token";
+//! let url = "https://{host}/realms/{realm}\
+//!     /protocol/openid-connect/token";
 //! let pem = Secret::file("/run/keys/keycloak.pem");
-//! let key = SigningKey::from_pem(SigningAlgorithm::Es256, pem)
-//!     .with_key_id("{kid}");
+//! let key = SigningKey::from_pem(
+//!     SigningAlgorithm::Es256,
+//!     pem,
+//! )
+//! .with_key_id("{kid}");
 //! let auth = ClientAuth::private_key_jwt(key);
-//! let by_key = ClientCredentials::builder(url, "{client_id}", auth)
-//!     .assertion_audience("https://{host}/realms/{realm}");
+//! let by_key = ClientCredentials::builder(
+//!     url,
+//!     "{client_id}",
+//!     auth,
+//! )
+//! .assertion_audience(
+//!     "https://{host}/realms/{realm}",
+//! );
 //! # let _ = by_key; }
 //! ```
 //! "X509 Certificate": Keycloak, or the proxy in front of it, has to request the client
 //! certificate.
 //! ```
 //! # #[cfg(feature = "rustls")] {
-//! use tower_bearer::{ClientAuth, ClientCredentials, Secret};
+//! use tower_bearer::{
+//!     ClientAuth, ClientCredentials, Secret,
+//! };
 //!
-//! let url =
-//!     "https://{host}/realms/{realm}/protocol/openid-connect/token";
+//! let url = "https://{host}/realms/{realm}\
+//!     /protocol/openid-connect/token";
 //! let auth = ClientAuth::tls();
-//! let by_certificate = ClientCredentials::builder(url, "{client_id}", auth)
-//!     .client_certificate(
-//!         Secret::file("/run/tls/tls.crt"),
-//!         Secret::file("/run/tls/tls.key"),
-//!     );
+//! let by_certificate = ClientCredentials::builder(
+//!     url,
+//!     "{client_id}",
+//!     auth,
+//! )
+//! .client_certificate(
+//!     Secret::file("/run/tls/tls.crt"),
+//!     Secret::file("/run/tls/tls.key"),
+//! );
 //! # let _ = by_certificate; }
 //! ```
 //!
@@ -214,12 +298,18 @@
 //! use bytes::Bytes;
 //! use http::Request;
 //! use http_body_util::{BodyExt, Empty, Limited};
-//! use hyper_util::client::legacy::{Client, connect::HttpConnector};
+//! use hyper_util::client::legacy::{
+//!     Client, connect::HttpConnector,
+//! };
 //! use tower::{BoxError, service_fn};
-//! use tower_bearer::{Token, TokenSource, token::TokenRequest};
+//! use tower_bearer::{
+//!     Token, TokenSource, token::TokenRequest,
+//! };
 //!
-//! const URL: &str = "http://metadata.google.internal/computeMetadata/v1\
-//!     /instance/service-accounts/default/token";
+//! const URL: &str =
+//!     "http://metadata.google.internal\
+//!     /computeMetadata/v1/instance\
+//!     /service-accounts/default/token";
 //!
 //! type Http = Client<HttpConnector, Empty<Bytes>>;
 //!
@@ -229,24 +319,38 @@
 //!     expires_in: u64,
 //! }
 //!
-//! fn metadata_server(http: Http) -> impl TokenSource {
-//!     service_fn(move |_: TokenRequest| fetch(http.clone()))
+//! fn metadata_server(
+//!     http: Http,
+//! ) -> impl TokenSource {
+//!     service_fn(move |_: TokenRequest| {
+//!         fetch(http.clone())
+//!     })
 //! }
 //!
-//! async fn fetch(http: Http) -> Result<Token, BoxError> {
+//! async fn fetch(
+//!     http: Http,
+//! ) -> Result<Token, BoxError> {
 //!     let request = Request::get(URL)
 //!         .header("Metadata-Flavor", "Google")
 //!         .body(Empty::new())?;
 //!     let answer = http.request(request).await?;
 //!     let status = answer.status();
 //!     if !status.is_success() {
-//!         return Err(format!("the metadata server answered {status}").into());
+//!         return Err(
+//!             format!("status {status}").into()
+//!         );
 //!     }
-//!     let body = Limited::new(answer.into_body(), 64 * 1024);
+//!     let body = Limited::new(
+//!         answer.into_body(),
+//!         64 * 1024,
+//!     );
 //!     let bytes = body.collect().await?.to_bytes();
-//!     let answer: Answer = serde_json::from_slice(&bytes)?;
-//!     let lifetime = Duration::from_secs(answer.expires_in);
-//!     Ok(Token::new(answer.access_token)?.with_lifetime(lifetime))
+//!     let answer: Answer =
+//!         serde_json::from_slice(&bytes)?;
+//!     let lifetime =
+//!         Duration::from_secs(answer.expires_in);
+//!     Ok(Token::new(answer.access_token)?
+//!         .with_lifetime(lifetime))
 //! }
 //! # let _ = metadata_server;
 //! ```
@@ -275,13 +379,15 @@
 //! ```
 //! use tower_bearer::{ClientAuth, Secret};
 //!
-//! let from_a_file =
-//!     ClientAuth::basic(Secret::file("/run/secrets/my-client"));
+//! let from_a_file = ClientAuth::basic(
+//!     Secret::file("/run/secrets/my-client"),
+//! );
 //!
 //! # async fn read_from_vault(_: &str) -> Result<String, std::io::Error> { Ok("secret".to_owned()) }
-//! let from_a_vault = ClientAuth::basic(Secret::provider(|| {
-//!     read_from_vault("kv/my-client")
-//! }));
+//! let from_a_vault =
+//!     ClientAuth::basic(Secret::provider(|| {
+//!         read_from_vault("kv/my-client")
+//!     }));
 //! # let _ = (from_a_file, from_a_vault);
 //! ```
 //! A file or a provider is read at each token request, and once more when the server answers
@@ -301,7 +407,9 @@
 //!     "my-client",
 //!     Secret::file("/run/secrets/my-client"),
 //! )
-//! .root_certificates(Secret::file("/run/tls/ca.crt"));
+//! .root_certificates(Secret::file(
+//!     "/run/tls/ca.crt",
+//! ));
 //! # let _ = credentials; }
 //! ```
 //! `root_certificates` *replaces* the platform's roots, for the token endpoint and for the
@@ -318,8 +426,7 @@
 //! # #[cfg(all(feature = "keyed", feature = "rustls"))] {
 //! use tower::BoxError;
 //! use tower_bearer::{
-//!     BearerAuthLayer,
-//!     ClientCredentials,
+//!     BearerAuthLayer, ClientCredentials,
 //!     TokenCache,
 //!     cache::Keyed,
 //!     select::{ByExtension, Origins},
@@ -335,21 +442,33 @@
 //! ) -> Result<ClientCredentials, BoxError> {
 //!     // In your database, for example.
 //!     let (id, secret) = look_up(customer).await?;
-//!     let url = "https://auth.example.com/oauth2/token";
-//!     Ok(ClientCredentials::builder(url, id, secret).build()?)
+//!     let url =
+//!         "https://auth.example.com/oauth2/token";
+//!     Ok(ClientCredentials::builder(
+//!         url, id, secret,
+//!     )
+//!     .build()?)
 //! }
 //!
-//! let customers = Keyed::new(|customer: &Customer| {
-//!     let customer = customer.clone();
-//!     TokenCache::new(Lookup::new(move || credentials(customer.clone())))
-//! });
-//! let select = Origins::new(["https://api.example.com"])?
-//!     .and(ByExtension::<Customer>::new());
-//! let layer = BearerAuthLayer::from_cache(customers).select(select);
+//! let customers =
+//!     Keyed::new(|customer: &Customer| {
+//!         let customer = customer.clone();
+//!         TokenCache::new(Lookup::new(move || {
+//!             credentials(customer.clone())
+//!         }))
+//!     });
+//! let select =
+//!     Origins::new(["https://api.example.com"])?
+//!         .and(ByExtension::<Customer>::new());
+//! let layer =
+//!     BearerAuthLayer::from_cache(customers)
+//!         .select(select);
 //!
-//! let request = http::Request::get("https://api.example.com/invoices")
-//!     .extension(Customer(7))
-//!     .body(())?;
+//! let request = http::Request::get(
+//!     "https://api.example.com/invoices",
+//! )
+//! .extension(Customer(7))
+//! .body(())?;
 //! # let _ = (layer, request); }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

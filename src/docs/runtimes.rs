@@ -31,10 +31,13 @@
 //! }
 //!
 //! impl Tokens {
-//!     fn new(cache: TokenCache) -> std::io::Result<Self> {
-//!         let runtime = Builder::new_current_thread()
-//!             .enable_all()
-//!             .build()?;
+//!     fn new(
+//!         cache: TokenCache,
+//!     ) -> std::io::Result<Self> {
+//!         let runtime =
+//!             Builder::new_current_thread()
+//!                 .enable_all()
+//!                 .build()?;
 //!         Ok(Self { runtime, cache })
 //!     }
 //!
@@ -56,14 +59,21 @@
 //! `Runtime::new()?.block_on(…)` in each call works, with the cache outside:
 //! ```
 //! use std::sync::LazyLock;
-//! use tower_bearer::{Token, TokenCache, token::FixedToken};
+//! use tower_bearer::{
+//!     Token, TokenCache, token::FixedToken,
+//! };
 //!
-//! static TOKENS: LazyLock<TokenCache> = LazyLock::new(|| {
-//!     // Usually `ClientCredentials`.
-//!     TokenCache::new(FixedToken::new("a-token").expect("a valid token"))
-//! });
+//! static TOKENS: LazyLock<TokenCache> =
+//!     LazyLock::new(|| {
+//!         // Usually `ClientCredentials`.
+//!         TokenCache::new(
+//!             FixedToken::new("a-token")
+//!                 .expect("a valid token"),
+//!         )
+//!     });
 //!
-//! fn token() -> Result<Token, Box<dyn std::error::Error>> {
+//! fn token()
+//! -> Result<Token, Box<dyn std::error::Error>> {
 //!     let runtime = tokio::runtime::Runtime::new()?;
 //!     Ok(runtime.block_on(TOKENS.get())?)
 //! }
@@ -108,19 +118,25 @@
 //! `tokio::time::advance` moves the expiry of tokens and the ends of backoffs:
 //! ```
 //! use std::time::Duration;
-//! use tower_bearer::{Error, Token, TokenCache, token::TokenRequest};
+//! use tower_bearer::{
+//!     Error, Token, TokenCache, token::TokenRequest,
+//! };
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Error> {
-//! let source = tower::service_fn(async |_: TokenRequest| {
-//!     let token = Token::new("a-token")?;
-//!     Ok::<_, Error>(token.with_lifetime(Duration::from_secs(300)))
-//! });
+//! let source =
+//!     tower::service_fn(async |_: TokenRequest| {
+//!         let token = Token::new("a-token")?;
+//!         Ok::<_, Error>(token.with_lifetime(
+//!             Duration::from_secs(300),
+//!         ))
+//!     });
 //! let cache = TokenCache::new(source);
 //! cache.get().await?;
 //! assert!(cache.state().is_usable());
 //!
-//! tokio::time::advance(Duration::from_secs(300)).await;
+//! tokio::time::advance(Duration::from_secs(300))
+//!     .await;
 //! assert!(!cache.state().is_usable());
 //! # Ok(())
 //! # }

@@ -11,21 +11,34 @@
 //! # An API in memory
 //! ```
 //! use http::{Request, Response};
-//! use tower::{BoxError, Layer, ServiceExt, service_fn};
-//! use tower_bearer::{BearerAuthLayer, token::FixedToken};
+//! use tower::{
+//!     BoxError, Layer, ServiceExt, service_fn,
+//! };
+//! use tower_bearer::{
+//!     BearerAuthLayer, token::FixedToken,
+//! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
-//! let api = service_fn(async |request: Request<String>| {
-//!     let token = request.headers()["authorization"].clone();
-//!     assert_eq!(token, "Bearer test-token");
-//!     Ok::<_, BoxError>(Response::new("hello".to_owned()))
-//! });
-//! let layer = BearerAuthLayer::new(FixedToken::new("test-token")?);
+//! let api = service_fn(
+//!     async |request: Request<String>| {
+//!         let token =
+//!             request.headers()["authorization"]
+//!                 .clone();
+//!         assert_eq!(token, "Bearer test-token");
+//!         Ok::<_, BoxError>(Response::new(
+//!             "hello".to_owned(),
+//!         ))
+//!     },
+//! );
+//! let layer = BearerAuthLayer::new(
+//!     FixedToken::new("test-token")?,
+//! );
 //! let client = layer.layer(api);
 //!
-//! let request = Request::get("https://api.example.com/")
-//!     .body(String::new())?;
+//! let request =
+//!     Request::get("https://api.example.com/")
+//!         .body(String::new())?;
 //! let response = client.oneshot(request).await?;
 //! assert_eq!(response.body(), "hello");
 //! # Ok(())
@@ -42,32 +55,53 @@
 //! };
 //!
 //! use http::{Request, Response, StatusCode};
-//! use tower::{BoxError, Layer, ServiceExt, service_fn};
-//! use tower_bearer::{BearerAuthLayer, Token, token::TokenRequest};
+//! use tower::{
+//!     BoxError, Layer, ServiceExt, service_fn,
+//! };
+//! use tower_bearer::{
+//!     BearerAuthLayer, Token, token::TokenRequest,
+//! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
-//! let token_requests = Arc::new(AtomicUsize::new(0));
+//! let token_requests =
+//!     Arc::new(AtomicUsize::new(0));
 //! let counter = Arc::clone(&token_requests);
-//! let source = service_fn(move |_: TokenRequest| {
-//!     let number = counter.fetch_add(1, Ordering::SeqCst) + 1;
-//!     async move { Token::new(format!("token-{number}")) }
-//! });
-//! let api = service_fn(async |request: Request<String>| {
-//!     let is_good = request.headers()["authorization"] == "Bearer token-2";
-//!     let mut response = Response::new(String::new());
-//!     if !is_good {
-//!         *response.status_mut() = StatusCode::UNAUTHORIZED;
-//!     }
-//!     Ok::<_, BoxError>(response)
-//! });
-//! let client = BearerAuthLayer::new(source).layer(api);
+//! let source =
+//!     service_fn(move |_: TokenRequest| {
+//!         let number = counter
+//!             .fetch_add(1, Ordering::SeqCst)
+//!             + 1;
+//!         async move {
+//!             Token::new(format!("token-{number}"))
+//!         }
+//!     });
+//! let api = service_fn(
+//!     async |request: Request<String>| {
+//!         let token =
+//!             &request.headers()["authorization"];
+//!         let is_good = token == "Bearer token-2";
+//!         let mut response =
+//!             Response::new(String::new());
+//!         if !is_good {
+//!             *response.status_mut() =
+//!                 StatusCode::UNAUTHORIZED;
+//!         }
+//!         Ok::<_, BoxError>(response)
+//!     },
+//! );
+//! let client =
+//!     BearerAuthLayer::new(source).layer(api);
 //!
-//! let request = Request::get("https://api.example.com/")
-//!     .body(String::new())?;
+//! let request =
+//!     Request::get("https://api.example.com/")
+//!         .body(String::new())?;
 //! let response = client.oneshot(request).await?;
 //! assert_eq!(response.status(), StatusCode::OK);
-//! assert_eq!(token_requests.load(Ordering::SeqCst), 2);
+//! assert_eq!(
+//!     token_requests.load(Ordering::SeqCst),
+//!     2
+//! );
 //! # Ok(())
 //! # }
 //! ```
@@ -80,18 +114,26 @@
 //! use http::{Request, Response};
 //! use http_body_util::{BodyExt, Full};
 //! use tower::{BoxError, service_fn};
-//! use tower_bearer::{ClientCredentials, TokenCache};
+//! use tower_bearer::{
+//!     ClientCredentials, TokenCache,
+//! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
 //! async fn answer(
 //!     request: Request<Full<Bytes>>,
 //! ) -> Result<Response<String>, BoxError> {
-//!     let form = request.into_body().collect().await?.to_bytes();
+//!     let form = request
+//!         .into_body()
+//!         .collect()
+//!         .await?
+//!         .to_bytes();
 //!     let form = std::str::from_utf8(&form)?;
-//!     assert!(form.contains("grant_type=client_credentials"));
+//!     assert!(form.contains(
+//!         "grant_type=client_credentials"
+//!     ));
 //!     assert!(form.contains("scope=billing"));
-//!     let token = r#"{"access_token":"t","token_type":"bearer"}"#;
+//!     let token = r#"{"access_token":"t"}"#;
 //!     Ok(Response::new(token.to_owned()))
 //! }
 //!
@@ -113,25 +155,39 @@
 //! second attempt, and any backoff:
 //! ```
 //! use http::{Request, Response};
-//! use tower::{BoxError, Layer, ServiceExt, service_fn};
+//! use tower::{
+//!     BoxError, Layer, ServiceExt, service_fn,
+//! };
 //! use tower_bearer::{
-//!     BearerAuthLayer, Error, ErrorKind, Token, token::TokenRequest,
+//!     BearerAuthLayer, Error, ErrorKind, Token,
+//!     token::TokenRequest,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
-//! let source = service_fn(async |_: TokenRequest| {
-//!     Err::<Token, BoxError>("the vault is sealed".into())
-//! });
-//! let api = service_fn(async |_: Request<String>| {
-//!     Ok::<_, BoxError>(Response::new(String::new()))
-//! });
-//! let client = BearerAuthLayer::new(source).layer(api);
+//! let source =
+//!     service_fn(async |_: TokenRequest| {
+//!         Err::<Token, BoxError>(
+//!             "the vault is sealed".into(),
+//!         )
+//!     });
+//! let api =
+//!     service_fn(async |_: Request<String>| {
+//!         Ok::<_, BoxError>(Response::new(
+//!             String::new(),
+//!         ))
+//!     });
+//! let client =
+//!     BearerAuthLayer::new(source).layer(api);
 //!
-//! let request = Request::get("https://api.example.com/")
-//!     .body(String::new())?;
-//! let error = client.oneshot(request).await.unwrap_err();
-//! let error = error.downcast_ref::<Error>().expect("an error of this crate");
+//! let request =
+//!     Request::get("https://api.example.com/")
+//!         .body(String::new())?;
+//! let error =
+//!     client.oneshot(request).await.unwrap_err();
+//! let error = error
+//!     .downcast_ref::<Error>()
+//!     .expect("an error of this crate");
 //! assert_eq!(error.kind(), ErrorKind::Source);
 //! # Ok(())
 //! # }

@@ -119,20 +119,32 @@
 //! own gauges and counters with it:
 //! ```
 //! use std::time::Duration;
-//! use tower_bearer::{TokenCache, cache::TokenState};
+//! use tower_bearer::{
+//!     TokenCache,
+//!     cache::TokenState::{Fresh, Stale},
+//! };
 //!
-//! async fn watch(cache: TokenCache, gauge: impl Fn(&str, f64)) {
+//! async fn watch(
+//!     cache: TokenCache,
+//!     gauge: impl Fn(&str, f64),
+//! ) {
 //!     let mut changes = cache.changes();
 //!     loop {
 //!         let state = changes.next().await;
-//!         let seconds = match state.token() {
-//!             TokenState::Fresh { usable_for }
-//!             | TokenState::Stale { usable_for } => usable_for,
+//!         let left = match state.token() {
+//!             Fresh { usable_for } => usable_for,
+//!             Stale { usable_for } => usable_for,
 //!             _ => Duration::ZERO,
 //!         };
-//!         gauge("token_usable_seconds", seconds.as_secs_f64());
-//!         let failing = f64::from(u8::from(state.error().is_some()));
-//!         gauge("token_request_failing", failing);
+//!         gauge(
+//!             "token_seconds_left",
+//!             left.as_secs_f64(),
+//!         );
+//!         let failing = state.error().is_some();
+//!         gauge(
+//!             "token_failing",
+//!             f64::from(failing),
+//!         );
 //!     }
 //! }
 //! # let _ = watch(TokenCache::new(tower_bearer::token::FixedToken::new("t")?), |_, _| {});

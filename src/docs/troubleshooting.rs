@@ -4,8 +4,9 @@
 //! Nearly every mistake in a stack gives the same error at `.oneshot(…)`, `.ready()` or
 //! `.call(…)`:
 //! ```text
-//! error[E0599]: the method `oneshot` exists for struct
-//! `BearerAuth<…>`, but its trait bounds were not satisfied
+//! error[E0599]: the method `oneshot` exists for
+//! struct `BearerAuth<…>`, but its trait bounds were
+//! not satisfied
 //! ```
 //! The compiler says that `BearerAuth` is not a `Service` here. It does not say why. This
 //! function brings the reason out:
@@ -34,7 +35,8 @@
 //! # });
 //! # let source = tower_bearer::token::FixedToken::new("t")?;
 //! # let layer = tower_bearer::BearerAuthLayer::new(source);
-//! let service = check::<_, String>(layer.layer(client));
+//! let service =
+//!     check::<_, String>(layer.layer(client));
 //! # let _ = service;
 //! # Ok::<(), tower_bearer::Error>(())
 //! ```
@@ -54,7 +56,8 @@
 //!
 //! ### The body is not `Clone`
 //! ```text
-//! `CloneBody` cannot send a request body of type `Body` a second time
+//! `CloneBody` cannot send a request body of type
+//! `Body` a second time
 //! ```
 //! `axum::body::Body`, `hyper::body::Incoming` and boxed bodies are not `Clone`. Choose how
 //! they are replayed:
@@ -66,7 +69,8 @@
 //! ### The client has another body type
 //! ```text
 //! the trait bound `Client<HttpConnector, Body>:
-//! Service<http::Request<ReplayBody<Body>>>` is not satisfied
+//! Service<http::Request<ReplayBody<Body>>>`
+//! is not satisfied
 //! ```
 //! [`Buffered`](crate::replay::Buffered) sends a [`ReplayBody`](crate::replay::ReplayBody).
 //! Build the client for that type, `build_http::<ReplayBody<Body>>()`. Or put tower-http's
@@ -74,56 +78,75 @@
 //!
 //! ### The client is not `Clone`
 //! ```text
-//! the trait bound `RateLimit<…>: Clone` is not satisfied
+//! the trait bound `RateLimit<…>: Clone`
+//! is not satisfied
 //! ```
 //! The retry needs a second handle to the client. Put tower's `Buffer` above the service that
 //! is not `Clone`: `.buffer(100)` after the layer in a `ServiceBuilder`.
 //!
 //! ### `Keyed` without `select`
 //! ```text
-//! type mismatch resolving `<Always as Select>::Key == String`
+//! type mismatch resolving
+//! `<Always as Select>::Key == String`
 //! ```
 //! A layer around a `Keyed` needs to know each request's key. Add `.select(…)`, for example
 //! with [`ByExtension`](crate::select::ByExtension).
 //!
 //! ### The error type
 //! ```text
-//! the trait bound `MyError: std::error::Error` is not satisfied
+//! the trait bound `MyError: std::error::Error`
+//! is not satisfied
 //! ```
 //! The client's error has to be `Into<tower::BoxError>`. Implement `std::error::Error` for it,
 //! and make it `Send + Sync + 'static`.
 //!
 //! ### A closure for `select`
 //! ```text
-//! expected `{closure@…}` to return `Option<_>`, but it returns `bool`
+//! expected `{closure@…}` to return `Option<_>`,
+//! but it returns `bool`
 //! ```
 //! The closure returns the key of the credential, `Some(())` if there is only one. Add
 //! `.then_some(())`, and write the type of the argument:
 //! ```
-//! use tower_bearer::{BearerAuthLayer, select::RequestHead};
+//! use tower_bearer::{
+//!     BearerAuthLayer, select::RequestHead,
+//! };
 //!
 //! # let source = tower_bearer::token::FixedToken::new("t")?;
-//! let layer = BearerAuthLayer::new(source)
-//!     .select(|request: &RequestHead<'_>| {
-//!         request.uri().path().starts_with("/v2/").then_some(())
-//!     });
+//! let layer = BearerAuthLayer::new(source).select(
+//!     |request: &RequestHead<'_>| {
+//!         request
+//!             .uri()
+//!             .path()
+//!             .starts_with("/v2/")
+//!             .then_some(())
+//!     },
+//! );
 //! # let _ = layer;
 //! # Ok::<(), tower_bearer::Error>(())
 //! ```
 //!
 //! ### A closure for `unauthorized`
 //! ```text
-//! expected closure signature `for<'a, 'b> fn(&'a ResponseHead<'b>) -> _`
+//! expected closure signature
+//! `for<'a, 'b> fn(&'a ResponseHead<'b>) -> _`
 //! ```
 //! The closure takes the head of the response and returns a `bool`:
 //! ```
-//! use tower_bearer::{BearerAuthLayer, unauthorized::ResponseHead};
+//! use tower_bearer::{
+//!     BearerAuthLayer, unauthorized::ResponseHead,
+//! };
 //!
 //! # let source = tower_bearer::token::FixedToken::new("t")?;
 //! let layer = BearerAuthLayer::new(source)
-//!     .unauthorized(|response: &ResponseHead<'_>| {
-//!         matches!(response.status().as_u16(), 401 | 419)
-//!     });
+//!     .unauthorized(
+//!         |response: &ResponseHead<'_>| {
+//!             matches!(
+//!                 response.status().as_u16(),
+//!                 401 | 419
+//!             )
+//!         },
+//!     );
 //! # let _ = layer;
 //! # Ok::<(), tower_bearer::Error>(())
 //! ```
@@ -137,7 +160,8 @@
 //!
 //! ### reqwest-middleware
 //! ```text
-//! the trait bound `BearerAuthLayer<…>: Middleware` is not satisfied
+//! the trait bound `BearerAuthLayer<…>: Middleware`
+//! is not satisfied
 //! ```
 //! The layer is a middleware with the default `replay`, with `ReusableBody`, with `NoReplay`
 //! and with `Buffered`. Ignore the compiler's advice to remove the call. Check that
@@ -156,10 +180,15 @@
 //! use tower_bearer::Error;
 //!
 //! fn explain(error: &BoxError) -> String {
-//!     let Some(error) = error.downcast_ref::<Error>() else {
-//!         return format!("the client failed: {error}");
+//!     let Some(error) =
+//!         error.downcast_ref::<Error>()
+//!     else {
+//!         return format!(
+//!             "the client failed: {error}"
+//!         );
 //!     };
-//!     let mut text = format!("{:?}: {error}", error.kind());
+//!     let mut text =
+//!         format!("{:?}: {error}", error.kind());
 //!     let mut cause = error.source();
 //!     while let Some(error) = cause {
 //!         text.push_str(&format!(": {error}"));
@@ -208,8 +237,12 @@
 //! ### Not retried
 //! The caller got the first 401. The `Error` in the response's extensions says why:
 //! ```
-//! fn why<B>(response: &http::Response<B>) -> Option<String> {
-//!     let error = response.extensions().get::<tower_bearer::Error>()?;
+//! fn why<B>(
+//!     response: &http::Response<B>,
+//! ) -> Option<String> {
+//!     let error = response
+//!         .extensions()
+//!         .get::<tower_bearer::Error>()?;
 //!     Some(error.to_string())
 //! }
 //! # assert!(why(&http::Response::new(())).is_none());

@@ -9,16 +9,23 @@
 //! use std::time::Duration;
 //!
 //! use tower::{BoxError, service_fn};
-//! use tower_bearer::{BearerAuthLayer, Token, token::TokenRequest};
+//! use tower_bearer::{
+//!     BearerAuthLayer, Token, token::TokenRequest,
+//! };
 //!
-//! async fn fetch(_: TokenRequest) -> Result<Token, BoxError> {
+//! async fn fetch(
+//!     _: TokenRequest,
+//! ) -> Result<Token, BoxError> {
 //!     // Call your own token service here.
-//!     let (access_token, seconds) = ("from-somewhere-else", 3600);
+//!     let (access_token, seconds) =
+//!         ("from-somewhere-else", 3600);
 //!     let lifetime = Duration::from_secs(seconds);
-//!     Ok(Token::new(access_token)?.with_lifetime(lifetime))
+//!     Ok(Token::new(access_token)?
+//!         .with_lifetime(lifetime))
 //! }
 //!
-//! let layer = BearerAuthLayer::new(service_fn(fetch));
+//! let layer =
+//!     BearerAuthLayer::new(service_fn(fetch));
 //! # let _ = layer;
 //! ```
 //! [`Token::new`](crate::Token::new) fails if the text cannot be in a header. Without
@@ -34,7 +41,9 @@
 //! };
 //!
 //! use tower::Service;
-//! use tower_bearer::{Error, Token, TokenCache, token::TokenRequest};
+//! use tower_bearer::{
+//!     Error, Token, TokenCache, token::TokenRequest,
+//! };
 //!
 //! struct Numbered {
 //!     next: u64,
@@ -52,9 +61,15 @@
 //!         Poll::Ready(Ok(()))
 //!     }
 //!
-//!     fn call(&mut self, _: TokenRequest) -> Self::Future {
+//!     fn call(
+//!         &mut self,
+//!         _: TokenRequest,
+//!     ) -> Self::Future {
 //!         self.next += 1;
-//!         ready(Token::new(format!("token-{}", self.next)))
+//!         ready(Token::new(format!(
+//!             "token-{}",
+//!             self.next
+//!         )))
 //!     }
 //! }
 //!
@@ -84,8 +99,12 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use tower::{BoxError, ServiceBuilder, service_fn};
-//! use tower_bearer::{BearerAuthLayer, Token, token::TokenRequest};
+//! use tower::{
+//!     BoxError, ServiceBuilder, service_fn,
+//! };
+//! use tower_bearer::{
+//!     BearerAuthLayer, Token, token::TokenRequest,
+//! };
 //!
 //! # async fn fetch(_: TokenRequest) -> Result<Token, BoxError> { unimplemented!() }
 //! # #[tokio::main(flavor = "current_thread")]
