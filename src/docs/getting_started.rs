@@ -309,8 +309,7 @@
 //! tonic = { version = "0.14", features = [
 //!     "tls-native-roots", "tls-ring",
 //! ] }
-//! # In place of the code generated for your service:
-//! tonic-health = "0.14"
+//! tonic-health = "0.14" # or your own service
 //! tower = "0.5"
 //! ```
 //! ```no_run
