@@ -1,11 +1,10 @@
 //! A thousand companies behind one layer: each call carries its own company's token, each company costs one token request,
-//! and one that is slow or fails is nobody else's business.
+//! and a company that is slow or fails does not affect the others.
 //!
 //! ```sh
 //! cargo run --example multi_tenant
 //! ```
-//! The layer is made in [`connect`]. What is printed is what the embedded servers counted. The first figure that is not
-//! as it should be ends the example with a sentence, and as a failure.
+//! [`connect`] makes the layer. The example prints what the embedded servers counted, and fails at the first wrong figure.
 
 #[path = "embedded/companies.rs"]
 mod companies;
@@ -35,12 +34,12 @@ use self::companies::Servers;
 
 type Http = Client<HttpConnector, Full<Bytes>>;
 type Api = BearerAuth<Http, ipxo::ByTenant, BearerChallenge, CloneBody, Keyed<String>>;
-/// A pretended vault: each company's id and secret.
+/// In place of a vault: each company's id and secret.
 type Vault = HashMap<String, (String, String)>;
 
 /// Puts one layer for all companies on an HTTP client. This is all that a program needs.
 fn connect(vault: Vault, token_url: &str, client: Http) -> (Keyed<String>, Api) {
-    // The token requests share the client: one for each company would be a pool of connections for each.
+    // All token requests share one client; a client per company would be a connection pool per company.
     let shared = Arc::new((vault, token_url.to_owned(), client.clone()));
     let companies = Keyed::new(move |tenant: &String| {
         let (tenant, shared) = (tenant.clone(), Arc::clone(&shared));
@@ -48,7 +47,7 @@ fn connect(vault: Vault, token_url: &str, client: Http) -> (Keyed<String>, Api) 
             let (tenant, shared) = (tenant.clone(), Arc::clone(&shared));
             async move {
                 let (vault, token_url, transport) = &*shared;
-                // A real vault is asked over the network.
+                // A real vault is called over the network.
                 tokio::task::yield_now().await;
                 let (id, secret) = vault
                     .get(&tenant)
