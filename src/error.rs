@@ -301,20 +301,42 @@ impl Error {
         .into()
     }
 
-    pub(crate) fn shut_down() -> Self {
+    pub(crate) fn interrupted() -> Self {
         Inner::new(
             ErrorKind::Interrupted,
             true,
-            "the runtime was shut down during the token request",
+            "the token request was cut off: its runtime was shut down, or stood still",
         )
         .into()
+    }
+
+    /// Whether it came without any answer of the server: nothing new is known then.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)
+            && self.status().is_none()
+    }
+
+    /// Whether the server may well answer a moment later: it could not be reached, or a gateway said that it cannot serve just
+    /// now, and not when to come again.
+    pub(crate) fn is_worth_another_attempt(&self) -> bool {
+        let is_passing = match self.status() {
+            None => true,
+            Some(status) => matches!(
+                status,
+                StatusCode::BAD_GATEWAY
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT
+            ),
+        };
+        self.kind() == ErrorKind::Unavailable && is_passing && self.retry_after().is_none()
     }
 
     pub(crate) fn no_runtime() -> Self {
         Inner::new(
             ErrorKind::NoRuntime,
             false,
-            "a token request needs a Tokio runtime, and there is none here",
+            "a token request needs a Tokio runtime with timers, and there is none here; call it from one that was built with \
+             `enable_all`, or name one by `TokenCacheBuilder::runtime`",
         )
         .into()
     }

@@ -134,7 +134,7 @@ async fn a_server_that_stays_down_past_the_expiry_fails_requests_fast_and_no_exp
     let (mut sent_until, mut failures) = (Duration::ZERO, 0);
     for _ in 0..6000 {
         sleep(SECOND / 10).await;
-        let before = Instant::now();
+        let (before, asked) = (Instant::now(), endpoint.token_requests());
         match service.clone().oneshot(get("/")).await {
             Ok(response) => {
                 assert_eq!(response.status(), 200);
@@ -147,14 +147,18 @@ async fn a_server_that_stays_down_past_the_expiry_fails_requests_fast_and_no_exp
                 failures += 1;
             }
         }
-        assert_eq!(before.elapsed(), Duration::ZERO);
+        // Who asks the server tries twice; everyone else is told at once.
+        let longest = match endpoint.token_requests() - asked {
+            2 => SECOND / 4,
+            _ => Duration::ZERO,
+        };
+        assert!(before.elapsed() <= longest, "{:?}", before.elapsed());
     }
-    // Given up min(30 s, a tenth) before its end.
-    assert!(sent_until < SECOND * 270, "{sent_until:?}");
-    assert!(sent_until > SECOND * 269, "{sent_until:?}");
-    assert!(failures > 3000);
+    assert!(sent_until < SECOND * 300, "{sent_until:?}");
+    assert!(sent_until > SECOND * 299, "{sent_until:?}");
+    assert!(failures > 2000);
     assert!(
-        endpoint.token_requests() < 60,
+        endpoint.token_requests() < 90,
         "{}",
         endpoint.token_requests()
     );
@@ -267,8 +271,9 @@ async fn a_server_that_recovers_is_found_within_one_step_and_without_a_burst() {
 async fn no_lifetime_makes_more_token_requests_than_it_forces() {
     // `expires_in`, and how many token requests ten minutes of requests may make.
     let cases = [
-        ("0", 10..60),
-        ("-5", 10..60),
+        // Taken for "never", as some servers mean it: 5 minutes.
+        ("0", 2..4),
+        ("-5", 2..4),
         ("1", 600..1300),
         ("2", 300..650),
         ("60", 10..16),

@@ -37,8 +37,8 @@ async fn a_cache_tells_the_stages_of_its_token() {
     let state = cache.state();
     assert!(!state.is_requesting());
     assert!(state.error().is_none());
-    // Born a second ago, given up 30 s before its end.
-    let usable_for = near(969);
+    // Born a second ago.
+    let usable_for = near(999);
     assert!(
         matches!(state.token(), TokenState::Fresh { usable_for: left } if usable_for.contains(&left))
     );

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     TokenCache,
+    rt::Spawner,
     schedule::{Backoff, Schedule},
 };
 use crate::{error::Error, token::TokenSource};
@@ -32,6 +33,7 @@ use crate::{error::Error, token::TokenSource};
 pub struct TokenCacheBuilder<S> {
     source: S,
     schedule: Schedule,
+    runtime: Option<Spawner>,
 }
 
 impl<S: TokenSource> TokenCacheBuilder<S> {
@@ -39,6 +41,7 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         Self {
             source,
             schedule: Schedule::default(),
+            runtime: None,
         }
     }
 
@@ -115,6 +118,17 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         self
     }
 
+    /// Runs token requests on this runtime, wherever they are asked for. By default each runs on the runtime of the caller that
+    /// causes it.
+    ///
+    /// Use it where callers come from many short-lived runtimes, or from threads without any, and one runtime outlives them
+    /// all. That runtime must be driven: callers do not take over from it.
+    #[cfg(not(all(test, shuttle)))]
+    pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.runtime = Some(Spawner::of(runtime));
+        self
+    }
+
     /// The cache, empty as yet.
     ///
     /// # Errors
@@ -122,6 +136,10 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
     /// number makes no sense: a time that must not be zero, a fraction outside its range, a backoff that shrinks.
     pub fn build(self) -> Result<TokenCache, Error> {
         self.schedule.check()?;
-        Ok(TokenCache::with_schedule(self.source, self.schedule))
+        Ok(TokenCache::with_schedule(
+            self.source,
+            self.schedule,
+            self.runtime,
+        ))
     }
 }

@@ -4,9 +4,15 @@
 //!             join: no token meets the need, no backoff
 //!   Parked ──────────────────────────────────────────────▶ Flying ◀──┐ join: wait with the others
 //!      ▲                                                      │  └───┘
+//!      ├──────────────────────────────────────────────────────┤
+//!      │      land: token, error, deadline, panic             │
 //!      └──────────────────────────────────────────────────────┘
-//!             land: token, error, deadline, panic or runtime shutdown
+//!             cut: its runtime shut down, or nobody polls its pilot and a waiter gives it up
 //! ```
+//!
+//! The pilot's task lives on some runtime, and runtimes stop, stall and freeze. So each waiter waits by a timer of its own
+//! runtime, and when the pilot has been silent it gives the flight up and starts another ([`SingleFlight::wait`]). What the
+//! pilot of a flight that was given up brings later is not looked at.
 //!
 //! One mutex guards the slot. It is never held across an await, and no user code (source, waker, destructor of a
 //! user's error) runs under it.
@@ -14,6 +20,7 @@
 use std::{
     fmt, mem,
     sync::{Arc, OnceLock},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -21,18 +28,18 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use super::{
+    failure::Failure,
+    landing::{BEAT, Ending, Flight, GRACE, Landing, Outcome, Patience, SILENT_FOR, Waited},
     need::{Held, Need},
-    pilot::{Flight, Outcome, Pilot, Source},
+    pilot::{Answer, Pilot, Source},
     rejection_guard::{Guard, Route},
-    schedule::Schedule,
-    state::CacheState,
+    rt::{AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave},
+    schedule::{LONGEST_LIFETIME, Schedule},
+    state::{CacheState, Changes},
 };
 use crate::{
-    cache::rt::{
-        AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave,
-    },
-    error::{Error, ErrorKind},
-    token::{Token, TokenSource},
+    error::Error,
+    token::{Token, TokenRequest, TokenSource},
     util::clock::{self, Moment},
 };
 
@@ -58,44 +65,50 @@ pub(super) struct SingleFlight {
     watched: AtomicU64,
     schedule: Arc<Schedule>,
     /// Told of each change that does not come by time alone, from when somebody first asks for them.
-    changes: OnceLock<watch::Sender<()>>,
+    changes: OnceLock<Box<Changes>>,
+    /// Where token requests run, if not where they are asked for.
+    runtime: Option<Box<Spawner>>,
 }
 
 struct Slot {
-    stage: Stage,
+    /// Out of its place for as long as one poll of it takes.
+    source: Option<Box<dyn Source>>,
+    /// The flight under way.
+    flying: Option<Flight>,
+    /// The last beat of that flight, once somebody who does not wait found it silent.
+    suspected: Option<Instant>,
     failure: Option<Box<Failure>>,
     /// From the first rejection on.
     guard: Option<Box<Guard>>,
-    /// Whether a task keeps the token warm.
-    kept_warm: bool,
 }
 
-enum Stage {
-    Parked(Box<dyn Source>),
-    Flying(Flight),
-}
-
-/// The last token requests failed; until `until` nobody asks again. Boxed, like what is known of rejections, for caches by the
-/// thousand that have none.
-struct Failure {
-    error: Error,
-    in_a_row: u32,
-    until: Instant,
+/// Whether a rejection has to be permitted by the guard before it may cause a token request. A caller whose flight was cut off
+/// has its permit already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Permit {
+    Ask,
+    Had,
 }
 
 /// Numbers the landings of the process, so that no token of one cache is taken for one of another.
 static LANDINGS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 impl SingleFlight {
-    pub(super) fn new(source: impl TokenSource, schedule: Schedule) -> Self {
+    pub(super) fn new(
+        source: impl TokenSource,
+        schedule: Schedule,
+        runtime: Option<Spawner>,
+    ) -> Self {
         Self {
             current: ArcSwapOption::empty(),
             slot: Mutex::new(Slot {
-                stage: Stage::Parked(Box::new(source)),
+                source: Some(Box::new(source)),
+                flying: None,
+                suspected: None,
                 failure: None,
                 guard: None,
-                kept_warm: false,
             }),
+            runtime: runtime.map(Box::new),
             quiet_until: AtomicU64::new(0),
             epoch: clock::steady(),
             wall_tick: AtomicU64::new(u64::MAX),
@@ -128,14 +141,16 @@ impl SingleFlight {
             self.wall_tick.store(tick, Ordering::Relaxed);
         }
         if due && since_epoch >= self.quiet_until.load(Ordering::Relaxed) {
-            drop(self.join(Need::Fresh));
+            drop(self.join(Need::Fresh, Permit::Ask));
         }
         Some(read(&held.token))
     }
 
-    /// The token to send now, if there is one.
+    /// The token that may be sent, if there is one.
     pub(super) fn usable(&self) -> Option<Arc<Held>> {
-        self.current.load_full().filter(|held| held.is_usable())
+        self.current
+            .load_full()
+            .filter(|held| !held.ends_at.is_over(Moment::now()))
     }
 
     /// Whether the current token may be sent for so long, or is as new as one can reasonably be had. Takes no lock.
@@ -147,15 +162,98 @@ impl SingleFlight {
             .is_some_and(|held| held.meets(need, Moment::now()))
     }
 
+    /// Where token requests run that are asked for here.
+    pub(super) fn spawner(&self) -> Result<Spawner, Error> {
+        match &self.runtime {
+            Some(runtime) => Ok(Spawner::clone(runtime)),
+            None => Spawner::current().ok_or_else(Error::no_runtime),
+        }
+    }
+
+    /// Gets what is needed: what is there, or what comes of a flight.
+    ///
+    /// The wait is bounded on the caller's own runtime, whoever's runtime the pilot is on. A flight that was cut off, or whose
+    /// pilot is silent, is not this caller's failure: it starts another one, or joins whoever did, for as long as it has time.
+    pub(super) async fn wait(self: &Arc<Self>, need: Need) -> Outcome {
+        let mut patience: Option<Patience> = None;
+        let mut permit = Permit::Ask;
+        let mut cuts = 0;
+        loop {
+            let flight = match self.join(need, permit) {
+                Joined::Have(held) => return Ok(held),
+                Joined::Fail(error) => return Err(error),
+                Joined::Wait(flight) => flight,
+            };
+            let patience = match &mut patience {
+                Some(patience) => patience,
+                None => patience.insert(self.patience()?),
+            };
+            permit = Permit::Had;
+            match flight.landed(patience).await {
+                // A waiter that is polled late may find that its token has ended meanwhile, or is the current one no more.
+                Waited::Landed(Landing::Held(held)) if !self.is_current(&held) => {
+                    permit = Permit::Ask;
+                }
+                Waited::Landed(Landing::Held(held)) => return Ok(held),
+                Waited::Landed(Landing::Failed(error)) => return self.or_current(need, error),
+                // Its own runtime may be the one that shuts down, and cut all that it starts.
+                Waited::Landed(Landing::Cut(error)) if cuts == MOST_CUTS => {
+                    return self.or_current(need, error);
+                }
+                Waited::Landed(Landing::Cut(_)) => cuts += 1,
+                Waited::Silent(beat) => self.give_up(&flight, beat),
+                Waited::OutOfTime => return self.or_current(need, self.out_of_time()),
+            }
+        }
+    }
+
+    /// By a timer of the caller's own runtime, if it has one.
+    fn patience(&self) -> Result<Patience, Error> {
+        let within = self.schedule.token_request_timeout;
+        if let Some(own) = Spawner::current()
+            && let Some(patience) = Patience::new(&own, within)
+        {
+            return Ok(patience);
+        }
+        let patience = Patience::new(&self.spawner()?, within);
+        patience.ok_or_else(Error::no_runtime)
+    }
+
+    /// A token that is still good for a while goes before the failure to replace it.
+    fn or_current(&self, need: Need, error: Error) -> Outcome {
+        match need {
+            Need::Usable => self.usable().ok_or(error),
+            _ => Err(error),
+        }
+    }
+
+    fn is_current(&self, held: &Held) -> bool {
+        let current = self.current.load();
+        let is_same = |current: &Arc<Held>| current.token.generation() == held.token.generation();
+        current.as_ref().is_some_and(is_same) && !held.ends_at.is_over(Moment::now())
+    }
+
+    /// What a caller is told whose own time is over.
+    fn out_of_time(&self) -> Error {
+        let now = clock::steady();
+        let slot = self.lock();
+        let definite = slot
+            .failure
+            .as_ref()
+            .and_then(|failure| failure.definite_at(now, &self.schedule));
+        definite.unwrap_or_else(|| Error::timeout(self.schedule.token_request_timeout))
+    }
+
     /// Waits with the flight under way, or starts one, unless a token that meets the need is there already.
-    pub(super) fn join(self: &Arc<Self>, need: Need) -> Joined {
-        let Some(spawner) = Spawner::current() else {
-            return Joined::Fail(Error::no_runtime());
+    pub(super) fn join(self: &Arc<Self>, need: Need, permit: Permit) -> Joined {
+        let spawner = match self.spawner() {
+            Ok(spawner) => spawner,
+            Err(error) => return Joined::Fail(error),
         };
-        let (take_off, request) = {
+        let (flight, given_up, request) = {
             let mut slot = self.lock();
             // Looked at again under the lock. Without this: A reads an expired token; B's flight lands; A finds nobody
-            // flying and token requests once more.
+            // flying and requests a token once more.
             let current = self.current.load_full();
             let now = Moment::now();
             if let Some(held) = &current
@@ -163,28 +261,89 @@ impl SingleFlight {
             {
                 return Joined::Have(Arc::clone(held));
             }
-            if let Some(error) = slot.objection(need, current.as_deref(), &self.schedule, now) {
-                return Joined::Fail(error);
+            let mut given_up = None;
+            if let Some(flying) = slot.flying.take() {
+                // Whoever does not wait cannot see a flight stand still: it compares with what the last one saw.
+                let is_stuck = matches!(need, Need::Fresh)
+                    && self.is_stuck(&mut slot.suspected, flying.last_beat(), now.steady());
+                if !is_stuck {
+                    slot.flying = Some(flying.clone());
+                    return Joined::Wait(flying);
+                }
+                given_up = Some(flying);
+            }
+            let objection = slot.objection(need, permit, current.as_deref(), &self.schedule, now);
+            if let Some(error) = objection {
+                // In its last stretch a token is good enough while there is no other.
+                return match current.filter(|held| !held.ends_at.is_over(now)) {
+                    Some(held) if matches!(need, Need::Usable) => Joined::Have(held),
+                    _ => Joined::Fail(error),
+                };
             }
             if let Need::Other { .. } = need {
                 let guard = slot.guard.as_ref();
                 let watched = guard.map_or(0, |guard| guard.watched(now.steady()));
                 self.watched.store(watched, Ordering::Relaxed);
             }
-            let take_off = match slot.stage.take_off() {
-                Ok(take_off) => take_off,
-                Err(under_way) => return Joined::Wait(under_way),
-            };
-            self.quiet_until.store(UNTIL_LANDING, Ordering::Relaxed);
-            (take_off, need.request(current.as_deref()))
+            let flight = Flight::new(now.steady());
+            slot.flying = Some(flight.clone());
+            slot.suspected = None;
+            self.stay_quiet_until(now.steady() + LOOK_AT_FLIGHT);
+            (flight, given_up, need.request(current.as_deref()))
         };
-        let flight = take_off.flight;
-        let (this, within) = (Arc::clone(self), self.schedule.token_request_timeout);
-        let land = move |source, result, started| this.land(source, result, started);
-        let pilot = Pilot::new(take_off.source, take_off.tell, within, land);
+        if let Some(given_up) = given_up {
+            given_up.tell(Landing::Cut(Error::interrupted()));
+        }
+        let within = self.schedule.token_request_timeout;
+        let pilot = Pilot::new(Arc::clone(self), flight.clone(), spawner.clone(), within);
         // Outside the lock: a runtime that is shutting down drops the task here and now, and the pilot then locks.
-        spawner.spawn(pilot.fly(request));
+        match spawner.timer(clock::steady() + BEAT) {
+            Some(timer) => spawner.spawn(pilot.fly(request, timer)),
+            None => {
+                pilot.cut(Error::no_runtime());
+                return Joined::Fail(Error::no_runtime());
+            }
+        }
         Joined::Wait(flight)
+    }
+
+    /// Whether the flight under way was as silent when somebody looked last.
+    fn is_stuck(&self, suspected: &mut Option<Instant>, beat: Instant, now: Instant) -> bool {
+        let is_silent = now >= beat + SILENT_FOR;
+        let is_stuck = is_silent && *suspected == Some(beat);
+        *suspected = is_silent.then_some(beat);
+        self.stay_quiet_until(now + if is_silent { GRACE } else { LOOK_AT_FLIGHT });
+        is_stuck
+    }
+
+    /// Gives up a flight whose last beat is still this one. Those who wait for it start another, or join it.
+    fn give_up(&self, flight: &Flight, beat: Instant) {
+        {
+            let mut slot = self.lock();
+            let is_flying = slot.flying.as_ref().is_some_and(|it| it.is(flight));
+            if !is_flying || flight.last_beat() != beat {
+                return;
+            }
+            slot.flying = None;
+            self.quiet_until.store(0, Ordering::Relaxed);
+        }
+        // It is in the slot no more, so its pilot tells nobody anything from now on.
+        flight.tell(Landing::Cut(Error::interrupted()));
+        self.tell_of_change();
+    }
+
+    /// The source, for one poll by the pilot of this flight. `None` if the flight was given up, or if the source is being polled
+    /// for one that was.
+    pub(super) fn borrow_source(&self, flight: &Flight) -> Option<Borrowed<'_>> {
+        let mut slot = self.lock();
+        if !slot.flying.as_ref().is_some_and(|it| it.is(flight)) {
+            return None;
+        }
+        let source = slot.source.take();
+        source.map(|source| Borrowed {
+            cache: self,
+            source: Some(source),
+        })
     }
 
     /// Takes the token in use away if it is the one with this generation.
@@ -234,66 +393,121 @@ impl SingleFlight {
     }
 
     /// The end of a flight, whatever it was: one change under the lock, so that whoever looks finds the token, the
-    /// parked source and the backoff of the same flight.
-    fn land(
-        &self,
-        source: Box<dyn Source>,
-        result: Result<Token, Error>,
-        started: Moment,
-    ) -> Outcome {
+    /// empty slot and the backoff of the same flight. `None` if it was given up before.
+    pub(super) fn land(&self, flight: &Flight, ending: Ending, started: Moment) -> Option<Landing> {
         let now = Moment::now();
         let mut slot = self.lock();
-        let outcome = result.and_then(|token| self.hold(token, started, now));
-        let failure = match &outcome {
+        if !slot.flying.as_ref().is_some_and(|it| it.is(flight)) {
+            return None;
+        }
+        let result = match ending {
+            Ending::Token(token) => self.hold(token, started, now),
+            Ending::Failed(error) => Err(error),
+            Ending::Cut(error) => {
+                slot.flying = None;
+                self.quiet_until.store(0, Ordering::Relaxed);
+                drop(slot);
+                self.tell_of_change();
+                return Some(Landing::Cut(error));
+            }
+        };
+        let (landing, failure) = match result {
             Ok(held) => {
                 interleave();
-                self.current.store(Some(Arc::clone(held)));
-                None
+                self.current.store(Some(Arc::clone(&held)));
+                (Landing::Held(held), None)
             }
             Err(error) => {
                 let last = slot.failure.as_deref();
-                let failure = Failure::new(error.clone(), last, &self.schedule, now.steady());
-                Some(Box::new(failure))
+                let failure = Failure::new(error, last, &self.schedule, now.steady());
+                (
+                    Landing::Failed(failure.told(now.steady())),
+                    Some(Box::new(failure)),
+                )
             }
         };
         let quiet_until = failure
             .as_ref()
             .map_or(0, |failure| self.since_epoch(failure.until));
         self.quiet_until.store(quiet_until, Ordering::Relaxed);
-        let displaced = (
-            mem::replace(&mut slot.failure, failure),
-            mem::replace(&mut slot.stage, Stage::Parked(source)),
-        );
+        slot.flying = None;
+        let displaced = mem::replace(&mut slot.failure, failure);
         drop(slot);
         // Only now: the last failure may hold a user's error, whose destructor is not ours.
         drop(displaced);
         self.tell_of_change();
-        outcome
+        Some(landing)
     }
 
     /// Dates the token, from before it was asked for. One that is over already is an error: held as valid it would be
     /// sent, and held as expired it would be requested again at once.
-    fn hold(&self, token: Token, started: Moment, now: Moment) -> Outcome {
+    fn hold(&self, token: Token, started: Moment, now: Moment) -> Result<Arc<Held>, Error> {
         let took = now.steady().saturating_duration_since(started.steady());
-        let lifetime = token.lifetime().unwrap_or(self.schedule.default_lifetime);
-        let stages = self.schedule.stages(lifetime, took, fastrand::f64());
-        let unusable_at = started.after(stages.unusable_after);
-        if unusable_at.is_over(now) {
-            return Err(Error::expired_on_arrival(lifetime, took));
-        }
-        let landing = LANDINGS.fetch_add(1, Ordering::Relaxed);
-        // A server that gives the rejected token again has given no other one: it stays the token it was.
-        let generation = match &*self.current.load() {
-            Some(held) if held.token.is_same_credential(&token) => held.token.generation(),
-            _ => landing,
+        let current = self.current.load();
+        let again = current
+            .as_ref()
+            .filter(|held| held.token.is_same_credential(&token));
+        // A lifetime of nothing says as little as none, but for a token that is known to live.
+        let lifetime = token.lifetime().filter(|lifetime| !lifetime.is_zero());
+        let held = match again {
+            Some(held) if held.is_dated => self.hold_again(held, token, lifetime, started, now),
+            _ => {
+                let is_dated = lifetime.is_some();
+                let lifetime = lifetime.unwrap_or(self.schedule.default_lifetime);
+                let stages = self.schedule.stages(lifetime, took, fastrand::f64());
+                let held = Held {
+                    landing: LANDINGS.fetch_add(1, Ordering::Relaxed),
+                    token,
+                    is_dated,
+                    renewable_at: started.after(stages.renewable_after),
+                    refresh_at: started.after(stages.refresh_after),
+                    unusable_at: started.after(stages.unusable_after),
+                    ends_at: started.after(stages.ends_after),
+                };
+                if held.ends_at.is_over(now) {
+                    return Err(Error::expired_on_arrival(lifetime, took));
+                }
+                held
+            }
         };
+        // A server that gives the rejected token again has given no other one: it stays the token it was.
+        let generation = again.map_or(held.landing, |held| held.token.generation());
         Ok(Arc::new(Held {
-            token: token.with_generation(generation),
-            landing,
-            renewable_at: started.after(stages.renewable_after),
-            refresh_at: started.after(stages.refresh_after),
-            unusable_at,
+            token: held.token.with_generation(generation),
+            ..held
         }))
+    }
+
+    /// The same token again, as from servers that repeat it until it ends. What is known of its end is not forgotten for what
+    /// they say in whole seconds. Nobody waits for another in its last stretch, for there is none to be had; and they are asked
+    /// no more than once a second.
+    fn hold_again(
+        &self,
+        known: &Held,
+        token: Token,
+        lifetime: Option<Duration>,
+        started: Moment,
+        now: Moment,
+    ) -> Held {
+        let said = match lifetime {
+            Some(lifetime) => started.after(lifetime.min(LONGEST_LIFETIME)),
+            // Less than a second is left, by the server's clock. By ours it may be over already.
+            None if known.ends_at.is_over(now) => now.after(LAST_STRETCH),
+            None => known.ends_at,
+        };
+        let ends_at = said.later(known.ends_at);
+        let stages = self
+            .schedule
+            .stages(ends_at.left(now), Duration::ZERO, fastrand::f64());
+        Held {
+            landing: LANDINGS.fetch_add(1, Ordering::Relaxed),
+            token,
+            is_dated: true,
+            renewable_at: now.after(stages.renewable_after.max(SHORTEST_REPEAT)),
+            refresh_at: now.after(stages.refresh_after.max(SHORTEST_REPEAT)),
+            unusable_at: ends_at,
+            ends_at,
+        }
     }
 
     /// How things stand.
@@ -301,11 +515,11 @@ impl SingleFlight {
         let slot = self.lock();
         let now = Moment::now();
         let backing_off = slot.failure.as_ref().and_then(|f| f.error_at(now.steady()));
-        let requesting = matches!(slot.stage, Stage::Flying(_));
+        let requesting = slot.flying.is_some();
         let held = self.current.load();
         CacheState::new(
             held.as_ref()
-                .map(|held| (held.refresh_at.left(now), held.unusable_at.left(now))),
+                .map(|held| (held.refresh_at.left(now), held.ends_at.left(now))),
             requesting,
             backing_off,
         )
@@ -314,7 +528,7 @@ impl SingleFlight {
     /// When the token is due for the next look by whoever keeps it warm; `None` while a token request is under way.
     pub(super) fn due(&self) -> Option<Instant> {
         let slot = self.lock();
-        if matches!(slot.stage, Stage::Flying(_)) {
+        if slot.flying.is_some() {
             return None;
         }
         let refresh_at = self
@@ -326,23 +540,27 @@ impl SingleFlight {
         refresh_at.max(backed_off)
     }
 
-    /// Whether a task keeps the token warm from now on; whether that is news.
-    pub(super) fn set_kept_warm(&self, kept_warm: bool) -> bool {
-        mem::replace(&mut self.lock().kept_warm, kept_warm) != kept_warm
-    }
-
     /// The changes from now on.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
-        let changes = self.changes.get_or_init(|| watch::Sender::new(()));
-        changes.subscribe()
+        self.watched_changes().subscribe()
+    }
+
+    /// Made when somebody first asks for them.
+    pub(super) fn watched_changes(&self) -> &Changes {
+        self.changes.get_or_init(Box::default)
     }
 
     /// Called after the lock is let go. So nobody misses a change: A lands and finds no channel; B makes one, and only then
     /// looks at how things stand, under the lock, where A's landing is to be seen.
     fn tell_of_change(&self) {
         if let Some(changes) = self.changes.get() {
-            changes.send_replace(());
+            changes.tell();
         }
+    }
+
+    fn stay_quiet_until(&self, until: Instant) {
+        let until = self.since_epoch(until);
+        self.quiet_until.store(until, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot> {
@@ -352,7 +570,7 @@ impl SingleFlight {
 
     fn since_epoch(&self, instant: Instant) -> u64 {
         let nanos = instant.saturating_duration_since(self.epoch).as_nanos();
-        nanos.try_into().unwrap_or(UNTIL_LANDING)
+        nanos.try_into().unwrap_or(u64::MAX)
     }
 }
 
@@ -365,28 +583,27 @@ impl fmt::Debug for SingleFlight {
 }
 
 impl Slot {
-    /// Why no flight may start now, if so. Joining one that is under way costs nothing and needs no permission.
+    /// Why no flight may start now, if so.
     fn objection(
         &mut self,
         need: Need,
+        permit: Permit,
         current: Option<&Held>,
         schedule: &Schedule,
         now: Moment,
     ) -> Option<Error> {
-        if matches!(self.stage, Stage::Flying(_)) {
-            return None;
-        }
         let now_steady = now.steady();
         match &self.failure {
             // Whoever asks for a token request by name may have changed what a permanent failure is about.
-            Some(failure) if matches!(need, Need::New) && !failure.error.is_transient() => {}
+            Some(failure) if matches!(need, Need::New) && !failure.is_transient() => {}
             Some(failure) if now_steady < failure.until => return failure.error_at(now_steady),
             _ => {}
         }
         match need {
             // Only while the rejected token is all there is: without one that may be sent, a token request is due anyway.
             Need::Other { than, route, judge }
-                if current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
+                if permit == Permit::Ask
+                    && current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
             {
                 let guard = self.guard.get_or_insert_default();
                 let permit = guard.permit(route, than, judge, schedule, now_steady);
@@ -397,67 +614,42 @@ impl Slot {
     }
 }
 
-/// What a parked source takes off with.
-struct TakeOff {
-    source: Box<dyn Source>,
-    tell: watch::Sender<Option<Outcome>>,
-    flight: Flight,
+/// The source, out of its slot for one poll. Its destructor puts it back, also where the source panics.
+pub(super) struct Borrowed<'a> {
+    cache: &'a SingleFlight,
+    source: Option<Box<dyn Source>>,
 }
 
-impl Stage {
-    /// Parked becomes flying; if it is flying already, that flight.
-    fn take_off(&mut self) -> Result<TakeOff, Flight> {
-        // A crowd comes by here, under the lock: nothing is made for whoever only joins.
-        if let Self::Flying(under_way) = self {
-            return Err(under_way.clone());
-        }
-        let (tell, flight) = Flight::new();
-        match mem::replace(self, Self::Flying(flight.clone())) {
-            Self::Parked(source) => Ok(TakeOff {
-                source,
-                tell,
-                flight,
-            }),
-            Self::Flying(under_way) => Err(under_way),
+impl Borrowed<'_> {
+    pub(super) fn poll_call(
+        &mut self,
+        request: &mut Option<TokenRequest>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer, Error>> {
+        match &mut self.source {
+            Some(source) => source.poll_call(request, cx),
+            None => Poll::Pending,
         }
     }
 }
 
-impl Failure {
-    fn new(error: Error, last: Option<&Self>, schedule: &Schedule, now: Instant) -> Self {
-        let alike = |last: &&Self| {
-            last.error.is_transient() == error.is_transient()
-                && now < last.until + schedule.remembered()
-        };
-        let in_a_row = last
-            .filter(alike)
-            .map_or(1, |last| last.in_a_row.saturating_add(1));
-        let delay = match (error.kind(), in_a_row) {
-            // A token request that was cut off says nothing about the server: the next call starts anew. But only once, so
-            // that a source that always panics does not spin.
-            (ErrorKind::Interrupted, 1) => Duration::ZERO,
-            _ => schedule.backoff(
-                error.is_transient(),
-                in_a_row,
-                error.retry_after(),
-                fastrand::f64(),
-            ),
-        };
-        Self {
-            error,
-            in_a_row,
-            until: now + delay,
-        }
-    }
-
-    /// The error for a caller who comes at `now`, if it is too early to ask again.
-    fn error_at(&self, now: Instant) -> Option<Error> {
-        (now < self.until).then(|| Error::backing_off(&self.error, self.until - now))
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        self.cache.lock().source = self.source.take();
     }
 }
 
-/// `quiet_until` while a flight is under way.
-const UNTIL_LANDING: u64 = u64::MAX;
+/// A waiter whose flight is cut off for the time after that gives up: its own runtime is shutting down, or the source drops it.
+const MOST_CUTS: u32 = 8;
+
+/// While a flight is under way, those who need not wait look at it this often.
+const LOOK_AT_FLIGHT: Duration = SILENT_FOR;
+
+/// A server that repeats a token is asked again no earlier.
+const SHORTEST_REPEAT: Duration = Duration::from_secs(1);
+
+/// For how long a token is used that should be over, and that the server gave once more just now, with no whole second left.
+const LAST_STRETCH: Duration = Duration::from_millis(250);
 
 /// A tick is so many bits of nanoseconds: a millisecond.
 const WALL_TICK: u32 = 20;

@@ -10,16 +10,23 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{flight::SingleFlight, need::Need};
-use crate::{cache::rt::Spawner, error::Error};
+use super::{flight::SingleFlight, need::Need, rt::RuntimeId};
+use crate::error::Error;
 
-/// Starts the task that refreshes the token when it is due, if there is none yet.
+/// Starts the task that refreshes the token when it is due, if this runtime has none yet. Each runtime has its own, for it may
+/// stop, or not be driven, while others go on; the flight sees to it that they make one token request together.
 pub(super) fn keep(flight: &Arc<SingleFlight>) -> Result<(), Error> {
-    let Some(spawner) = Spawner::current() else {
+    let spawner = flight.spawner()?;
+    if spawner.timer(Instant::now()).is_none() {
         return Err(Error::no_runtime());
-    };
-    if flight.set_kept_warm(true) {
-        spawner.spawn(tend(Keeper(Arc::downgrade(flight)), flight.changes()));
+    }
+    let runtime = spawner.id();
+    if flight.watched_changes().keep(runtime) {
+        let keeper = Keeper {
+            flight: Arc::downgrade(flight),
+            runtime,
+        };
+        spawner.spawn(tend(keeper, flight.changes()));
     }
     Ok(())
 }
@@ -31,12 +38,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 async fn tend(keeper: Keeper, mut changes: watch::Receiver<()>) {
     loop {
         let due = {
-            let Some(flight) = keeper.0.upgrade() else {
+            let Some(flight) = keeper.flight.upgrade() else {
                 return;
             };
             // Marked as seen before looking: a landing between the two is then one look too many, not one too few.
             changes.borrow_and_update();
-            drop(flight.join(Need::Fresh));
+            // Waits, so as to take over from a runtime that is not driven. What comes of it is for `due` to say.
+            let _ = flight.wait(Need::Fresh).await;
             flight.due()
         };
         let look_again = Instant::now() + LOOK_AGAIN;
@@ -48,12 +56,15 @@ async fn tend(keeper: Keeper, mut changes: watch::Receiver<()>) {
 }
 
 /// The task, should it end before the cache, as with its runtime: then another may be started.
-struct Keeper(Weak<SingleFlight>);
+struct Keeper {
+    flight: Weak<SingleFlight>,
+    runtime: RuntimeId,
+}
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        if let Some(flight) = self.0.upgrade() {
-            flight.set_kept_warm(false);
+        if let Some(flight) = self.flight.upgrade() {
+            flight.watched_changes().let_go(self.runtime);
         }
     }
 }

@@ -5,10 +5,12 @@
 
 mod builder;
 mod caches;
+mod failure;
 mod flight;
 mod keep_warm;
 #[cfg(feature = "keyed")]
 mod keyed;
+mod landing;
 mod need;
 mod pilot;
 mod rejection_guard;
@@ -30,11 +32,12 @@ pub use self::{
     state::{CacheState, StateChanges, TokenState},
 };
 use self::{
-    flight::{Joined, SingleFlight},
+    flight::{Permit, SingleFlight},
     need::Need,
     rejection_guard::Judge,
+    rt::Spawner,
 };
-pub(crate) use self::{need::Held, pilot::Outcome, rejection_guard::Route, schedule::Schedule};
+pub(crate) use self::{landing::Outcome, need::Held, rejection_guard::Route, schedule::Schedule};
 use crate::{
     error::Error,
     token::{Token, TokenSource},
@@ -81,7 +84,7 @@ pub struct TokenCache {
 impl TokenCache {
     /// A cache with the defaults, empty as yet.
     pub fn new(source: impl TokenSource) -> Self {
-        Self::with_schedule(source, Schedule::default())
+        Self::with_schedule(source, Schedule::default(), None)
     }
 
     /// A cache whose numbers are yours.
@@ -89,9 +92,13 @@ impl TokenCache {
         TokenCacheBuilder::new(source)
     }
 
-    fn with_schedule(source: impl TokenSource, schedule: Schedule) -> Self {
+    fn with_schedule(
+        source: impl TokenSource,
+        schedule: Schedule,
+        runtime: Option<Spawner>,
+    ) -> Self {
         Self {
-            flight: Arc::new(SingleFlight::new(source, schedule)),
+            flight: Arc::new(SingleFlight::new(source, schedule, runtime)),
         }
     }
 
@@ -121,7 +128,7 @@ impl TokenCache {
     /// # Cancellation
     /// As for [`get`](Self::get).
     pub async fn refresh(&self) -> Result<Token, Error> {
-        Ok(self.join(Need::New).await?.token.clone())
+        Ok(self.flight.wait(Need::New).await?.token.clone())
     }
 
     /// Forgets `token`, if it is the current one: the next [`get`](Self::get) token requests. A token that has been replaced
@@ -164,13 +171,7 @@ impl TokenCache {
 
     /// Waits for a token that may be sent.
     pub(crate) async fn wait_for_usable(&self) -> Outcome {
-        loop {
-            let held = self.join(Need::Usable).await?;
-            // A waiter that is polled late may find that the token has aged meanwhile.
-            if held.is_usable() {
-                return Ok(held);
-            }
-        }
+        self.flight.wait(Need::Usable).await
     }
 
     /// The same for a token that may be sent for so long, or is as new as one can reasonably be had.
@@ -193,10 +194,8 @@ impl TokenCache {
             let now = Moment::now();
             let half = now.steady() + current.unusable_at.left(now) / 2;
             let latest = latest.map_or(half, |latest| latest.min(half));
-            let lasting = timeout_at(latest, self.join(Need::Lasting(least))).await;
-            if let Ok(Ok(held)) = lasting
-                && held.is_usable()
-            {
+            let lasting = timeout_at(latest, self.flight.wait(Need::Lasting(least))).await;
+            if let Ok(Ok(held)) = lasting {
                 return Ok(held);
             }
             if let Some(current) = self.flight.usable() {
@@ -218,7 +217,7 @@ impl TokenCache {
             route,
             judge: Judge::Retry,
         };
-        let held = self.join(need).await?;
+        let held = self.flight.wait(need).await?;
         if held.token.generation() == rejected {
             self.flight.in_vain(route, held.landing);
             return Ok(None);
@@ -228,11 +227,12 @@ impl TokenCache {
 
     /// The same for a request that is not sent again: starts a token request for those to come, and does not wait.
     pub(crate) fn rejected_for_good(&self, rejected: u64, route: Option<Route>) {
-        drop(self.flight.join(Need::Other {
+        let need = Need::Other {
             than: rejected,
             route: route.unwrap_or(Route::UNKNOWN),
             judge: Judge::NextFirstTry,
-        }));
+        };
+        drop(self.flight.join(need, Permit::Ask));
     }
 
     /// What became of a retry with the token `generation`: whether it was rejected as well.
@@ -259,14 +259,6 @@ impl TokenCache {
     /// A first try with the token `generation` was accepted on this route.
     pub(crate) fn accepted(&self, route: Route, generation: u64) {
         self.flight.accepted(route, generation);
-    }
-
-    async fn join(&self, need: Need) -> Outcome {
-        match self.flight.join(need) {
-            Joined::Have(held) => Ok(held),
-            Joined::Wait(flight) => flight.landed().await,
-            Joined::Fail(error) => Err(error),
-        }
     }
 }
 

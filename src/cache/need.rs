@@ -16,7 +16,12 @@ pub(crate) struct Held {
     pub(super) landing: u64,
     pub(super) renewable_at: Moment,
     pub(super) refresh_at: Moment,
+    /// From here on requests wait for the next one, while it can be had.
     pub(super) unusable_at: Moment,
+    /// From here on it is not sent any more.
+    pub(super) ends_at: Moment,
+    /// Whether its end is known by the server's word.
+    pub(super) is_dated: bool,
 }
 
 /// What a caller comes for, and so which token would save the token request.
@@ -39,10 +44,6 @@ pub(super) enum Need {
 }
 
 impl Held {
-    pub(crate) fn is_usable(&self) -> bool {
-        !self.unusable_at.is_over(Moment::now())
-    }
-
     pub(super) fn meets(&self, need: Need, now: Moment) -> bool {
         let usable = !self.unusable_at.is_over(now);
         match need {
@@ -52,7 +53,9 @@ impl Held {
                 usable && (self.unusable_at.left(now) >= least || !self.renewable_at.is_over(now))
             }
             Need::Fresh => usable && !self.refresh_at.is_over(now),
-            Need::Other { than, .. } => usable && self.token.generation() != than,
+            Need::Other { than, .. } => {
+                !self.ends_at.is_over(now) && self.token.generation() != than
+            }
             Need::New => false,
         }
     }
@@ -64,6 +67,10 @@ impl Need {
         match (self, current) {
             (Self::Other { than, .. }, Some(held)) if held.token.generation() == than => {
                 TokenRequest::rejected(held.token.clone())
+            }
+            // In its last stretch there is one that can be sent, should no other come.
+            (Self::Usable, Some(held)) if !held.ends_at.is_over(Moment::now()) => {
+                TokenRequest::new(Reason::Refresh)
             }
             (_, None) | (Self::Usable | Self::Other { .. }, _) => TokenRequest::new(Reason::Cold),
             (Self::Lasting(_) | Self::Fresh | Self::New, Some(_)) => {

@@ -1,122 +1,191 @@
-//! One token request under way: the task that makes it, and the handle that callers wait with.
+//! One token request under way: the task that makes it.
 
-use std::{pin::Pin, sync::Arc, thread, time::Duration};
-
-use tokio::sync::watch;
-use tower::ServiceExt;
-
-use super::need::Held;
-use crate::{
-    cache::rt::timeout,
-    error::Error,
-    telemetry,
-    token::{Token, TokenRequest, TokenSource},
-    util::clock::{self, Moment},
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    thread,
+    time::Duration,
 };
 
-/// What a flight ends with, the same for every waiter.
-pub(crate) type Outcome = Result<Arc<Held>, Error>;
+use tower::BoxError;
 
-/// A flight under way, as a waiter sees it. Dropping it changes nothing for the flight or for the other waiters.
-#[derive(Clone, Debug)]
-pub(super) struct Flight(watch::Receiver<Option<Outcome>>);
-
-impl Flight {
-    /// A flight, and what its pilot tells its end by.
-    pub(super) fn new() -> (watch::Sender<Option<Outcome>>, Self) {
-        let (tell, told) = watch::channel(None);
-        (tell, Self(told))
-    }
-
-    /// Waits for the end of the flight.
-    pub(super) async fn landed(mut self) -> Outcome {
-        match self.0.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(outcome)) => outcome.clone(),
-            // A pilot tells before it is gone, so this is not reached. It is an answer all the same.
-            Ok(None) | Err(_) => Err(Error::shut_down()),
-        }
-    }
-}
+use super::{
+    flight::SingleFlight,
+    landing::{BEAT, Ending, Flight},
+    rt::{Instant, Spawner, Timer},
+};
+use crate::{
+    error::Error,
+    telemetry,
+    token::{Reason, Token, TokenRequest, TokenSource},
+    util::clock::{Moment, steady},
+};
 
 /// Flies one token request. However its task ends (done, panicked, dropped by its runtime) its destructor lands the flight,
-/// so no waiter is left waiting and the source is always back.
-pub(super) struct Pilot<L: Land> {
-    /// The source, and who takes it back. `None` only within the destructor.
-    aboard: Option<(Box<dyn Source>, L)>,
-    tell: watch::Sender<Option<Outcome>>,
+/// so no waiter is left waiting.
+///
+/// It does not own the source, which stays in the slot but for the moments in which it is polled. So whoever takes over from
+/// a pilot that nobody polls finds it there.
+pub(super) struct Pilot {
+    cache: Arc<SingleFlight>,
+    flight: Flight,
+    spawner: Spawner,
     within: Duration,
     started: Moment,
     /// `None` until the token request is over.
-    result: Option<Result<Token, Error>>,
+    ending: Option<Ending>,
 }
 
-/// Takes the source back with what the token request gave and when it was started, and gives what the waiters are told.
-pub(super) trait Land:
-    FnOnce(Box<dyn Source>, Result<Token, Error>, Moment) -> Outcome
-{
-}
-
-impl<L: FnOnce(Box<dyn Source>, Result<Token, Error>, Moment) -> Outcome> Land for L {}
-
-impl<L: Land> Pilot<L> {
+impl Pilot {
     pub(super) fn new(
-        source: Box<dyn Source>,
-        tell: watch::Sender<Option<Outcome>>,
+        cache: Arc<SingleFlight>,
+        flight: Flight,
+        spawner: Spawner,
         within: Duration,
-        land: L,
     ) -> Self {
         Self {
-            aboard: Some((source, land)),
-            tell,
+            cache,
+            flight,
+            spawner,
             within,
             started: Moment::now(),
-            result: None,
+            ending: None,
         }
     }
 
-    pub(super) async fn fly(mut self, request: TokenRequest) {
-        if let Some((source, _)) = &mut self.aboard {
-            let result = timeout(self.within, source.request(request)).await;
-            self.result = Some(result.unwrap_or_else(|_| Err(Error::timeout(self.within))));
+    /// Ends it before it has begun.
+    pub(super) fn cut(mut self, error: Error) {
+        self.ending = Some(Ending::Cut(error));
+    }
+
+    /// Makes the token request.
+    ///
+    /// It beats: it is polled every [`BEAT`] at the latest, and says so, as long as its runtime is driven. A gap in its own
+    /// beats tells it that its runtime, or the whole process, stood still: then a request that did not come to a definite end
+    /// says nothing of the server.
+    pub(super) async fn fly(mut self, request: TokenRequest, mut timer: Timer) {
+        let deadline = self.started.steady() + self.within;
+        let mut last_beat = self.started.steady();
+        let mut stood_still = false;
+        let mut attempts = Box::pin(self.attempts(request, deadline));
+        let result = poll_fn(|cx| {
+            loop {
+                let now = steady();
+                stood_still |= now.saturating_duration_since(last_beat) > STOOD_STILL;
+                last_beat = now;
+                self.flight.beat(now);
+                // Somebody took over: the connection is of no use any more.
+                if self.flight.is_over() {
+                    return Poll::Ready(Err(Error::interrupted()));
+                }
+                if let Poll::Ready(result) = attempts.as_mut().poll(cx) {
+                    return Poll::Ready(result);
+                }
+                if now >= deadline {
+                    return Poll::Ready(Err(Error::timeout(self.within)));
+                }
+                if timer.poll_at((now + BEAT).min(deadline), cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+        drop(attempts);
+        self.ending = Some(match result {
+            Ok(token) => Ending::Token(token),
+            Err(error) if stood_still && error.is_unanswered() => Ending::Cut(Error::interrupted()),
+            Err(error) => Ending::Failed(error),
+        });
+    }
+
+    /// One attempt; or two, where somebody waits for a first token and the server could not be reached, or said that it
+    /// cannot serve just now.
+    async fn attempts(&self, request: TokenRequest, deadline: Instant) -> Result<Token, Error> {
+        let first = self.attempt(request.clone()).await;
+        let Err(error) = &first else {
+            return first;
+        };
+        if request.reason() != Reason::Cold || !error.is_worth_another_attempt() {
+            return first;
         }
+        let again_at = steady() + PAUSE.mul_f64(1.0 + fastrand::f64());
+        let Some(mut pause) = self.spawner.timer(again_at).filter(|_| again_at < deadline) else {
+            return first;
+        };
+        poll_fn(|cx| pause.poll_at(again_at, cx)).await;
+        self.attempt(request).await
+    }
+
+    /// One call of the source.
+    async fn attempt(&self, request: TokenRequest) -> Result<Token, Error> {
+        let mut request = Some(request);
+        let answer = poll_fn(|cx| {
+            let Some(mut source) = self.cache.borrow_source(&self.flight) else {
+                // Another thread polls it for a flight that was given up, or ours was. The next beat looks again.
+                return Poll::Pending;
+            };
+            source.poll_call(&mut request, cx)
+        })
+        .await?;
+        answer.await
     }
 }
 
-impl<L: Land> Drop for Pilot<L> {
+impl Drop for Pilot {
     fn drop(&mut self) {
-        let Some((source, land)) = self.aboard.take() else {
+        let ending = self.ending.take().unwrap_or_else(|| {
+            if thread::panicking() {
+                Ending::Failed(Error::panicked())
+            } else {
+                // Its runtime is shutting down, which says nothing of the server either.
+                Ending::Cut(Error::interrupted())
+            }
+        });
+        let Some(landing) = self.cache.land(&self.flight, ending, self.started) else {
             return;
         };
-        let result = self.result.take().unwrap_or_else(|| {
-            Err(if thread::panicking() {
-                Error::panicked()
-            } else {
-                Error::shut_down()
-            })
-        });
-        let outcome = land(source, result, self.started);
-        let took = clock::steady().saturating_duration_since(self.started.steady());
-        telemetry::token_request_over(outcome.as_deref().map(|held| &held.token), took);
+        let took = steady().saturating_duration_since(self.started.steady());
+        telemetry::token_request_over(landing.outcome(), took);
         // Publish before waking: a woken waiter whose token is rejected must find this one in the cache, not the last.
-        // Nobody may be waiting any more, which is no error.
-        let _ = self.tell.send(Some(outcome));
+        self.flight.tell(landing);
     }
 }
 
 /// A [`TokenSource`] without its type.
 pub(super) trait Source: Send {
-    fn request(&mut self, request: TokenRequest) -> Answer<'_>;
+    /// Calls it as soon as it is ready.
+    fn poll_call(
+        &mut self,
+        request: &mut Option<TokenRequest>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer, Error>>;
 }
 
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<Token, Error>> + Send + 'a>>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Token, Error>> + Send>>;
 
 impl<S: TokenSource> Source for S {
-    fn request(&mut self, request: TokenRequest) -> Answer<'_> {
-        let ours = |error: S::Error| Error::from_source(error.into());
-        Box::pin(async move {
-            // Two statements, so that no error that is not `Send` is kept across the second await.
-            let ready = self.ready().await.map_err(ours)?;
-            ready.call(request).await.map_err(ours)
-        })
+    fn poll_call(
+        &mut self,
+        request: &mut Option<TokenRequest>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer, Error>> {
+        ready!(self.poll_ready(cx)).map_err(ours)?;
+        let Some(request) = request.take() else {
+            return Poll::Pending;
+        };
+        let answer = self.call(request);
+        Poll::Ready(Ok(Box::pin(async move { answer.await.map_err(ours) })))
     }
 }
+
+fn ours(error: impl Into<BoxError>) -> Error {
+    Error::from_source(error.into())
+}
+
+/// A gap between two beats that no busy runtime makes.
+const STOOD_STILL: Duration = Duration::from_millis(600);
+
+/// Before the second attempt: this, and up to as much again.
+const PAUSE: Duration = Duration::from_millis(100);

@@ -3,11 +3,9 @@
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use self::real::*;
 #[cfg(all(test, shuttle))]
-pub(crate) use crate::{
-    cache::shuttle::model::AtomicU64, cache::shuttle::model::Instant, cache::shuttle::model::Mutex,
-    cache::shuttle::model::MutexGuard, cache::shuttle::model::Ordering,
-    cache::shuttle::model::PoisonError, cache::shuttle::model::Spawner,
-    cache::shuttle::model::interleave, cache::shuttle::model::timeout,
+pub(crate) use crate::cache::shuttle::model::{
+    AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, RuntimeId, Spawner, Timer,
+    interleave,
 };
 
 #[cfg(not(all(test, shuttle)))]
@@ -16,11 +14,20 @@ mod real {
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     };
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        pin::Pin,
+        task::{Context, Poll},
+    };
 
-    use tokio::runtime::Handle;
-    pub(crate) use tokio::time::{Instant, timeout};
+    use tokio::{
+        runtime::Handle,
+        time::{Sleep, sleep_until},
+    };
+    pub(crate) use tokio::{runtime::Id as RuntimeId, time::Instant};
 
     /// The runtime that a task can be spawned on.
+    #[derive(Clone, Debug)]
     pub(crate) struct Spawner(Handle);
 
     impl Spawner {
@@ -29,9 +36,40 @@ mod real {
             Handle::try_current().ok().map(Self)
         }
 
+        /// This one, wherever the code runs.
+        pub(crate) fn of(runtime: Handle) -> Self {
+            Self(runtime)
+        }
+
+        pub(crate) fn id(&self) -> RuntimeId {
+            self.0.id()
+        }
+
         /// Spawns a task that nobody waits for. A runtime that is shutting down drops it here and now.
         pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
             drop(self.0.spawn(task));
+        }
+
+        /// A timer of this runtime; `None` if the runtime was built without timers, or is shutting down.
+        pub(crate) fn timer(&self, at: Instant) -> Option<Timer> {
+            let _entered = self.0.enter();
+            // Tokio panics where there are no timers, and has no way to ask beforehand.
+            let sleep = catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))));
+            sleep.ok().map(Timer)
+        }
+    }
+
+    /// A timer that can be set anew.
+    #[derive(Debug)]
+    pub(crate) struct Timer(Pin<Box<Sleep>>);
+
+    impl Timer {
+        /// Sets it, and waits until then.
+        pub(crate) fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+            if self.0.deadline() != at {
+                self.0.as_mut().reset(at);
+            }
+            self.0.as_mut().poll(cx)
         }
     }
 

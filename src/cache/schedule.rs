@@ -40,8 +40,10 @@ pub(super) struct Stages {
     pub(super) renewable_after: Duration,
     /// From here on the token is used and refreshed in the background.
     pub(super) refresh_after: Duration,
-    /// From here on the token is not sent any more.
+    /// From here on requests wait for the next token, while it can be had.
     pub(super) unusable_after: Duration,
+    /// From here on the token is not sent any more.
+    pub(super) ends_after: Duration,
 }
 
 impl Default for Schedule {
@@ -170,6 +172,7 @@ impl Schedule {
             renewable_after: lifetime.mul_f64(EARLIEST_REFRESH),
             refresh_after: refresh_after.min(unusable_after),
             unusable_after,
+            ends_after: lifetime,
         }
     }
 
@@ -216,7 +219,7 @@ impl Backoff {
 }
 
 /// No token is trusted for longer, whatever its `expires_in` says: it keeps `u64::MAX` seconds in the range of clocks.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+pub(super) const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Keeps every wait in the range of clocks.
 const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::TokenCache;
+use super::{
+    TokenCache,
+    rt::{Mutex, MutexGuard, PoisonError, RuntimeId},
+};
 use crate::error::Error;
 
 /// How a [`TokenCache`] stood when it was asked.
@@ -92,6 +95,43 @@ impl CacheState {
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         self.error.as_ref()
+    }
+}
+
+/// Who is told of each change that does not come by time alone, and on which runtimes the token is kept warm.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    tell: watch::Sender<()>,
+    keepers: Mutex<Vec<RuntimeId>>,
+}
+
+impl Changes {
+    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
+        self.tell.subscribe()
+    }
+
+    pub(super) fn tell(&self) {
+        self.tell.send_replace(());
+    }
+
+    /// A task of this runtime keeps the token warm from now on; whether that is news.
+    pub(super) fn keep(&self, runtime: RuntimeId) -> bool {
+        let mut keepers = self.lock();
+        let is_news = !keepers.contains(&runtime);
+        if is_news {
+            keepers.push(runtime);
+        }
+        is_news
+    }
+
+    /// It does so no more.
+    pub(super) fn let_go(&self, runtime: RuntimeId) {
+        self.lock().retain(|keeper| *keeper != runtime);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<RuntimeId>> {
+        // No code but this runs under the lock.
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -40,6 +40,15 @@ impl Moment {
         }
     }
 
+    /// The later of the two, by the steady clock.
+    pub(crate) fn later(self, other: Self) -> Self {
+        if other.steady > self.steady {
+            other
+        } else {
+            self
+        }
+    }
+
     /// Whether it is over at `now`, by either clock.
     pub(crate) fn is_over(self, now: Self) -> bool {
         now.steady >= self.steady || now.wall >= self.wall

@@ -3,15 +3,15 @@
 //!
 //! `tokio::sync::watch` and `arc-swap` stay what they are. They are taken to be correct, and each call of theirs to be one
 //! step: no thread comes in between within it, but one may before it, where the code calls [`interleave`] or locks. Atomics
-//! are taken to be sequentially consistent. The one there is, `quiet_until`, is a hint: a stale one costs a
-//! lock, or leaves a refresh to the next use.
+//! are taken to be sequentially consistent. `quiet_until` is a hint: a stale one costs a lock, or leaves a refresh to the next
+//! use. A stale beat of a pilot is one that is late, and timers go off at any point anyway.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    pin::{Pin, pin},
-    task::Poll,
+    pin::Pin,
+    task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
 
@@ -31,12 +31,14 @@ thread_local! {
     static BEGINNING: Instant = Instant::now();
     static ELAPSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static UNRULY: Cell<bool> = const { Cell::new(false) };
+    static SLEEPING: RefCell<Vec<(Instant, Waker)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Begins a run. In an unruly one deadlines come early, and now and then the runtime is shutting down.
 pub(crate) fn begin(unruly: bool) {
     ELAPSED.set(Duration::ZERO);
     UNRULY.set(unruly);
+    SLEEPING.take();
 }
 
 /// From here on the run is not unruly.
@@ -48,6 +50,16 @@ pub(crate) fn calm() {
 pub(crate) fn pass(time: Duration) {
     interleave();
     ELAPSED.set(ELAPSED.get() + time);
+    let now = look_at_clock();
+    let due = SLEEPING.with_borrow_mut(|sleeping| {
+        let (due, later) = sleeping.drain(..).partition(|(at, _)| *at <= now);
+        *sleeping = later;
+        due
+    });
+    let due: Vec<(Instant, Waker)> = due;
+    for (_, waker) in due {
+        waker.wake();
+    }
 }
 
 /// The steady clock. Time may pass just before it is read, as it may anywhere.
@@ -72,11 +84,25 @@ pub(crate) fn interleave() {
 }
 
 /// The runtime.
+#[derive(Clone, Debug)]
 pub(crate) struct Spawner(());
+
+/// There is only one.
+pub(crate) type RuntimeId = ();
 
 impl Spawner {
     pub(crate) fn current() -> Option<Self> {
         Some(Self(()))
+    }
+
+    pub(crate) fn id(&self) -> RuntimeId {}
+
+    /// A timer. In an unruly run it goes off after a few polls, whatever others have done by then: so a pilot may seem silent, or
+    /// its deadline come, at any point. Otherwise it goes off when time passes.
+    pub(crate) fn timer(&self, _: Instant) -> Option<Timer> {
+        Some(Timer {
+            spins: UNRULY.get().then(|| thread_rng().gen_range(0..6)),
+        })
     }
 
     /// Spawns a task that nobody waits for. As with Tokio's, a panic ends that task alone, and unwinds what it holds; and
@@ -107,33 +133,30 @@ pub(crate) fn meant_panic() -> ! {
 
 struct Meant;
 
-/// A deadline that comes after a random number of polls.
-pub(crate) async fn timeout<T>(
-    within: Duration,
-    future: impl Future<Output = T>,
-) -> Result<T, Elapsed> {
-    let mut future = pin!(future);
-    let mut polls = if UNRULY.get() {
-        thread_rng().gen_range(0..6)
-    } else {
-        1000
-    };
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
-            return Poll::Ready(Ok(output));
-        }
-        if polls == 0 {
-            pass(within);
-            return Poll::Ready(Err(Elapsed));
-        }
-        polls -= 1;
-        // The next poll is the deadline's, not the future's.
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await
+#[derive(Debug)]
+pub(crate) struct Timer {
+    spins: Option<u32>,
 }
 
-/// The deadline came first.
-#[derive(Debug)]
-pub(crate) struct Elapsed;
+impl Timer {
+    pub(crate) fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let now = look_at_clock();
+        if now >= at {
+            return Poll::Ready(());
+        }
+        match &mut self.spins {
+            Some(0) => {
+                self.spins = Some(thread_rng().gen_range(0..6));
+                pass(at - now);
+                return Poll::Ready(());
+            }
+            Some(spins) => {
+                *spins -= 1;
+                // The next poll is the timer's, and nobody else's.
+                cx.waker().wake_by_ref();
+            }
+            None => SLEEPING.with_borrow_mut(|sleeping| sleeping.push((at, cx.waker().clone()))),
+        }
+        Poll::Pending
+    }
+}

@@ -131,7 +131,7 @@ impl Secret {
                 let path = path.clone();
                 spawn_blocking(move || read_file(&path, what))
                     .await
-                    .unwrap_or_else(|_| Err(Error::shut_down()))
+                    .unwrap_or_else(|_| Err(Error::interrupted()))
             }
             Kept::Text(_) | Kept::Variable { .. } => self.at_hand(what),
         }

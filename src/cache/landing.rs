@@ -1,0 +1,175 @@
+//! A token request under way, as its waiters see it, and what it ends with.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    need::Held,
+    rt::{AtomicU64, Instant, Ordering, Spawner, Timer},
+};
+use crate::{error::Error, token::Token, util::clock::steady};
+
+/// What a caller gets.
+pub(crate) type Outcome = Result<Arc<Held>, Error>;
+
+/// How a token request ended, as its pilot tells it.
+pub(super) enum Ending {
+    Token(Token),
+    Failed(Error),
+    /// It was cut off, which says nothing of the server: whoever still has time starts anew.
+    Cut(Error),
+}
+
+/// What the waiters of a flight are told.
+#[derive(Clone, Debug)]
+pub(super) enum Landing {
+    Held(Arc<Held>),
+    Failed(Error),
+    Cut(Error),
+}
+
+impl Landing {
+    pub(super) fn outcome(&self) -> Result<&Token, &Error> {
+        match self {
+            Self::Held(held) => Ok(&held.token),
+            Self::Failed(error) | Self::Cut(error) => Err(error),
+        }
+    }
+}
+
+/// A flight under way. Dropping it changes nothing for the flight or for its waiters.
+#[derive(Clone, Debug)]
+pub(super) struct Flight(Arc<UnderWay>);
+
+#[derive(Debug)]
+struct UnderWay {
+    tell: watch::Sender<Option<Landing>>,
+    /// When its pilot was polled last, in nanoseconds since it took off.
+    beat: AtomicU64,
+    took_off: Instant,
+}
+
+impl Flight {
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Arc::new(UnderWay {
+            tell: watch::Sender::new(None),
+            beat: AtomicU64::new(0),
+            took_off: now,
+        }))
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Its pilot is alive.
+    pub(super) fn beat(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.0.took_off).as_nanos();
+        let since = since.try_into().unwrap_or(u64::MAX);
+        self.0.beat.store(since, Ordering::Relaxed);
+    }
+
+    /// When its pilot was alive last, as far as is known here.
+    pub(super) fn last_beat(&self) -> Instant {
+        self.0.took_off + Duration::from_nanos(self.0.beat.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.0.tell.borrow().is_some()
+    }
+
+    /// Tells everyone who waits. There may be none, which is no error.
+    pub(super) fn tell(&self, landing: Landing) {
+        self.0.tell.send_replace(Some(landing));
+    }
+
+    /// Waits for its end, on the waiter's own runtime.
+    ///
+    /// A flight whose pilot was silent for [`SILENT_FOR`] is only suspected to be stuck. That settles the interleaving in
+    /// which a whole process stood still, and the waiter is polled before the pilot: within [`GRACE`] the pilot beats, if the
+    /// two share a runtime.
+    pub(super) async fn landed(&self, patience: &mut Patience) -> Waited {
+        let mut told = self.0.tell.subscribe();
+        let mut landed = pin!(async move {
+            let landing = told.wait_for(Option::is_some).await;
+            // The flight is held here, and its sender with it.
+            landing.ok().and_then(|landing| landing.clone())
+        });
+        let mut suspicion: Option<Suspicion> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(Some(landing)) = landed.as_mut().poll(cx) {
+                return Poll::Ready(Waited::Landed(landing));
+            }
+            loop {
+                let now = steady();
+                if now >= patience.until {
+                    return Poll::Ready(Waited::OutOfTime);
+                }
+                let beat = self.last_beat();
+                let look_again = match suspicion.filter(|suspicion| suspicion.beat == beat) {
+                    Some(suspicion) if now >= suspicion.until => {
+                        return Poll::Ready(Waited::Silent(beat));
+                    }
+                    Some(suspicion) => suspicion.until,
+                    None if now >= beat + SILENT_FOR => {
+                        let until = now + GRACE;
+                        suspicion = Some(Suspicion { beat, until });
+                        until
+                    }
+                    None => beat + SILENT_FOR,
+                };
+                ready!(patience.timer.poll_at(look_again.min(patience.until), cx));
+            }
+        })
+        .await
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Suspicion {
+    beat: Instant,
+    until: Instant,
+}
+
+/// How a wait for a flight ended.
+pub(super) enum Waited {
+    Landed(Landing),
+    /// Nobody polls its pilot. It was alive last then.
+    Silent(Instant),
+    /// The waiter's own time is over.
+    OutOfTime,
+}
+
+/// How long a waiter waits in all, and a timer of its own runtime to wait by.
+pub(super) struct Patience {
+    timer: Timer,
+    until: Instant,
+}
+
+impl Patience {
+    /// `None` where the runtime has no timers.
+    pub(super) fn new(spawner: &Spawner, within: Duration) -> Option<Self> {
+        let now = steady();
+        Some(Self {
+            timer: spawner.timer(now + SILENT_FOR)?,
+            // A flight that began with this waiter ends a little before its waiter does.
+            until: now + within + GRACE,
+        })
+    }
+}
+
+/// The pilot beats at least so often.
+pub(super) const BEAT: Duration = Duration::from_millis(200);
+
+/// A flight without a beat for this long may be stuck.
+pub(super) const SILENT_FOR: Duration = Duration::from_millis(600);
+
+/// And it is, if there is none for this long once somebody looks.
+pub(super) const GRACE: Duration = Duration::from_millis(50);
