@@ -14,9 +14,8 @@
 //! | it is shut down | start or join another token request |
 //! | the process was frozen | start anew at once; the freeze does not count as a failure |
 //!
-//! None of these causes a backoff.
-//!
-//! <!-- to check with the cache: the table is promises F11-F16 -->
+//! A token request that shows no sign of life for about 0.65 s is taken over. None of these
+//! cases causes a backoff.
 //!
 //! # Blocking code
 //! A blocking facade calls `block_on` on a runtime of its own. Use one runtime and one cache
@@ -111,7 +110,30 @@
 //! several runtimes, and it lasts until the last of them is gone. A second call on the same
 //! runtime adds nothing.
 //!
-//! <!-- to check with the cache: this section is promise F14 -->
+//! # Pin token requests to one runtime
+//! [`TokenCacheBuilder::runtime`](crate::cache::TokenCacheBuilder::runtime) runs all token
+//! requests on a runtime that you choose. Use it if callers come from many short-lived
+//! runtimes, or from threads without a runtime, and one runtime outlives them all:
+//! ```
+//! use tokio::runtime::Handle;
+//! use tower_bearer::{Error, TokenCache, TokenSource};
+//!
+//! fn pinned(
+//!     source: impl TokenSource,
+//!     background: Handle,
+//! ) -> Result<TokenCache, Error> {
+//!     TokenCache::builder(source)
+//!         .runtime(background)
+//!         .build()
+//! }
+//! # let runtime = tokio::runtime::Runtime::new()?;
+//! # let source = tower_bearer::token::FixedToken::new("t")?;
+//! # let cache = pinned(source, runtime.handle().clone())?;
+//! # assert!(runtime.block_on(cache.get()).is_ok());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! Something must drive that runtime: a multi-thread runtime does so itself. Callers do not
+//! take token requests over from it.
 //!
 //! # Paused time
 //! All waits use Tokio's clock. With `#[tokio::test(start_paused = true)]`,

@@ -151,8 +151,7 @@
 //! ```
 //!
 //! # No token
-//! A source that fails, and what the caller gets. Paused time skips the short pause before the
-//! second attempt, and any backoff:
+//! A source that fails, and what the caller gets. Paused time skips each pause and backoff:
 //! ```
 //! use http::{Request, Response};
 //! use tower::{

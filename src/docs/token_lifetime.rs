@@ -13,7 +13,8 @@
 //! | expired | the end | the next token | waits for the token request; if it fails, gets its error |
 //!
 //! - **A lifetime counts from before the token request was sent**, so a slow answer does not
-//!   make a token look younger. If the server gives no lifetime, it is 5 minutes.
+//!   make a token look younger. If the server gives no lifetime, or one of 0 or less, it is
+//!   5 minutes.
 //! - **The refresh point** is drawn once per token, at random, so that many processes do not
 //!   refresh together. It moves forward, at most to half of the lifetime, if two token
 //!   requests as slow as the last one would not fit before the end.
@@ -23,17 +24,14 @@
 //! - **An idle cache does nothing.** No task runs for it. To refresh without requests, call
 //!   [`keep_warm`](crate::TokenCache::keep_warm).
 //!
-//! <!-- to check with the cache: "last stretch" above is promise L13 -->
-//!
 //! # One token request for all
 //! However many requests need a token, one token request is sent. It belongs to none of them:
 //! a request that times out or is dropped changes nothing for the others. All get the same
 //! token, or the same error, at the same time. A token request has a timeout of its own, 10 s.
 //!
-//! If the first token request fails in passing (no connection, or a status of 502, 503 or 504
-//! without `Retry-After`), it is tried once more after a short pause, within the same timeout.
-//!
-//! <!-- to check with the cache: the paragraph above is promise F15 -->
+//! If there is no token yet and the token endpoint is down for a moment (no connection, or a
+//! status of 502, 503 or 504 without `Retry-After`), the token request is sent again after 0.1
+//! to 0.2 s, within the same timeout.
 //!
 //! # Backoff
 //! After a failed token request, no token request is sent until the *backoff* is over.
@@ -58,7 +56,7 @@
 //! [provider](crate::Secret::provider) is read again when the server answers
 //! `invalid_client`. If it changed, the token request is retried at once.
 //!
-//! <!-- to check with the cache: "a 4xx without an OAuth error" is promise L16; "stalled" is F13 -->
+//! <!-- to check with the error classes: "a 4xx without an OAuth error" is promise L16 -->
 //!
 //! # Rejected tokens
 //! An API *rejects* a token by the status 401, unless its `WWW-Authenticate` says that another
@@ -161,7 +159,7 @@
 //! | fault | token requests in an hour | what requests see |
 //! | --- | --- | --- |
 //! | none; tokens of 5 minutes | one per 225 s: 17 | 200; only the first one waits |
-//! | the server is dead, the token expired | 143 (114 on average) | the last error, at once |
+//! | the server is dead, the token expired | 286 (about 220 on average) | the last error, at once |
 //! | the server is down or hangs, for random stretches | the backoff's while it is down, else one per 225 s | 200 while the token lasts, then the last error; 200 again at most 60 s after the recovery |
 //! | the server takes up to 8 s, tokens of 60 s | one per 38 s: 95 | 200, after at most one token request |
 //! | 429 with `Retry-After` | one per `Retry-After`, or per 5 minutes if that is shorter | 200 while the token lasts, then the last error |

@@ -32,7 +32,7 @@
 //! [`with_lifetime`](crate::Token::with_lifetime), the token lives 5 minutes.
 //!
 //! # From a type of your own
-//! Implement `Service`. The cache makes one call at a time and owns the source, so the source
+//! Implement `Service`. The cache owns the source and makes one call at a time, so the source
 //! needs no `Clone` and no lock.
 //! ```
 //! use std::{
@@ -84,7 +84,8 @@
 //!   60 s. An `Error` of this crate keeps its kind. Put no secret into an error.
 //! - **Time.** A call has 10 s
 //!   ([`token_request_timeout`](crate::cache::TokenCacheBuilder::token_request_timeout)).
-//! - **Cancellation.** The call may be dropped at any await.
+//! - **Cancellation.** The future of a call may be dropped at any await. A call on a runtime
+//!   that nothing drives is abandoned, and the next call starts while its future still exists.
 //! - **Panics.** The callers get an error; the next call starts anew.
 //! - **A rejected token.**
 //!   [`TokenRequest::rejected_token`](crate::token::TokenRequest::rejected_token) is the token
