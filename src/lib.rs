@@ -11,7 +11,8 @@
 //! ```
 //! use http::{Request, Response};
 //! use tower::{
-//!     BoxError, ServiceBuilder, ServiceExt, service_fn,
+//!     BoxError, ServiceBuilder, ServiceExt,
+//!     service_fn,
 //! };
 //! use tower_bearer::{
 //!     BearerAuthLayer, ClientCredentials,
@@ -30,7 +31,7 @@
 //! .build()?;
 //!
 //! // Any tower service of HTTP requests. This one
-//! // stands for your client and the API.
+//! // stands for your client, and echoes the body.
 //! let client = service_fn(async |it: Request<_>| {
 //!     let token = &it.headers()["authorization"];
 //!     assert!(token.is_sensitive());

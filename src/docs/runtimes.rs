@@ -116,7 +116,9 @@
 //! runtimes, or from threads without a runtime, and one runtime outlives them all:
 //! ```
 //! use tokio::runtime::Handle;
-//! use tower_bearer::{Error, TokenCache, TokenSource};
+//! use tower_bearer::{
+//!     Error, TokenCache, TokenSource,
+//! };
 //!
 //! fn pinned(
 //!     source: impl TokenSource,

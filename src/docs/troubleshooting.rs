@@ -153,7 +153,8 @@
 //!
 //! ### `build` is missing
 //! ```text
-//! `ClientCredentialsBuilder` is not a source of tokens
+//! `ClientCredentialsBuilder` is not a source
+//! of tokens
 //! ```
 //! End the builder with `.build()?`. It needs the feature `rustls`, which is on by default.
 //! Without it, use `.build_with(transport)?` or `.build_with_reqwest(…)?`.
