@@ -37,9 +37,9 @@ async fn health(State(cache): State<TokenCache>) -> String {
     let state = cache.state();
     let token = match state.token() {
         TokenState::Absent => "there is no token yet".to_owned(),
-        TokenState::Fresh { usable_for } => format!("the token is good for {usable_for:.0?}"),
+        TokenState::Fresh { usable_for } => format!("the token is valid for {usable_for:.0?}"),
         TokenState::Stale { usable_for } => {
-            format!("the token is good for {usable_for:.0?}, and due for refresh")
+            format!("the token is valid for {usable_for:.0?}, and due for refresh")
         }
         TokenState::Expired => "the token has expired".to_owned(),
         _ => "the token is in another state".to_owned(),

@@ -117,8 +117,8 @@ async fn main() -> Result<(), BoxError> {
 struct Story(Api, Servers);
 
 impl Story {
-    /// Makes these calls, so many at a time, and tells what the servers counted meanwhile: whose token came with each
-    /// call, and how often each company was at the token endpoint. Gives the 99th percentile of the calls' times.
+    /// Makes these calls, a limited number at a time, and prints what the servers counted: whose token came with each call,
+    /// and how often each company called the token endpoint. Returns the 99th percentile of the calls' times.
     async fn step<I>(&self, what: &str, calls: I, told: TokenRequests) -> Result<Duration, BoxError>
     where
         I: Iterator<Item = String> + Clone + Send + 'static,
@@ -166,7 +166,7 @@ impl Story {
         Ok(response.into_body().collect().await.map(drop)?)
     }
 
-    /// Calls for the failing company until this task is over, and tells what came of it.
+    /// Calls for the failing company until this task is over, and describes the result.
     async fn fail_until(self, task: AbortHandle) -> Result<String, BoxError> {
         let token_requests = || self.1.books().companies[FAILING].issued;
         let (before, mut errors) = (token_requests(), Vec::new());

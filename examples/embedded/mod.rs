@@ -45,7 +45,7 @@ impl Served {
         let accepted = Arc::clone(&connections);
         let socket = TcpSocket::new_v4()?;
         socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        // The usual 128 overflow when a crowd comes, and who does not get in tries again a whole second later.
+        // The usual backlog of 128 overflows in a crowd, and a client that does not get in waits a whole second.
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         let listener = listener.tap_io(move |connection| {

@@ -143,8 +143,8 @@
 //!     Ok(())
 //! }
 //! ```
-//! [`build_with_reqwest`](crate::ClientCredentials) sends token requests with reqwest too. You can then
-//! switch off the default transport: `default-features = false` for `tower-bearer`.
+//! `build_with_reqwest` sends token requests with reqwest too. You can then switch off the
+//! default transport: `default-features = false` for `tower-bearer`.
 //!
 //! # reqwest-middleware
 //! ```toml

@@ -3,7 +3,8 @@
 //! # A warm request
 //! A request with a valid token takes no lock, awaits nothing and allocates once: what the
 //! retry needs of the request's head. With [`NoReplay`](crate::replay::NoReplay), it allocates
-//! nothing. The token's header value is built once and shared.
+//! nothing, if the header map has room for one more. The token's header value is built once
+//! and shared.
 //!
 //! | driver | 401 retry | over the service alone, ns | instructions |
 //! | --- | --- | ---: | ---: |

@@ -16,7 +16,7 @@
 //!   make a token look younger. If the server gives no lifetime, or one of 0 or less, it is
 //!   5 minutes.
 //! - **The refresh point** is drawn once per token, at random, so that many processes do not
-//!   refresh together. It moves forward, at most to half of the lifetime, if two token
+//!   refresh together. It is earlier, but not before half of the lifetime, if two token
 //!   requests as slow as the last one would not fit before the end.
 //! - **Two clocks.** A token is expired when the monotonic clock or the wall clock says so.
 //!   The monotonic clock stops while a machine sleeps; the wall clock can be set back. Setting
@@ -39,6 +39,9 @@
 //! at once; [`retry_after`](crate::Error::retry_after) says how long the backoff lasts. After
 //! it, the next request starts a token request.
 //!
+//! A *transient* failure may pass by itself. After a *permanent* one, the operator has to
+//! change something.
+//!
 //! | failure | class | backoff |
 //! | --- | --- | --- |
 //! | no connection, timeout, 408, 409, 429, 5xx | transient | 1, 2, 4 … 60 s |
@@ -50,7 +53,8 @@
 //!
 //! Each backoff is shortened at random, by up to 90 %. `Retry-After` is a lower bound, up to
 //! 5 minutes. After a permanent failure, call [`refresh`](crate::TokenCache::refresh) when you
-//! have fixed the cause: it skips the backoff.
+//! have fixed the cause: it skips the backoff. A timeout after an `invalid_client` does not
+//! hide it: the error that requests get still says `invalid_client`.
 //!
 //! A secret in a [file](crate::Secret::file) or behind a
 //! [provider](crate::Secret::provider) is read again when the server answers

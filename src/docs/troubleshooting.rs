@@ -202,7 +202,7 @@
 //! ```
 //! | kind | usual cause | what to do |
 //! | --- | --- | --- |
-//! | `Configuration` | a builder got something that cannot work | the message says what to change |
+//! | `Configuration` | a value of a builder cannot work | the message says what to change |
 //! | `Denied` | `invalid_client`, `invalid_scope`, … | see [`invalid_client`](#invalid_client) |
 //! | `Unavailable` | no connection, TLS, 5xx, 429 | look at the cause; it recovers by itself |
 //! | `Timeout` | a slow token endpoint, or a short deadline | see [timeouts](#timeouts) |
@@ -236,7 +236,7 @@
 //! often says more.
 //!
 //! ### Not retried
-//! The caller got the first 401. The `Error` in the response's extensions says why:
+//! The caller sees the first 401. The `Error` in the response's extensions says why:
 //! ```
 //! fn why<B>(
 //!     response: &http::Response<B>,
@@ -261,7 +261,7 @@
 //! ### No `Authorization` header
 //! - The request was not selected. [`Origins`](crate::select::Origins) compares scheme, host
 //!   and port of the *URI*. A URI without a host is no origin.
-//! - The request had an `Authorization` header before:
+//! - The request already has its own `Authorization` header, which stays:
 //!   [`ExistingAuthorization`](crate::select::ExistingAuthorization).
 //! - A redirect went to another origin, and the client removed the header.
 //!
@@ -282,10 +282,11 @@
 //! [runtimes](super::runtimes).
 //!
 //! ### TLS
-//! - *no process-level CryptoProvider available*, or a panic in `ClientConfig::builder`: your
-//!   own HTTP client has no default among several TLS providers. Install one first:
+//! - `Could not automatically determine the process-level CryptoProvider` is a panic of rustls
+//!   in your own HTTP client: the tree has several TLS providers, and none is the default.
+//!   Install one at the start of `main`:
 //!   `rustls::crypto::ring::default_provider().install_default()`.
-//! - *unknown issuer* for the token endpoint: a private CA. See
+//! - `self-signed or of an unknown CA` for the token endpoint: see
 //!   [a private CA](super::providers#a-private-ca).
 //!
 //! <!-- to check with the default transport: which providers are there -->
