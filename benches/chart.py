@@ -32,7 +32,7 @@ def main():
         draw(
             "warm_request.svg",
             "What a warm request takes over the service alone",
-            "6 headers, 256 bytes of body, in memory, one run. Filled: sends a request again after a 401. Less is better.",
+            "6 headers, 256 bytes of body, in memory, one run. Filled: retries after a 401. Less is better.",
             bars,
         )
     draw_where_it_goes()

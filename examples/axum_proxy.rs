@@ -1,4 +1,4 @@
-//! A reverse proxy that adds access tokens: a sidecar for programs that know nothing of OAuth.
+//! A reverse proxy that adds access tokens: a sidecar for programs without OAuth.
 //!
 //! ```sh
 //! # A demonstration, against servers that run in this process:
@@ -10,12 +10,13 @@
 //! cargo run --example axum_proxy
 //! curl http://127.0.0.1:8080/invoices
 //! ```
-//! `--help` lists the variables. It takes HTTP/1.1 and HTTP/2, both without TLS, and speaks HTTP/1.1 to the upstream.
-//! What it does to a request is in [`proxy`](proxy::proxy).
+//! `--help` lists the variables. The proxy accepts HTTP/1.1 and HTTP/2 without TLS, and speaks HTTP/1.1 to the upstream.
+//! [`proxy`](proxy::proxy) says what it does with a request.
 //!
 //! # Deployment caveat
-//! Whoever reaches the proxy calls with its token: have it listen where only the programs it is for can come, which by
-//! default is this machine. It speaks no TLS, so an upstream elsewhere is rejected unless the network is said to encrypt.
+//! A program that reaches the proxy calls with its token. So let it listen where only its own programs can connect; the
+//! default is this machine. It speaks no TLS. So an upstream on another machine is an error, unless you say that the network
+//! encrypts.
 
 #[path = "axum_proxy/configuration.rs"]
 mod configuration;
@@ -62,7 +63,7 @@ async fn main() -> ExitCode {
     })
 }
 
-/// Serves until it is told to stop, and then until the requests under way are answered, for a few seconds at the most.
+/// Serves until a signal. Then it finishes the requests in flight, within a few seconds.
 async fn serve(configuration: Configuration) -> Result<ExitCode, BoxError> {
     let stop = stop()?;
     let tokens = TokenCache::new(configuration.credentials);
@@ -73,7 +74,7 @@ async fn serve(configuration: Configuration) -> Result<ExitCode, BoxError> {
     println!("listening on http://{}", listener.local_addr()?);
 
     let listener = listener.tap_io(|connection| {
-        // Only latency is lost without it.
+        // An error here costs latency only.
         let _ = connection.set_nodelay(true);
     });
     let (stopping, stopped) = oneshot::channel();
@@ -90,7 +91,7 @@ async fn serve(configuration: Configuration) -> Result<ExitCode, BoxError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ready at SIGINT or SIGTERM, from this call on and not only once it is awaited.
+/// Completes at SIGINT or SIGTERM. It counts signals from this call on, not only while it is awaited.
 #[cfg(unix)]
 fn stop() -> io::Result<impl Future<Output = ()>> {
     use signal::unix::{SignalKind, signal};
@@ -105,7 +106,7 @@ fn stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Ready at Ctrl-C.
+/// Completes at Ctrl-C.
 #[cfg(not(unix))]
 fn stop() -> io::Result<impl Future<Output = ()>> {
     Ok(async {
@@ -113,7 +114,7 @@ fn stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// How long an upstream may be silent when it is its turn to speak.
+/// How long the upstream may be silent when an answer is due.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const GRACE: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --example axum_service
 //! ```
-//! [`Shop`] is the state, [`Failure`] what a caller sees when there is no token, and [`ready`] the readiness probe.
+//! [`Shop`] is the state. [`Failure`] is what a caller sees when there is no token. [`ready`] is the readiness probe.
 
 mod embedded;
 
@@ -52,21 +52,21 @@ async fn cart(State(shop): State<Shop>, Path(cart): Path<u32>) -> Result<Json<Va
     let answer = shop.api.oneshot(Request::get(uri).body("".into())?).await?;
     let status = answer.status();
     let body = to_bytes(Body::new(answer.into_body()), 1 << 20).await?;
-    // A 401 of the API is not handed on: it is about our token, not about the caller.
+    // A 401 of the API is about our token, not about the caller, so the caller does not get it.
     if status != StatusCode::OK {
         return Err(BoxError::from(format!("the API answered {status}")).into());
     }
     Ok(Json(serde_json::from_slice(&body)?))
 }
 
-/// Ready while calls can be made, or could be for all that is known.
+/// Ready with a usable token, or if no token request has failed.
 async fn ready(State(shop): State<Shop>) -> Result<(), StatusCode> {
     let state = shop.tokens.state();
     let ready = state.is_usable() || state.error().is_none();
     ready.then_some(()).ok_or(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// Why there is no answer. The caller gets a plain reason; what the token endpoint said is for the log.
+/// Why there is no answer. The caller gets a plain reason; the log gets what the token endpoint said.
 struct Failure(BoxError);
 
 impl<E: Into<BoxError>> From<E> for Failure {
@@ -92,7 +92,7 @@ impl IntoResponse for Failure {
 async fn main() -> Result<(), BoxError> {
     let hydra = Hydra::start(Registration::default()).await?;
     let gateway = Gateway::start(&hydra).await?;
-    // A service of your own goes on from here with `axum::serve(listener, shop.routes())`.
+    // Your own service continues with `axum::serve(listener, shop.routes())`.
     let shop = Shop::new(&hydra, &hydra.registration().client_secret, &gateway)?;
     let (good, mut answers) = (shop.routes(), Vec::new());
     answers.push(ask(&good, "/carts/7").await?);

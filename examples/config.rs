@@ -1,10 +1,10 @@
-//! A service whose settings are a TOML file, with the credentials of an API in a section of it and a few of them in the
-//! environment.
+//! A service with its settings in a TOML file: one section has the credentials of an API, and the environment overrides some
+//! of them.
 //!
 //! ```sh
 //! cargo run --example config
 //! ```
-//! The reader is the crate `config`; any other that serde has will do.
+//! The reader is the crate `config`; any other serde reader works too.
 
 mod embedded;
 
@@ -33,12 +33,12 @@ struct Api {
     auth: Configuration,
 }
 
-/// The file first, and then what the environment has to say otherwise: `SHOP__API__AUTH__SCOPES` is `api.auth.scopes`.
+/// Reads the file, then the environment, which overrides it: `SHOP__API__AUTH__SCOPES` is `api.auth.scopes`.
 fn read(file: &str, variables: HashMap<String, String>) -> Result<Settings, ConfigError> {
     let environment = Environment::with_prefix("SHOP").separator("__");
     Config::builder()
         .add_source(File::from_str(file, FileFormat::Toml))
-        // For the environment of the process leave `source` out.
+        // Leave out `source` to read the environment of the process.
         .add_source(environment.source(Some(variables)))
         .build()?
         .try_deserialize()

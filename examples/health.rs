@@ -1,9 +1,10 @@
-//! A service that tells a load balancer and its operators how its token stands.
+//! A service that tells a load balancer and its operators the state of its token.
 //!
 //! ```sh
 //! cargo run --example health
 //! ```
-//! `/ready` is two lines: see [`ready`]. The example asks it before and after a token request, with a right secret and a wrong one.
+//! `/ready` is two lines: see [`ready`]. The example calls it before and after a token request, with the right and a wrong
+//! secret.
 
 mod embedded;
 
@@ -22,7 +23,7 @@ use tower_bearer::{TokenCache, cache::TokenState, ipxo};
 
 use self::embedded::{Hydra, Registration};
 
-/// Ready while calls can be made, or could be for all that is known.
+/// Ready with a usable token, or if no token request has failed.
 async fn ready(State(cache): State<TokenCache>) -> StatusCode {
     let state = cache.state();
     match state.is_usable() || state.error().is_none() {
@@ -31,17 +32,17 @@ async fn ready(State(cache): State<TokenCache>) -> StatusCode {
     }
 }
 
-/// The same for people.
+/// The state for people.
 async fn health(State(cache): State<TokenCache>) -> String {
     let state = cache.state();
     let token = match state.token() {
         TokenState::Absent => "there is no token yet".to_owned(),
-        TokenState::Fresh { usable_for } => format!("the token is good for {usable_for:.0?}"),
+        TokenState::Fresh { usable_for } => format!("the token is valid for {usable_for:.0?}"),
         TokenState::Stale { usable_for } => {
-            format!("the token is good for {usable_for:.0?}, and due for refresh")
+            format!("the token is valid for {usable_for:.0?}, and due for refresh")
         }
         TokenState::Expired => "the token has expired".to_owned(),
-        _ => "there is news of the token".to_owned(),
+        _ => "the token is in another state".to_owned(),
     };
     match state.error() {
         None => token,
@@ -73,7 +74,7 @@ async fn main() -> Result<(), BoxError> {
         println!("before the first token request: {}", ask(&cache).await?);
 
         let mut changes = cache.changes();
-        // A service that starts does not fail for want of a token: `/ready` tells, and the next call tries again.
+        // A service starts without a token too: `/ready` says so, and the next call tries again.
         let warmed = cache.get().await;
         println!(
             "changed: usable is now {}",
@@ -88,7 +89,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What a load balancer and a person get to see.
+/// What a load balancer and a person see.
 async fn ask(cache: &TokenCache) -> Result<String, BoxError> {
     let routes = routes(cache.clone());
     let ready = routes

@@ -1,4 +1,4 @@
-//! The layer around hyper-util's client: what a call sees of a token that was revoked.
+//! The layer around hyper-util's client, and a token that is revoked between two calls.
 //!
 //! ```sh
 //! cargo run --example hyper
@@ -39,16 +39,16 @@ async fn main() -> Result<(), BoxError> {
 
     // The client is cloned for each call, and its clones share connections and token.
     let (status, body) = call(api.clone(), &gateway).await?;
-    println!("the first call gets a token: {status} {body}");
+    println!("the first call fetches a token: {status} {body}");
     check("a token request and a call", &hydra, &gateway, [1, 1, 0])?;
 
     hydra.revoke_all();
     let (status, _) = call(api.clone(), &gateway).await?;
-    println!("the token was revoked, and the next call is made twice: {status}");
+    println!("the token is revoked; the next call is retried: {status}");
     check("another token request, a 401", &hydra, &gateway, [2, 3, 1])?;
 
     let (status, _) = call(api, &gateway).await?;
-    println!("the call after it finds the new token: {status}");
+    println!("the call after it uses the new token: {status}");
     check("a call and nothing else", &hydra, &gateway, [2, 4, 1])?;
     Ok(())
 }

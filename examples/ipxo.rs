@@ -1,4 +1,4 @@
-//! The main job: calls to the IPXO APIs, with tokens got, shared and replaced on the way.
+//! The main job: calls to the IPXO APIs. Tokens are fetched, shared and replaced on the way.
 //!
 //! ```sh
 //! # The whole job, timed and counted, against servers that run in this process:
@@ -10,10 +10,10 @@
 //!
 //! # The real API, with credentials from the portal's Integrations page:
 //! export IPXO_CLIENT_ID=… IPXO_CLIENT_SECRET=… IPXO_SCOPES='ecommerce credits'
-//! cargo run --example ipxo                       # is the credential good, and what for?
+//! cargo run --example ipxo                       # is the credential valid, and for which scopes?
 //! cargo run --example ipxo -- GET /ecommerce/public/<your tenant's UUID>/cart
 //! ```
-//! `--help` tells the rest. The start of it all is [`connect`].
+//! `--help` says more. Start reading at [`connect`].
 
 #[path = "ipxo/command.rs"]
 mod command;
@@ -49,7 +49,7 @@ type Api<C> = ConcurrencyLimit<Timeout<BearerAuth<Client<C, Full<Bytes>>, Origin
 /// Puts the layer on an HTTP client. This is all that a program needs.
 fn connect<C>(account: &Account, client: Client<C, Full<Bytes>>) -> Result<Api<C>, Error> {
     let bearer = BearerAuthLayer::new(credentials(account)?)
-        // The token goes to this origin and nowhere else. For the real one, `ipxo::layer` says the same.
+        // The token goes to this origin only. For the real API, `ipxo::layer` does the same.
         .select(Origins::new([&account.api])?);
     Ok(ServiceBuilder::new()
         .concurrency_limit(200)
@@ -90,13 +90,13 @@ async fn main() -> ExitCode {
     })
 }
 
-/// Fetches a token and tells what it is good for, without showing it.
+/// Fetches a token and prints its lifetime and scopes, not the token.
 async fn describe_token(account: &Account) -> Result<ExitCode, BoxError> {
     let token = TokenCache::new(credentials(account)?).get().await?;
-    println!("{} gave a token.", account.token_url);
+    println!("{} issued a token.", account.token_url);
     match token.lifetime() {
-        Some(lifetime) => println!("good for:       {} s", lifetime.as_secs()),
-        None => println!("good for:       it does not say"),
+        Some(lifetime) => println!("lifetime:       {} s", lifetime.as_secs()),
+        None => println!("lifetime:       not given"),
     }
     match token.scopes() {
         Some(granted) => {
@@ -112,7 +112,7 @@ async fn describe_token(account: &Account) -> Result<ExitCode, BoxError> {
         None => println!("scopes granted: {} (as asked)", account.scopes.join(" ")),
     }
     println!(
-        "Name a call to make it: cargo run --example ipxo -- GET /ecommerce/public/<tenant UUID>/cart"
+        "To make a call: cargo run --example ipxo -- GET /ecommerce/public/<tenant UUID>/cart"
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -163,7 +163,7 @@ where
     let response = api.oneshot(request).await?;
     if let Some(error) = response.extensions().get::<Error>() {
         eprintln!(
-            "The token was rejected, and no other could be had: {}",
+            "The API rejected the token, and there is no new one: {}",
             explain(error)
         );
     }
@@ -172,7 +172,7 @@ where
     Ok((status, body.to_bytes()))
 }
 
-/// HTTP/1.1 in the clear, for servers on this machine.
+/// Unencrypted HTTP/1.1, for servers on this machine.
 fn plain_client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build_http()
 }
@@ -188,7 +188,7 @@ fn tls_client() -> io::Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>
     Ok(Client::builder(TokioExecutor::new()).build(https))
 }
 
-/// An error and the errors behind it, a line each.
+/// An error and its causes, one line each.
 fn explain(error: &dyn StdError) -> String {
     let mut lines = format!("error: {error}");
     let mut source = error.source();

@@ -1,11 +1,10 @@
 //! A thousand companies behind one layer: each call carries its own company's token, each company costs one token request,
-//! and one that is slow or fails is nobody else's business.
+//! and a company that is slow or fails does not affect the others.
 //!
 //! ```sh
 //! cargo run --example multi_tenant
 //! ```
-//! The layer is made in [`connect`]. What is printed is what the embedded servers counted. The first figure that is not
-//! as it should be ends the example with a sentence, and as a failure.
+//! [`connect`] makes the layer. The example prints what the embedded servers counted, and fails at the first wrong figure.
 
 #[path = "embedded/companies.rs"]
 mod companies;
@@ -35,12 +34,12 @@ use self::companies::Servers;
 
 type Http = Client<HttpConnector, Full<Bytes>>;
 type Api = BearerAuth<Http, ipxo::ByTenant, BearerChallenge, CloneBody, Keyed<String>>;
-/// A pretended vault: each company's id and secret.
+/// In place of a vault: each company's id and secret.
 type Vault = HashMap<String, (String, String)>;
 
 /// Puts one layer for all companies on an HTTP client. This is all that a program needs.
 fn connect(vault: Vault, token_url: &str, client: Http) -> (Keyed<String>, Api) {
-    // The token requests share the client: one for each company would be a pool of connections for each.
+    // All token requests share one client; a client per company would be a connection pool per company.
     let shared = Arc::new((vault, token_url.to_owned(), client.clone()));
     let companies = Keyed::new(move |tenant: &String| {
         let (tenant, shared) = (tenant.clone(), Arc::clone(&shared));
@@ -48,7 +47,7 @@ fn connect(vault: Vault, token_url: &str, client: Http) -> (Keyed<String>, Api) 
             let (tenant, shared) = (tenant.clone(), Arc::clone(&shared));
             async move {
                 let (vault, token_url, transport) = &*shared;
-                // A real vault is asked over the network.
+                // A real vault is called over the network.
                 tokio::task::yield_now().await;
                 let (id, secret) = vault
                     .get(&tenant)
@@ -118,8 +117,8 @@ async fn main() -> Result<(), BoxError> {
 struct Story(Api, Servers);
 
 impl Story {
-    /// Makes these calls, so many at a time, and tells what the servers counted meanwhile: whose token came with each
-    /// call, and how often each company was at the token endpoint. Gives the 99th percentile of the calls' times.
+    /// Makes these calls, a limited number at a time, and prints what the servers counted: whose token came with each call,
+    /// and how often each company called the token endpoint. Returns the 99th percentile of the calls' times.
     async fn step<I>(&self, what: &str, calls: I, told: TokenRequests) -> Result<Duration, BoxError>
     where
         I: Iterator<Item = String> + Clone + Send + 'static,
@@ -167,7 +166,7 @@ impl Story {
         Ok(response.into_body().collect().await.map(drop)?)
     }
 
-    /// Calls for the failing company until this task is over, and tells what came of it.
+    /// Calls for the failing company until this task is over, and describes the result.
     async fn fail_until(self, task: AbortHandle) -> Result<String, BoxError> {
         let token_requests = || self.1.books().companies[FAILING].issued;
         let (before, mut errors) = (token_requests(), Vec::new());

@@ -31,12 +31,12 @@ async fn main() -> Result<(), BoxError> {
     let id = &known.client_id;
     let source = ClientCredentials::builder(hydra.token_url(), id, &*known.client_secret)
         .scopes(["ecommerce", "credits"])
-        // Proxies, TLS roots and timeouts for the token request go into this client.
+        // This client has the proxies, TLS roots and timeouts for token requests.
         .build_with_reqwest(Client::builder().connect_timeout(Duration::from_secs(5)))?;
     let bearer = BearerAuthLayer::new(source)
-        // The token goes to this origin and nowhere else.
+        // The token goes to this origin only.
         .select(Origins::new([gateway.origin()])?)
-        // Bodies of bytes or text are sent again after a 401, streams are not.
+        // Bodies of bytes or text are replayed after a 401; streams are not.
         .replay(ReusableBody);
     let api = ServiceBuilder::new()
         // Above the layer, so that it times the whole call: the wait for a token and the retry included.
@@ -52,7 +52,7 @@ async fn main() -> Result<(), BoxError> {
     let ok = calls.join_all().await.into_iter().flatten();
     let ok = ok.filter(|status| status.is_success()).count();
     let seen = (hydra.token_requests(), gateway.answered());
-    println!("20 calls at once, and no token yet: {ok} ok");
+    println!("20 calls at once, without a token yet: {ok} ok");
     expect(seen, (1, 20))?;
 
     hydra.revoke_all();
@@ -61,11 +61,11 @@ async fn main() -> Result<(), BoxError> {
         .body(Body::from(r#"{"amount": 63}"#))?;
     let status = send(api, request).await?;
     let rejected = gateway.answered_with(StatusCode::UNAUTHORIZED);
-    println!("one more, its token revoked: {status}, after {rejected} rejection");
+    println!("another one, with a revoked token: {status}, after {rejected} rejection");
     expect((hydra.token_requests(), gateway.answered()), (2, 22))
 }
 
-/// Makes a call and tells what became of it, its answer's text included.
+/// Makes a call and reads its answer.
 async fn send<S>(api: S, request: Request<Body>) -> Result<StatusCode, BoxError>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = BoxError>,
@@ -81,7 +81,7 @@ where
     Ok(status)
 }
 
-/// Prints what the servers have seen so far, and fails if it is not as it should be.
+/// Prints what the servers counted so far, and fails if it is wrong.
 fn expect(seen: (u64, u64), expected: (u64, u64)) -> Result<(), BoxError> {
     println!("  token requests: {}, calls to the API: {}", seen.0, seen.1);
     match seen == expected {

@@ -29,11 +29,11 @@ async fn main() -> Result<(), BoxError> {
     let source = ClientCredentials::builder(hydra.token_url(), id, &*known.client_secret)
         .scopes(["ecommerce", "credits"])
         .build_with_reqwest(Client::builder())?;
-    // The token goes to this origin and nowhere else.
+    // The token goes to this origin only.
     let bearer = BearerAuthLayer::new(source).select(Origins::new([gateway.origin()])?);
     let backoff = ExponentialBackoff::builder().build_with_max_retries(3);
     let api = ClientBuilder::new(Client::new())
-        // Before the layer, so that each attempt asks for the token that is current by then.
+        // Before the layer, so that each attempt has the current token.
         .with(RetryTransientMiddleware::new_with_policy(backoff))
         .with(bearer)
         // After it, so that each try has a span of its own.
@@ -46,7 +46,7 @@ async fn main() -> Result<(), BoxError> {
         calls.spawn(async { Ok::<_, BoxError>(call.await?.text().await?) });
     }
     let ok = calls.join_all().await.iter().flatten().count();
-    println!("20 calls at once, and no token yet: {ok} ok");
+    println!("20 calls at once, without a token yet: {ok} ok");
     expect((hydra.token_requests(), gateway.answered()), (1, 20))?;
 
     hydra.revoke_all();
@@ -56,16 +56,16 @@ async fn main() -> Result<(), BoxError> {
         .body(r#"{"amount": 63}"#);
     let status = call.send().await?.status();
     let rejected = gateway.answered_with(StatusCode::UNAUTHORIZED);
-    println!("one more, its token revoked: {status}, after {rejected} rejection");
+    println!("another one, with a revoked token: {status}, after {rejected} rejection");
     expect((hydra.token_requests(), gateway.answered()), (2, 22))?;
 
     let call = api.get(format!("{tenant}/cart")).with_extension(NoToken);
     let status = call.send().await?.status();
-    println!("one that wants no token: {status}");
+    println!("a call with `NoToken`: {status}");
     expect((hydra.token_requests(), gateway.answered()), (2, 23))
 }
 
-/// Prints what the servers have seen so far, and fails if it is not as it should be.
+/// Prints what the servers counted so far, and fails if it is wrong.
 fn expect(seen: (u64, u64), expected: (u64, u64)) -> Result<(), BoxError> {
     println!("  token requests: {}, calls to the API: {}", seen.0, seen.1);
     match seen == expected {

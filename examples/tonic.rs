@@ -1,4 +1,4 @@
-//! gRPC by tonic: a unary call and a stream, with a token that is got once and, when it is revoked, replaced on the way.
+//! gRPC with tonic: a unary call and a stream. The token is fetched once, and replaced when it is revoked.
 //!
 //! ```sh
 //! cargo run --example tonic
@@ -62,11 +62,11 @@ async fn run() -> Result<(), BoxError> {
     let client = connect(server.serve().await?, source)?;
 
     let told = "token requests and calls, as the servers counted them";
-    println!("Two calls, and no token yet:");
+    println!("Two calls, without a token yet:");
     call_both_ways(&client).await?;
     check(told, (hydra.token_requests(), server.calls().len()), (1, 2))?;
 
-    println!("Two calls with a token that was revoked:");
+    println!("Two calls with a revoked token:");
     hydra.revoke_all();
     call_both_ways(&client).await?;
     check(told, (hydra.token_requests(), server.calls().len()), (2, 6))?;
@@ -74,11 +74,11 @@ async fn run() -> Result<(), BoxError> {
     check("connections", server.connections(), 1)
 }
 
-/// Asks once, and follows a stream until its first message, both at a time.
+/// Makes a unary call, and reads a stream's first message, both at the same time.
 async fn call_both_ways(client: &Client) -> Result<(), BoxError> {
     let (mut checking, mut watching) = (client.clone(), client.clone());
     let mut request = Request::new(HealthCheckRequest::default());
-    // Covers the wait for a token as well.
+    // It covers the wait for a token too.
     request.set_timeout(Duration::from_secs(5));
     let calls = tokio::try_join!(checking.check(request), async {
         let answer = watching.watch(HealthCheckRequest::default()).await?;
@@ -91,7 +91,7 @@ async fn call_both_ways(client: &Client) -> Result<(), BoxError> {
     check("stream", watched.status(), serving)
 }
 
-/// A status, and this crate's error behind it where no token could be had.
+/// The status, or this crate's error behind it if there is no token.
 fn explain(status: Status) -> BoxError {
     let source = std::error::Error::source(&status);
     match source.and_then(|source| source.downcast_ref::<Error>()) {

@@ -1,78 +1,102 @@
-//! Call bearer-protected APIs from any tower stack: OAuth 2.0 client credentials, one token request for everyone, one retry on
-//! 401.
+//! Bearer tokens for outbound HTTP calls, as a [tower](https://docs.rs/tower) layer.
 //!
-//! [`BearerAuthLayer`] wraps any tower [`Service`](tower::Service) of HTTP requests. It gets access tokens from a
-//! [`TokenSource`], as a rule [`ClientCredentials`], puts `Authorization: Bearer` on each request, and sends a request
-//! once more with a fresh token when the server rejects the first.
+//! [`BearerAuthLayer`] wraps an HTTP client. It fetches OAuth 2.0 access tokens
+//! (client credentials), puts `Authorization: Bearer` on each request, and
+//! retries a request once with a new token when the API answers 401.
+//!
+//! Why not by hand? However many requests wait, one token request is sent. Tokens
+//! are refreshed in the background. Failures are followed by a backoff. An expired
+//! token is never sent, and no error or log shows a secret.
 //!
 //! ```
-//! use http_body_util::Full;
-//! use bytes::Bytes;
-//! use tower::{Service, ServiceBuilder, ServiceExt};
-//! use tower_bearer::{BearerAuthLayer, ClientCredentials};
+//! use http::{Request, Response};
+//! use tower::{
+//!     BoxError, ServiceBuilder, ServiceExt,
+//!     service_fn,
+//! };
+//! use tower_bearer::{
+//!     BearerAuthLayer, ClientCredentials,
+//! };
 //!
+//! # #[cfg(not(feature = "rustls"))] fn main() {}
 //! # #[cfg(feature = "rustls")]
-//! # fn stack<C>(client: C) -> Result<(), tower_bearer::Error>
-//! # where C: Service<http::Request<Full<Bytes>>, Response = http::Response<Full<Bytes>>> + Clone, C::Error: Into<tower::BoxError>
-//! # {
-//! let source = ClientCredentials::builder("https://auth.example.com/oauth2/token", "my-client", "my-secret")
-//!     .scopes(["billing"])
-//!     .build()?;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let source = ClientCredentials::builder(
+//!     "https://auth.example.com/token",
+//!     "my-client",
+//!     "my-secret",
+//! )
+//! .scopes(["billing"])
+//! .build()?;
+//!
+//! // Any tower service of HTTP requests. This one
+//! // stands for your client, and echoes the body.
+//! let client = service_fn(async |it: Request<_>| {
+//!     let token = &it.headers()["authorization"];
+//!     assert!(token.is_sensitive());
+//!     let body: String = it.into_body();
+//!     Ok::<_, BoxError>(Response::new(body))
+//! });
+//!
+//! # let _ = source;
+//! # // The doctest makes no call to another machine.
+//! # let token_endpoint = service_fn(async |_: Request<http_body_util::Full<bytes::Bytes>>| {
+//! #     let answer = r#"{"access_token":"ory_at_4jSH","token_type":"bearer","expires_in":300}"#;
+//! #     Ok::<_, BoxError>(Response::new(answer.to_owned()))
+//! # });
+//! # let source = ClientCredentials::builder("https://auth.example.com/token", "my-client", "my-secret")
+//! #     .build_with(token_endpoint)?;
 //! let service = ServiceBuilder::new()
 //!     .layer(BearerAuthLayer::new(source))
 //!     .service(client);
-//! # let _ = service.oneshot(http::Request::new(Full::new(Bytes::new())));
+//!
+//! let url = "https://api.example.com/invoices";
+//! let request = Request::post(url)
+//!     .body("63 EUR".to_owned())?;
+//! let response = service.oneshot(request).await?;
+//! assert_eq!(response.body(), "63 EUR");
 //! # Ok(())
 //! # }
 //! ```
+//! [Getting started](docs::getting_started) shows the same with hyper-util, reqwest,
+//! reqwest-middleware, axum and tonic, each with its `Cargo.toml`.
+//!
+//! # I want to …
+//! | I want to … | see |
+//! | --- | --- |
+//! | add tokens to my client | [getting started](docs::getting_started) |
+//! | use Entra ID, Auth0, Okta, Keycloak, Kubernetes, IPXO | [providers](docs::providers) |
+//! | understand refresh, backoff and the retry after a 401 | [token lifetime](docs::token_lifetime), [rejected tokens](docs::token_lifetime#rejected-tokens) |
+//! | choose which requests get a token | [`select`], [`Origins`](select::Origins) |
+//! | use many credentials behind one layer | [many credentials](docs::providers#many-credentials) |
+//! | add timeouts, retries and limits | [composition](docs::composition) |
+//! | use it in blocking code, in tests, in AWS Lambda | [runtimes and serverless](docs::runtimes) |
+//! | fetch tokens in my own way | [writing a source](docs::writing_a_source) |
+//! | test my service | [testing](docs::testing) |
+//! | have a readiness probe, metrics or logs | [readiness, metrics and logs](docs::token_lifetime#readiness-metrics-and-logs) |
+//! | solve a compile error, a 401 or a timeout | [troubleshooting](docs::troubleshooting) |
+//! | know what is protected, and what it costs | [security](docs::security), [performance and limits](docs::performance) |
 //!
 //! # The picture
-//! ```text
-//!       every request: no await, no lock, no boxed future         once per expiry: one task per credential
-//! Request ─▶ BearerAuth ──which?──▶ TokenCache ──miss/stale──▶ Flight ──▶ TokenSource ──▶ any tower
-//!    ▲        │   ▲   ◀───Bearer──────┘   ◀────Arc<Token>───────┘ ◀─Token──┘ ◀──JSON─────┘  service
-//!    │        ▼   └── retry, once: same request again, newer token
-//!    │   inner service ──▶ Response ── rejected? ──▶ cache.rejected(that token)
-//!    └──────────────────────┘  (not rejected, already retried, or cannot be said again: as it is)
-//! ```
+#![doc = include_str!("docs/picture.svg")]
 //!
-//! # Where to look
-//! | question | answer |
-//! | --- | --- |
-//! | What happens to a request? | [`BearerAuth`] |
-//! | When is a token requestd, refreshed, given up? | [`TokenCache`], and the chapter [`docs::lifetime`] |
-//! | What can one request ask for? | [`NoToken`], [`NoRetry`], [`Deadline`], [`MinValidity`] |
-//! | How does my token stand? | [`TokenCache::state`] |
-//! | Where does a token come from? | [`TokenSource`], [`ClientCredentials`] |
-//! | Where is the token endpoint? | [`ClientCredentials::builder`], [`ClientCredentials::discover`] |
-//! | How does a client prove who it is? | [`ClientAuth`], [`Secret`] |
-//! | What does my server ask for: Entra ID, Auth0, Okta, Keycloak, Google, Kubernetes? | the chapter [`docs::credentials`] |
-#![cfg_attr(
-    feature = "config",
-    doc = "| How is all of it read from a service's own TOML or environment? | [`Configuration`] |"
-)]
-//! | Which requests get a token, and whose? | [`select`] |
-//! | Where may a token go? | [`Origins`], [`deny_unselected`](BearerAuthLayer::deny_unselected), and https but for loopback |
-//! | What of a request with an `Authorization` of its own? | [`ExistingAuthorization`] |
-//! | What counts as a rejection? | [`unauthorized`] |
-//! | How is a body said again? | [`replay`] |
-//! | How does it fit reqwest, reqwest-middleware, tonic? | [`adapter`] |
-//! | Where does the layer belong in a stack? | the chapter [`docs::composition`] |
-//! | What is protected, from whom, and what is not? | the chapter [`docs::security`] |
-//! | What can go wrong? | [`Error`] |
-//! | The IPXO APIs? | [`ipxo`] |
+//! Four questions have one trait each: which token does a request get
+//! ([`Select`](select::Select)), where does a token come from ([`TokenSource`]), was
+//! the token rejected ([`Unauthorized`](unauthorized::Unauthorized)), and can the body
+//! be replayed ([`Replay`](replay::Replay)).
 //!
 //! # Features
-//! | feature | default | gives |
+//! | feature | default | adds |
 //! | --- | --- | --- |
-//! | `rustls` | yes | the transport that works out of the box: hyper-util's client over rustls, with the platform's roots |
-//! | `config` | no | `Configuration`: credentials, origins and a cache's numbers from a service's own configuration, by serde |
-//! | `jwt` | no | client authentication by assertions that are signed here, or by a key that somebody else holds |
+//! | `rustls` | yes | the default transport for token requests: hyper-util and rustls, with the platform's root certificates |
+//! | `config` | no | `Configuration`: credentials, origins and timeouts from your service's own settings, by serde |
+//! | `jwt` | no | client authentication by signed assertions (`private_key_jwt`, `client_secret_jwt`) |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
-//! | `reqwest` | no | reqwest's client as a tower service, and as the transport of the token request |
-//! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; switches `reqwest` on |
-//! | `tonic` | no | the layer for tonic's channels: gRPC's rejections, deadlines and statuses |
-//! | `tracing` | no | events for token requests and rejections |
+//! | `reqwest` | no | reqwest's client as a tower service, and as the transport for token requests |
+//! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; includes `reqwest` |
+//! | `tonic` | no | `GrpcAuthLayer`: the layer for tonic's channels |
+//! | `tracing` | no | events for token requests, rejected tokens and retries |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

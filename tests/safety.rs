@@ -1042,51 +1042,91 @@ mod written {
         }
     }
 
+    /// The rows of the table below this heading of a chapter, by their first column.
+    fn rows(chapter: &str, heading: &str) -> Vec<String> {
+        let (_, table) = chapter.split_once(&format!("# {heading}\n")).unwrap();
+        let table = table.split("\n//! # ").next().unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("//! | "));
+        let first = |row: &str| row.split(" | ").next().unwrap().to_owned();
+        // Without the table's own head.
+        rows.skip(2).map(first).collect()
+    }
+
+    /// The headings of a list of proofs, and the tests that each names, as a file and a test in it.
+    fn proofs(list: &str) -> Vec<(String, Vec<(String, String)>)> {
+        let sections = list.split("\n## ").skip(1);
+        sections
+            .map(|section| {
+                let mut lines = section.lines();
+                let heading = lines.next().unwrap().to_owned();
+                let tests = lines.filter(|line| !line.is_empty()).map(|line| {
+                    let named = line.strip_prefix("- `").and_then(|it| it.strip_suffix('`'));
+                    let (file, test) = named.and_then(|it| it.split_once("::")).expect(line);
+                    // Unit tests are named by their file.
+                    let file = match file.starts_with("src/") {
+                        true => format!("{file}.rs"),
+                        false => format!("tests/{file}.rs"),
+                    };
+                    (file, test.to_owned())
+                });
+                (heading, tests.collect())
+            })
+            .collect()
+    }
+
+    /// Fails unless this is a test that runs. Gives the promises that it proves.
+    fn promises_of(file: &str, test: &str) -> Vec<String> {
+        let tests = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
+        let (before, _) = tests
+            .split_once(&format!("fn {test}("))
+            .unwrap_or_else(|| panic!("{file}::{test} is not there"));
+        let near = before.rsplit("\n\n").next().unwrap();
+        let attribute = |line: &str| {
+            let line = line.trim();
+            line == "#[test]" || line.starts_with("#[tokio::test")
+        };
+        assert!(near.lines().any(attribute), "{file}::{test} is no test");
+        assert!(!near.contains("#[ignore"), "{file}::{test} is ignored");
+        let promises = near
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("/// Promise: "));
+        promises
+            .flat_map(|it| it.split(", "))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Fails unless each row of a chapter's table has a test in a list beside these tests. Gives the promises that they prove.
+    fn each_row_has_a_test(chapter: &str, heading: &str, list: &str) -> HashSet<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let rows = rows(&read(&root.join(chapter)), heading);
+        let proofs = proofs(&read(&root.join(list)));
+        let headings: Vec<_> = proofs.iter().map(|(heading, _)| heading.clone()).collect();
+        assert_eq!(rows, headings, "{chapter} and {list}");
+        let mut proven = HashSet::new();
+        for (heading, tests) in proofs {
+            assert!(!tests.is_empty(), "{list}: no test for: {heading}");
+            for (file, test) in tests {
+                proven.extend(promises_of(&file, &test));
+            }
+        }
+        proven
+    }
+
     /// Promise: S1, S2, S3, S4, S5, S6, S7
     #[test]
     fn each_threat_that_is_said_to_be_defended_names_tests_that_are_there() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let chapter = read(&root.join("src/docs/security.rs"));
-        let (_, table) = chapter.split_once("# What is defended\n").unwrap();
-        let table = table.split("\n//! # ").next().unwrap();
-        let rows: Vec<_> = table
-            .lines()
-            .filter_map(|line| line.strip_prefix("//! | "))
-            .skip(2)
-            .collect();
-        assert!(rows.len() > 20, "{} rows", rows.len());
-        let mut proven = HashSet::new();
-        for row in rows {
-            let proofs = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
-            let tests = proofs.split(", ").map(|proof| {
-                let named = proof.strip_prefix('`').and_then(|it| it.strip_suffix('`'));
-                named.and_then(|it| it.split_once("::")).expect(row)
-            });
-            for (file, test) in tests {
-                // Unit tests are named by their file.
-                let file = match file.starts_with("src/") {
-                    true => format!("{file}.rs"),
-                    false => format!("tests/{file}.rs"),
-                };
-                let tests = read(&root.join(&file));
-                let (before, _) = tests
-                    .split_once(&format!("fn {test}("))
-                    .unwrap_or_else(|| panic!("{file}::{test} is not there"));
-                let near = before.rsplit("\n\n").next().unwrap();
-                let attribute = |line: &str| {
-                    let line = line.trim();
-                    line == "#[test]" || line.starts_with("#[tokio::test")
-                };
-                assert!(near.lines().any(attribute), "{file}::{test} is no test");
-                assert!(!near.contains("#[ignore"), "{file}::{test} is ignored");
-                let promises = near
-                    .lines()
-                    .filter_map(|line| line.trim().strip_prefix("/// Promise: "));
-                proven.extend(promises.flat_map(|it| it.split(", ")).map(str::to_owned));
-            }
-        }
+        let list = "tests/threats.md";
+        let proven = each_row_has_a_test("src/docs/security.rs", "What is defended", list);
         for promise in ["S1", "S2", "S3", "S4", "S5", "S6", "S7"] {
             assert!(proven.contains(promise), "no row proves {promise}");
         }
+    }
+
+    #[test]
+    fn each_bound_that_is_documented_names_a_test_that_is_there() {
+        let list = "tests/bounds.md";
+        let proven = each_row_has_a_test("src/docs/token_lifetime.rs", "The bounds", list);
+        assert!(proven.contains("L11"), "no row proves the backoff");
     }
 }

@@ -65,7 +65,7 @@ use tower_bearer::{
 
 use self::{
     embedded::{Hydra, Registration},
-    grpc::{Call, Guard, REFUSAL},
+    grpc::{Call, Guard, REJECTION},
     support::{TokenEndpoint, answer, token},
 };
 
@@ -349,7 +349,7 @@ async fn a_stream_of_requests_under_way_is_not_sent_again_and_the_next_call_has_
         .unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
-        (Code::Unauthenticated, REFUSAL)
+        (Code::Unauthenticated, REJECTION)
     );
     assert!(status.source().is_none());
     drop(say);
@@ -373,7 +373,7 @@ async fn a_conversation_under_way_is_not_begun_again_and_the_next_one_has_anothe
     let status = talk(client.clone(), said).await.unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
-        (Code::Unauthenticated, REFUSAL)
+        (Code::Unauthenticated, REJECTION)
     );
 
     replaced(&cache).await;
@@ -685,7 +685,7 @@ async fn a_rejection_whose_token_request_failed_is_the_servers_own_status_with_t
 async fn the_details_of_a_rejection_whose_token_request_failed_are_kept() {
     let details = b"\0\x01why\xFF".as_slice();
     let (_, _, client) = revoked_for_good(move || {
-        Status::with_details(Code::Unauthenticated, REFUSAL, details.into()).into_http()
+        Status::with_details(Code::Unauthenticated, REJECTION, details.into()).into_http()
     })
     .await;
     let status = echo(client, note(1)).await.unwrap_err();
@@ -696,7 +696,7 @@ async fn the_details_of_a_rejection_whose_token_request_failed_are_kept() {
 #[tokio::test]
 async fn details_that_are_no_base64_are_no_panic() {
     let (_, _, client) = revoked_for_good(|| {
-        let mut answer = Status::unauthenticated(REFUSAL).into_http();
+        let mut answer = Status::unauthenticated(REJECTION).into_http();
         let details = HeaderValue::from_static("?!");
         answer
             .headers_mut()
@@ -707,7 +707,7 @@ async fn details_that_are_no_base64_are_no_panic() {
     let status = echo(client, note(1)).await.unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
-        (Code::Unauthenticated, REFUSAL)
+        (Code::Unauthenticated, REJECTION)
     );
     assert!(status.details().is_empty());
     assert_eq!(ours(&status).kind(), ErrorKind::Unavailable);
@@ -868,7 +868,7 @@ async fn a_wait_for_another_token_ends_at_the_calls_timeout_with_the_rejection()
     assert_eq!(started.elapsed(), SECOND * 7);
     assert_eq!(
         (status.code(), status.message()),
-        (Code::Unauthenticated, REFUSAL)
+        (Code::Unauthenticated, REJECTION)
     );
     assert_eq!(ours(&status).kind(), ErrorKind::Timeout);
     assert_eq!(api.calls().len(), 1);

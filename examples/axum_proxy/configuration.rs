@@ -1,4 +1,4 @@
-//! What the environment says.
+//! The settings, from the environment.
 
 use std::env;
 
@@ -13,15 +13,15 @@ use crate::proxy::Upstream;
 pub(crate) const USAGE: &str = "\
 usage: cargo run --example axum_proxy
 
-UPSTREAM        the origin that requests go to, as in http://127.0.0.1:9000; without any variable, a demonstration
-PLAIN_HTTP      allow, where UPSTREAM is another machine and the network encrypts underneath, as a service mesh does
-TOKEN_URL       the token endpoint, as in https://auth.example.com/oauth2/token
+UPSTREAM        the origin of the API, for example http://127.0.0.1:9000; without any variable, a demonstration
+PLAIN_HTTP      allow, if UPSTREAM is another machine and the network encrypts, as a service mesh does
+TOKEN_URL       the token endpoint, for example https://auth.example.com/oauth2/token
 CLIENT_ID       the client's id
 CLIENT_SECRET   and its secret
-SCOPES          the scopes to ask for, with spaces between them (none)
+SCOPES          the scopes to ask for, separated by spaces (none)
 CLIENT_AUTH     how id and secret are sent: post, basic or basic_raw (post)
 LISTEN          host and port to listen on, port 0 for a free one (127.0.0.1:8080)
-RUST_LOG        what is told on stderr: error, warn, info, debug or trace, or target=level, with commas between (warn)";
+RUST_LOG        what is logged on stderr: error, warn, info, debug or trace, or target=level, separated by commas (warn)";
 
 /// A proxy to run.
 pub(crate) struct Configuration {
@@ -31,10 +31,10 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
-    /// `None` if no variable is set at all: once one is, a real upstream is meant.
+    /// `None` if no variable is set. If one is set, a real upstream is meant.
     ///
     /// # Errors
-    /// A sentence that names the variable. It never holds the value of one that may be secret.
+    /// A sentence that names the variable, without a value that may be secret.
     pub(crate) fn from_environment() -> Result<Option<Self>, BoxError> {
         if VARIABLES.iter().all(|name| env::var_os(name).is_none()) {
             return Ok(None);
@@ -72,18 +72,18 @@ fn upstream() -> Result<Upstream, BoxError> {
         Some("allow") => Ok(upstream.over_a_network_that_encrypts()),
         None if upstream.is_loopback() => Ok(upstream),
         None => Err(format!(
-            "{UPSTREAM} is another machine, and the token would travel there in the clear; where the network encrypts \
-             underneath, say so by {PLAIN_HTTP}=allow"
+            "{UPSTREAM} is another machine, and the token would be sent there unencrypted; if the network encrypts, \
+             set {PLAIN_HTTP}=allow"
         )
         .into()),
-        Some(_) => Err(format!("{PLAIN_HTTP} is not allow, which is all that it can be").into()),
+        Some(_) => Err(format!("{PLAIN_HTTP} is set, and its only value is allow").into()),
     }
 }
 
 /// Writes the events that `RUST_LOG` asks for to stderr.
 ///
 /// # Errors
-/// When it cannot be understood.
+/// When it cannot be parsed.
 pub(crate) fn start_log() -> Result<(), BoxError> {
     let wanted = optional(RUST_LOG)?.unwrap_or_else(|| "warn".into());
     let targets: Targets = wanted

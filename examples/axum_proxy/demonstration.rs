@@ -1,4 +1,4 @@
-//! The proxy between a client and the embedded servers, with what the servers counted of it.
+//! The proxy between a client and the embedded servers, which count what reaches them.
 
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ use crate::{
     proxy::proxy,
 };
 
-/// Prints what it does and counts. Fails if that is not as it should be.
+/// Prints what it does and counts. Fails if a count is wrong.
 pub(crate) async fn run() -> Result<ExitCode, BoxError> {
     let hydra = Hydra::start(Registration::default()).await?;
     let gateway = Gateway::start(&hydra).await?;
@@ -105,7 +105,7 @@ struct Demonstration {
 }
 
 impl Demonstration {
-    /// Prints how often the token endpoint and the API were asked so far, and compares it with what was to be expected.
+    /// Prints how often the token endpoint and the API were called so far, and compares it with the expectation.
     fn told(
         &mut self,
         what: &str,
@@ -132,7 +132,7 @@ fn get(origin: &str, number: usize) -> http::Result<Request<Body>> {
         .body(Full::default().boxed_unsync())
 }
 
-/// A body in two pieces, whose length nobody knows beforehand.
+/// A body in two pieces, without a known length.
 fn upload(origin: &str) -> http::Result<Request<Body>> {
     let pieces = ["{\"amount\":", " 63}"].map(|piece| Ok(http_body::Frame::data(piece.into())));
     Request::post(format!(

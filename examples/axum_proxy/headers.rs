@@ -8,19 +8,18 @@ use http::{
     },
 };
 
-/// Makes the headers of a caller's request those of the request to the upstream.
+/// Turns the headers of a caller's request into those of the request to the upstream.
 ///
-/// The caller's `Authorization` is removed. Whoever reaches this proxy is meant to use its token, and the layer leaves a
-/// request alone that has an `Authorization` of its own: one that a caller sends out of habit, or from the time before
-/// the proxy, would go out in place of the token, and show the upstream what may have been meant for somebody else.
+/// It removes the caller's `Authorization`. The layer does not touch a request that has one. So a header that a caller still
+/// sends from the time before the proxy would replace the token, and show the upstream a credential for another server.
 pub(super) fn for_upstream(headers: &mut HeaderMap, received: Version) {
     let takes_trailers = takes_trailers(headers);
     remove_what_is_for_one_hop(headers);
     headers.remove(AUTHORIZATION);
-    // The client writes the upstream's.
+    // The client adds the upstream's.
     headers.remove(HOST);
     if takes_trailers {
-        // Trailers pass through, and an HTTP/1.1 server sends none to those who do not say that they take them.
+        // Trailers pass through. An HTTP/1.1 server sends them only to clients that announce that they accept them.
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
@@ -30,7 +29,7 @@ pub(super) fn for_upstream(headers: &mut HeaderMap, received: Version) {
     headers.append(VIA, via(received));
 }
 
-/// Makes the headers of the upstream's answer those of the answer to the caller.
+/// Turns the headers of the upstream's answer into those of the answer to the caller.
 pub(super) fn for_caller(headers: &mut HeaderMap) {
     remove_what_is_for_one_hop(headers);
 }

@@ -1,7 +1,7 @@
-//! How long an upstream may keep a caller waiting for an answer.
+//! How long an upstream may keep a caller waiting.
 //!
-//! A plain timeout would cut a long upload. Here the time runs only while it is the upstream's turn: not while the proxy
-//! waits for the caller's next piece of the body, and anew from each piece on.
+//! A plain timeout would cut a long upload. Here the time runs only while it is the upstream's turn. It does not run while the
+//! proxy waits for the caller's next piece of the body, and it starts again with each piece.
 
 use std::{
     pin::{Pin, pin},
@@ -37,7 +37,7 @@ impl Turn {
 pub(crate) struct Patience(Arc<Turn>);
 
 impl Patience {
-    /// Waits for an answer; `None` if the upstream let its turn pass for as long as `limit`.
+    /// Waits for an answer; `None` if it was the upstream's turn for longer than `limit`.
     pub(crate) async fn wait<T>(
         self,
         limit: Duration,

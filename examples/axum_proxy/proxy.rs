@@ -1,4 +1,4 @@
-//! The proxy itself, a service for `axum::serve`: what is done to a request, to its answer, and when there is none.
+//! The proxy, a service for `axum::serve`: what happens to a request, to its answer, and when there is no answer.
 
 mod headers;
 pub(crate) mod patience;
@@ -25,20 +25,20 @@ use tower_bearer::{
 
 use self::patience::Watched;
 
-/// A service that hands every request on to the upstream, with a token of `tokens`.
+/// Forwards each request to the upstream, with a token of `tokens`.
 ///
-/// Bodies stream both ways. Method, path, query, headers and trailers stay as they are, but for what concerns one hop and
-/// the caller's `Authorization`: see [`headers::for_upstream`]. The caller gets what the upstream answers, a 401 that no
-/// fresh token heals included; 502 or 504 with a plain reason where there is no token, or no answer within `patience`.
+/// Bodies stream both ways. Method, path, query, headers and trailers stay, except hop-by-hop headers and the caller's
+/// `Authorization`: see [`headers::for_upstream`]. The caller gets the upstream's answer, and a 401 too if a new token does
+/// not help. It gets 502 or 504 with a plain reason if there is no token, or no answer within `patience`.
 ///
-/// WebSockets and other tunnels do not go through.
+/// WebSockets and other tunnels are not supported.
 pub(crate) fn proxy(
     upstream: Upstream,
     tokens: TokenCache,
     patience: Duration,
 ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send {
     let layer = BearerAuthLayer::from_cache(tokens)
-        // The token goes to this origin, and nothing goes anywhere else.
+        // The token goes to this origin only, and so does each request.
         .select(upstream.origin)
         .deny_unselected()
         .replay(Buffered::up_to(KEPT));
@@ -50,7 +50,7 @@ pub(crate) fn proxy(
     proxy_over(api, upstream.authority, patience)
 }
 
-/// The same over any client, one without the layer included, which the bench compares it with.
+/// The same over any client. The bench compares it with one that has no layer.
 pub(crate) fn proxy_over<S, B>(
     api: S,
     authority: Authority,
@@ -68,7 +68,7 @@ where
     })
 }
 
-/// Where requests go: an http origin.
+/// The origin that requests go to, over HTTP.
 pub(crate) struct Upstream {
     authority: Authority,
     origin: Origins,
@@ -93,7 +93,7 @@ impl FromStr for Upstream {
 }
 
 impl Upstream {
-    /// On another machine, over plain http that the network encrypts underneath, as a service mesh does.
+    /// On another machine, over plain HTTP that the network encrypts, as a service mesh does.
     pub(crate) fn over_a_network_that_encrypts(self) -> Self {
         Self {
             network_encrypts: true,
@@ -101,7 +101,7 @@ impl Upstream {
         }
     }
 
-    /// Whether what goes there stays on this machine.
+    /// Whether it is on this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         let host = self.authority.host();
         let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
@@ -133,7 +133,7 @@ where
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    // An upstream that answers a TRACE would tell the caller the token, and a tunnel has no place for one.
+    // An upstream that answers TRACE would show the token to the caller, and a tunnel carries no token.
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         let why = format!("{} is not forwarded", request.method());
         return Err(Failure(StatusCode::NOT_IMPLEMENTED, why));
@@ -145,7 +145,7 @@ where
     uri.authority = Some(authority);
     head.uri = Uri::from_parts(uri).map_err(|_| Failure::bad_request())?;
     head.version = Version::HTTP_11;
-    // They are about the connection that the request came by.
+    // They are about the connection of the request.
     head.extensions.clear();
 
     let (body, turn) = patience::watch(body);
@@ -157,7 +157,7 @@ where
     };
     let mut answer = answer.map_err(|error| Failure::of(&error.into()))?;
     if answer.status().is_informational() {
-        let why = "the upstream switched protocols, which nobody had asked for";
+        let why = "the upstream switched protocols without being asked";
         return Err(Failure(StatusCode::BAD_GATEWAY, why.into()));
     }
     headers::for_caller(answer.headers_mut());

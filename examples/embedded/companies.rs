@@ -1,4 +1,4 @@
-//! An authorization server and an API for many companies, on loopback sockets in this very process.
+//! An authorization server and an API for many companies, on loopback sockets in this process.
 //!
 //! A company's tokens bear its name, so that the API can tell whose token comes with a call. Both servers keep the same
 //! books, and run until their runtime ends.
@@ -24,7 +24,7 @@ pub(crate) struct Servers {
 #[derive(Default)]
 pub(crate) struct Books {
     pub(crate) companies: HashMap<String, Company>,
-    /// Calls that came to the API, whatever it answered.
+    /// Calls that reached the API.
     pub(crate) calls: u64,
     /// Those of them without a token of the company that is in their path.
     pub(crate) mismatches: u64,
@@ -33,12 +33,12 @@ pub(crate) struct Books {
 #[derive(Default)]
 pub(crate) struct Company {
     credentials: (String, String),
-    /// How often it was at the token endpoint, whatever that answered.
+    /// How often it called the token endpoint.
     pub(crate) token_requests: u64,
     /// The number of its last token, and of the last one that the API takes no more.
     pub(crate) issued: u64,
     pub(crate) revoked: u64,
-    /// How long the token endpoint thinks about its token requests, and whether it then answers 503.
+    /// How long the token endpoint takes for its token requests, and whether it then answers 503.
     pub(crate) delay: Duration,
     pub(crate) fails: bool,
 }

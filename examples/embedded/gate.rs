@@ -41,7 +41,7 @@ impl Held {
     /// Waits until `requests` are at the gate.
     ///
     /// # Errors
-    /// When they do not come: whoever waits for them would otherwise wait for ever.
+    /// When they do not arrive, so that a test does not wait for ever.
     pub(crate) async fn arrived(&self, requests: usize) -> Result<(), String> {
         let mut arrived = self.0.0.arrived.subscribe();
         let all = arrived.wait_for(|arrived| *arrived >= requests);
@@ -54,7 +54,7 @@ impl Held {
         ))
     }
 
-    /// Lets everyone through.
+    /// Lets all through.
     pub(crate) fn open(self) {}
 }
 

@@ -1,6 +1,6 @@
-//! An API gateway with the calls of IPXO's guide, open to those who have a good token.
+//! An API gateway with the calls of IPXO's guide, open to requests with a valid token.
 //!
-//! Paths, methods and the body of `credits/apply` are the guide's. What the calls answer is made up.
+//! Paths, methods and the body of `credits/apply` are those of IPXO's guide. The answers are invented.
 
 use std::{
     io,
@@ -82,7 +82,7 @@ impl Gateway {
         self.served.origin()
     }
 
-    /// How many calls were answered, whatever the answer was.
+    /// How many calls were answered, with any status.
     pub(crate) fn answered(&self) -> u64 {
         self.shared.calls().len() as u64
     }
@@ -110,7 +110,7 @@ impl Gateway {
 }
 
 impl Shared {
-    /// The answer to a request whose token is missing, no good, or too narrow.
+    /// The answer to a request whose token is missing, not valid, or lacks a scope.
     fn rejection(&self, request: &Parts) -> Option<Response> {
         let credentials = request.headers.get(AUTHORIZATION);
         let token = credentials

@@ -1,7 +1,7 @@
-//! A gRPC server for those who have a good token, on a loopback socket in this very process.
+//! A gRPC server for those who have a valid token, on a loopback socket in this process.
 //!
 //! A [`Guard`] stands before the service. Like an interceptor, it looks at a call's head only and answers
-//! `UNAUTHENTICATED` at once, without reading what the client has to say. It counts and writes down what reaches it.
+//! `UNAUTHENTICATED` at once, without reading what the client sends. It counts and writes down what reaches it.
 
 #![allow(
     dead_code,
@@ -67,7 +67,7 @@ pub(crate) struct Call {
 impl<S> Guard<S> {
     /// Lets calls through to `inner` whose token `accepts` likes.
     pub(crate) fn new(accepts: impl Fn(&str) -> bool + Send + Sync + 'static, inner: S) -> Self {
-        let reject = || Status::unauthenticated(REFUSAL).into_http();
+        let reject = || Status::unauthenticated(REJECTION).into_http();
         let shared = Shared {
             accepts: Box::new(accepts),
             reject: Mutex::new(Arc::new(reject)),
@@ -203,4 +203,4 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What the guard says of a token that is missing or no good.
-pub(crate) const REFUSAL: &str = "the token is no good";
+pub(crate) const REJECTION: &str = "the token is no good";

@@ -33,7 +33,7 @@ pub(crate) struct Registration {
     /// The scopes that the client may ask for.
     pub(crate) scopes: Vec<String>,
     pub(crate) token_lifetime: Duration,
-    /// How long the server thinks about each token request.
+    /// How long the server takes for each token request.
     pub(crate) token_request_delay: Duration,
 }
 
@@ -66,7 +66,7 @@ struct Shared {
     issued: AtomicU64,
 }
 
-/// What a token is good for.
+/// What a token allows.
 #[derive(Debug)]
 struct Grant {
     scopes: Vec<String>,
@@ -97,7 +97,7 @@ impl Hydra {
         &self.shared.registration
     }
 
-    /// How often the token endpoint was asked, whatever it answered.
+    /// How often the token endpoint was called.
     pub(crate) fn token_requests(&self) -> u64 {
         self.shared.token_requests.load(Ordering::Relaxed)
     }
@@ -191,7 +191,7 @@ impl Shared {
         }
     }
 
-    /// The scopes asked for, if the client may have all of them. Who asks for none gets none, and that is no error.
+    /// The requested scopes, if the client may have all of them. A client that asks for none gets none; that is not an error.
     fn allow(&self, asked: &str) -> Result<Vec<String>, Rejection> {
         let asked: Vec<String> = asked.split_whitespace().map(Into::into).collect();
         match asked

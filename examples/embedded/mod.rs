@@ -1,11 +1,10 @@
-//! An authorization server and an API gateway on loopback sockets, in this very process: what the main job needs of
-//! IPXO's two servers, without an account there.
+//! An authorization server and an API gateway on loopback sockets in this process: what the main job needs of IPXO's two
+//! servers, without an account.
 //!
 //! ```text
-//! client ──POST /oauth2/token──▶ Hydra ◀──is this token good?── Gateway ◀──Authorization: Bearer── client
+//! client ──POST /oauth2/token──▶ Hydra ◀──is this token valid?── Gateway ◀──Authorization: Bearer── client
 //! ```
-//! Both count what reaches them, so that a figure is what a server saw and not what a client believes. Both run until
-//! their runtime ends.
+//! Both count what reaches them, so a figure is what a server saw. Both run until their runtime ends.
 
 #![allow(dead_code, reason = "each example and test uses its own part of it")]
 #![allow(unused_imports, reason = "as above")]
@@ -46,7 +45,7 @@ impl Served {
         let accepted = Arc::clone(&connections);
         let socket = TcpSocket::new_v4()?;
         socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        // The usual 128 overflow when a crowd comes, and who does not get in tries again a whole second later.
+        // The usual backlog of 128 overflows in a crowd, and a client that does not get in waits a whole second.
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         let listener = listener.tap_io(move |connection| {

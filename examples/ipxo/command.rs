@@ -1,4 +1,4 @@
-//! What to do, by the arguments, and where, by the environment.
+//! The arguments say what to do; the environment says where.
 
 use std::{env, ffi::OsString, net::IpAddr};
 
@@ -13,12 +13,12 @@ use crate::embedded::{Gateway, Hydra};
 pub(crate) const USAGE: &str = "\
 usage: cargo run --example ipxo [-- METHOD PATH [JSON]]
 
-without arguments     the main job against embedded servers; with credentials, tells what they are good for
-METHOD PATH [JSON]    one call, as in GET /ecommerce/public/{tenant}/cart
+without arguments     the main job against embedded servers; with credentials, what they are valid for
+METHOD PATH [JSON]    one call, for example GET /ecommerce/public/{tenant}/cart
 
-IPXO_CLIENT_ID        id and secret from the portal's Integrations page: with them the call goes
-IPXO_CLIENT_SECRET    to the real API, without them to the embedded servers
-IPXO_SCOPES           the scopes to ask for, with spaces between them (billing credits ecommerce)
+IPXO_CLIENT_ID        id and secret from the portal's Integrations page: with them, the call goes
+IPXO_CLIENT_SECRET    to the real API; without them, to the embedded servers
+IPXO_SCOPES           the scopes to ask for, separated by spaces (billing credits ecommerce)
 IPXO_TOKEN_URL        another token endpoint (https://hydra.ipxo.com/oauth2/token)
 IPXO_API              another API origin (https://apigw.ipxo.com)";
 
@@ -26,13 +26,13 @@ IPXO_API              another API origin (https://apigw.ipxo.com)";
 pub(crate) enum Command {
     Help,
     MainJob,
-    /// Fetch a token and tell about it.
+    /// Fetch a token and describe it.
     Describe(Account),
     /// One call, to the embedded servers if there is no account.
     Call(Option<Account>, Call),
 }
 
-/// Who calls, and where. No `Debug`, for it would show the secret.
+/// Who calls, and where. Without `Debug`, which would show the secret.
 pub(crate) struct Account {
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
@@ -42,7 +42,7 @@ pub(crate) struct Account {
     pub(crate) api: String,
 }
 
-/// One call, as it is to be made.
+/// One call to make.
 pub(crate) struct Call {
     pub(crate) method: Method,
     /// With the query, if there is one.
@@ -54,7 +54,7 @@ impl Command {
     /// Reads arguments and environment.
     ///
     /// # Errors
-    /// A sentence on what is wrong. It never holds a variable's value, which may be the secret.
+    /// A sentence that says what is wrong, without the value of a variable: it may be the secret.
     pub(crate) fn read() -> Result<Self, String> {
         let arguments: Vec<String> = env::args_os()
             .skip(1)
@@ -85,15 +85,15 @@ impl Command {
 impl Call {
     fn new(method: &str, path: &str, json: Option<&str>) -> Result<Self, String> {
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
-            .map_err(|_| misused(&format!("{method:?} is no HTTP method")))?;
+            .map_err(|_| misused(&format!("{method:?} is not an HTTP method")))?;
         if !path.starts_with('/') || path.parse::<Uri>().is_err() {
             return Err(misused(&format!(
-                "{path:?} is no path; it starts with a slash and follows the API's origin"
+                "{path:?} is not a path; a path starts with a slash and follows the API's origin"
             )));
         }
         if let Some(json) = json {
             serde_json::from_str::<serde_json::Value>(json)
-                .map_err(|error| misused(&format!("the body is no JSON: {error}")))?;
+                .map_err(|error| misused(&format!("the body is not JSON: {error}")))?;
         }
         Ok(Self {
             method,
@@ -116,8 +116,8 @@ impl Account {
         }
     }
 
-    /// `None` if no variable is set at all. Once one is, even to nothing, the real API is meant, and neither id nor
-    /// secret may lack.
+    /// `None` if no variable is set. If one is set, even to nothing, the real API is meant, and both id and secret are
+    /// required.
     fn from_environment() -> Result<Option<Self>, String> {
         if VARIABLES.iter().all(|name| env::var_os(name).is_none()) {
             return Ok(None);
@@ -145,13 +145,13 @@ impl Account {
         Origins::new([&account.api]).map_err(|error| format!("error: {API}: {error}"))?;
         if account.is_plain() && !is_loopback(&account.api) {
             return Err(format!(
-                "error: {API} is not https, so the token would travel in the clear; only this machine may do without"
+                "error: {API} is not https, so the token would be sent unencrypted; use https, or an API on this machine"
             ));
         }
         Ok(Some(account))
     }
 
-    /// Whether the API is spoken to without TLS.
+    /// Whether the API has no TLS.
     pub(crate) fn is_plain(&self) -> bool {
         self.api.starts_with("http://")
     }

@@ -17,7 +17,7 @@ use crate::{
     explain, plain_client, send,
 };
 
-/// Prints a timeline, then what was not as it should be, then a summary.
+/// Prints a timeline, then what went wrong, then a summary.
 pub(crate) async fn run() -> Result<ExitCode, BoxError> {
     let hydra = Hydra::start(Registration {
         token_request_delay: Duration::from_millis(50),
@@ -75,7 +75,7 @@ pub(crate) async fn run() -> Result<ExitCode, BoxError> {
     Ok(job.summary())
 }
 
-/// The servers, and what was seen of them so far.
+/// The servers, and what they counted so far.
 struct Job {
     hydra: Hydra,
     gateway: Gateway,
@@ -84,7 +84,7 @@ struct Job {
     mistakes: Vec<String>,
 }
 
-/// What a phase comes to.
+/// The result of a phase.
 #[derive(Clone, Copy, Default)]
 struct Figures {
     /// Calls that the client was asked to make.
@@ -108,7 +108,7 @@ impl Job {
         }
     }
 
-    /// Does a phase's work and compares what the servers saw of it with what they should have seen.
+    /// Runs a phase, and compares what the servers counted with what they should count.
     async fn phase(
         &mut self,
         what: &str,
@@ -137,7 +137,7 @@ impl Job {
         Ok(())
     }
 
-    /// Shows what a person sees who has a wrong secret. Another client's business, so not in the summary.
+    /// Shows the errors of a wrong secret. It is another client, so it is not in the summary.
     async fn wrong_secret(&mut self, account: Account) -> Result<(), BoxError> {
         let before = (self.hydra.token_requests(), self.gateway.answered());
         let account = Account {
@@ -145,7 +145,7 @@ impl Job {
             ..account
         };
         let api = connect(&account, plain_client())?;
-        for what in ["a wrong secret", "and once more, at once"] {
+        for what in ["a wrong secret", "and again, immediately"] {
             match send(api.clone(), request(&account.api, 0)?).await {
                 Ok((status, _)) => self
                     .mistakes
@@ -211,7 +211,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// What a crowd of requests was answered.
+/// The answers to a crowd of requests.
 #[derive(Default)]
 struct Answers {
     requests: u64,

@@ -1,6 +1,27 @@
-//! Chapters: what does not belong to one item.
+//! The guide, in ten chapters.
+//!
+//! 1. [Getting started](getting_started): the layer around hyper-util, reqwest,
+//!    reqwest-middleware, axum, tonic, or any other tower service.
+//! 2. [Providers](providers): credentials for Entra ID, Auth0, Okta, Keycloak, Google,
+//!    Kubernetes and IPXO, and where to keep secrets.
+//! 3. [Token lifetime](token_lifetime): when a token is fetched, refreshed and replaced,
+//!    what each failure costs, and how to watch it.
+//! 4. [Composition](composition): the layer beside timeouts, retries, limits, redirects.
+//! 5. [Runtimes and serverless](runtimes): blocking code, a runtime per call, tests,
+//!    AWS Lambda, paused time.
+//! 6. [Writing a source](writing_a_source): tokens from somewhere else.
+//! 7. [Testing](testing): your service without an authorization server.
+//! 8. [Troubleshooting](troubleshooting): compile errors and errors at run time.
+//! 9. [Security](security): the threat model.
+//! 10. [Performance and limits](performance): what a request costs, and what is bounded.
 
 pub mod composition;
-pub mod credentials;
-pub mod lifetime;
+pub mod getting_started;
+pub mod performance;
+pub mod providers;
+pub mod runtimes;
 pub mod security;
+pub mod testing;
+pub mod token_lifetime;
+pub mod troubleshooting;
+pub mod writing_a_source;

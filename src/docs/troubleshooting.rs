@@ -1,0 +1,292 @@
+//! Troubleshooting: compile errors, and errors at run time.
+//!
+//! # Compile errors
+//! Nearly every mistake in a stack gives the same error at `.oneshot(…)`, `.ready()` or
+//! `.call(…)`:
+//! ```text
+//! error[E0599]: the method `oneshot` exists for
+//! struct `BearerAuth<…>`, but its trait bounds were
+//! not satisfied
+//! ```
+//! The compiler says that `BearerAuth` is not a `Service` here. It does not say why. This
+//! function brings the reason out:
+//! ```
+//! use http::Request;
+//! use tower::Service;
+//!
+//! fn check<S, B>(service: S) -> S
+//! where
+//!     S: Service<Request<B>>,
+//! {
+//!     service
+//! }
+//! ```
+//! Put it around the service, with the type of your request body:
+//! ```
+//! # fn check<S, B>(service: S) -> S
+//! # where
+//! #     S: tower::Service<http::Request<B>>,
+//! # {
+//! #     service
+//! # }
+//! # use tower::Layer;
+//! # let client = tower::service_fn(async |_: http::Request<String>| {
+//! #     Ok::<_, tower::BoxError>(http::Response::new(String::new()))
+//! # });
+//! # let source = tower_bearer::token::FixedToken::new("t")?;
+//! # let layer = tower_bearer::BearerAuthLayer::new(source);
+//! let service =
+//!     check::<_, String>(layer.layer(client));
+//! # let _ = service;
+//! # Ok::<(), tower_bearer::Error>(())
+//! ```
+//! Then the error is one of these:
+//!
+//! | the compiler says | section |
+//! | --- | --- |
+//! | cannot send a request body of type … a second time | [the body is not `Clone`](#the-body-is-not-clone) |
+//! | `Service<http::Request<ReplayBody<…>>>` is not implemented for … | [the client has another body type](#the-client-has-another-body-type) |
+//! | … `: Clone` is not satisfied | [the client is not `Clone`](#the-client-is-not-clone) |
+//! | type mismatch resolving `<Always as Select>::Key == …` | [`Keyed` without `select`](#keyed-without-select) |
+//! | … `: std::error::Error` is not satisfied | [the error type](#the-error-type) |
+//! | expected … to return `Option<_>`, but it returns `bool` | [a closure for `select`](#a-closure-for-select) |
+//! | type mismatch in closure arguments; type annotations needed | [a closure for `unauthorized`](#a-closure-for-unauthorized) |
+//! | `ClientCredentialsBuilder` is not a source of tokens | [`build` is missing](#build-is-missing) |
+//! | `BearerAuthLayer<…>: Middleware` is not satisfied | [reqwest-middleware](#reqwest-middleware) |
+//!
+//! ### The body is not `Clone`
+//! ```text
+//! `CloneBody` cannot send a request body of type
+//! `Body` a second time
+//! ```
+//! `axum::body::Body`, `hyper::body::Incoming` and boxed bodies are not `Clone`. Choose how
+//! they are replayed:
+//!
+//! - `.replay(Buffered::up_to(64 * 1024))` keeps a copy while the body is sent;
+//! - `.replay(ReusableBody)` for `reqwest::Body` (feature `reqwest`);
+//! - `.replay(NoReplay)` gives up the retry.
+//!
+//! ### The client has another body type
+//! ```text
+//! the trait bound `Client<HttpConnector, Body>:
+//! Service<http::Request<ReplayBody<Body>>>`
+//! is not satisfied
+//! ```
+//! [`Buffered`](crate::replay::Buffered) sends a [`ReplayBody`](crate::replay::ReplayBody).
+//! Build the client for that type, `build_http::<ReplayBody<Body>>()`. Or put tower-http's
+//! `MapRequestBodyLayer::new(Body::new)` below the layer.
+//!
+//! ### The client is not `Clone`
+//! ```text
+//! the trait bound `RateLimit<…>: Clone`
+//! is not satisfied
+//! ```
+//! The retry needs a second handle to the client. Put tower's `Buffer` above the service that
+//! is not `Clone`: `.buffer(100)` after the layer in a `ServiceBuilder`.
+//!
+//! ### `Keyed` without `select`
+//! ```text
+//! type mismatch resolving
+//! `<Always as Select>::Key == String`
+//! ```
+//! A layer around a `Keyed` needs to know each request's key. Add `.select(…)`, for example
+//! with [`ByExtension`](crate::select::ByExtension).
+//!
+//! ### The error type
+//! ```text
+//! the trait bound `MyError: std::error::Error`
+//! is not satisfied
+//! ```
+//! The client's error has to be `Into<tower::BoxError>`. Implement `std::error::Error` for it,
+//! and make it `Send + Sync + 'static`.
+//!
+//! ### A closure for `select`
+//! ```text
+//! expected `{closure@…}` to return `Option<_>`,
+//! but it returns `bool`
+//! ```
+//! The closure returns the key of the credential, `Some(())` if there is only one. Add
+//! `.then_some(())`, and write the type of the argument:
+//! ```
+//! use tower_bearer::{
+//!     BearerAuthLayer, select::RequestHead,
+//! };
+//!
+//! # let source = tower_bearer::token::FixedToken::new("t")?;
+//! let layer = BearerAuthLayer::new(source).select(
+//!     |request: &RequestHead<'_>| {
+//!         request
+//!             .uri()
+//!             .path()
+//!             .starts_with("/v2/")
+//!             .then_some(())
+//!     },
+//! );
+//! # let _ = layer;
+//! # Ok::<(), tower_bearer::Error>(())
+//! ```
+//!
+//! ### A closure for `unauthorized`
+//! ```text
+//! expected closure signature
+//! `for<'a, 'b> fn(&'a ResponseHead<'b>) -> _`
+//! ```
+//! The closure takes the head of the response and returns a `bool`:
+//! ```
+//! use tower_bearer::{
+//!     BearerAuthLayer, unauthorized::ResponseHead,
+//! };
+//!
+//! # let source = tower_bearer::token::FixedToken::new("t")?;
+//! let layer = BearerAuthLayer::new(source)
+//!     .unauthorized(
+//!         |response: &ResponseHead<'_>| {
+//!             matches!(
+//!                 response.status().as_u16(),
+//!                 401 | 419
+//!             )
+//!         },
+//!     );
+//! # let _ = layer;
+//! # Ok::<(), tower_bearer::Error>(())
+//! ```
+//!
+//! ### `build` is missing
+//! ```text
+//! `ClientCredentialsBuilder` is not a source
+//! of tokens
+//! ```
+//! End the builder with `.build()?`. It needs the feature `rustls`, which is on by default.
+//! Without it, use `.build_with(transport)?` or `.build_with_reqwest(…)?`.
+//!
+//! ### reqwest-middleware
+//! ```text
+//! the trait bound `BearerAuthLayer<…>: Middleware`
+//! is not satisfied
+//! ```
+//! The layer is a middleware with the default `replay`, with `ReusableBody`, with `NoReplay`
+//! and with `Buffered`. Ignore the compiler's advice to remove the call. Check that
+//! `tower-bearer` has the feature `reqwest-middleware`, and that your versions of reqwest and
+//! reqwest-middleware are 0.13 and 0.5.
+//!
+//! <!-- to check: `Buffered` in reqwest-middleware is promise B6 -->
+//!
+//! # Errors at run time
+//! Through the layer, an error is a `BoxError`. Downcast it and look at its kind, its status,
+//! its OAuth code and its cause:
+//! ```
+//! use std::error::Error as _;
+//!
+//! use tower::BoxError;
+//! use tower_bearer::Error;
+//!
+//! fn explain(error: &BoxError) -> String {
+//!     let Some(error) =
+//!         error.downcast_ref::<Error>()
+//!     else {
+//!         return format!(
+//!             "the client failed: {error}"
+//!         );
+//!     };
+//!     let mut text =
+//!         format!("{:?}: {error}", error.kind());
+//!     let mut cause = error.source();
+//!     while let Some(error) = cause {
+//!         text.push_str(&format!(": {error}"));
+//!         cause = error.source();
+//!     }
+//!     text
+//! }
+//! # let error: BoxError = tower_bearer::Token::new("").unwrap_err().into();
+//! # assert!(explain(&error).starts_with("InvalidAnswer: "));
+//! ```
+//! | kind | usual cause | what to do |
+//! | --- | --- | --- |
+//! | `Configuration` | a value of a builder cannot work | the message says what to change |
+//! | `Denied` | `invalid_client`, `invalid_scope`, … | see [`invalid_client`](#invalid_client) |
+//! | `Unavailable` | no connection, TLS, 5xx, 429 | look at the cause; it recovers by itself |
+//! | `Timeout` | a slow token endpoint, or a short deadline | see [timeouts](#timeouts) |
+//! | `InvalidAnswer` | the token endpoint's answer is not a bearer token | is the token URL right? |
+//! | `Source` | your own source, secret provider or signer failed | look at the cause |
+//! | `Interrupted` | the source panicked, or the runtime was shut down | see [runtimes](super::runtimes) |
+//! | `Rejected` | the API rejects new tokens too | see [a 401 again and again](#a-401-again-and-again) |
+//! | `NoRuntime` | no Tokio runtime, or one without timers | see [no runtime](#no-runtime) |
+//! | `NotAllowed` | plain HTTP, an origin that is not selected, an `Authorization` header | see [not sent](#not-sent) |
+//!
+//! ### `invalid_client`
+//! The token endpoint does not accept the client. In this order:
+//!
+//! 1. Is the id right, and the secret? A secret from a file loses white space at both ends; a
+//!    secret from text does not.
+//! 2. Is the *method* right? Most servers accept only one. A secret alone goes into the form.
+//!    If the client is registered for Basic, use
+//!    [`ClientAuth::basic`](crate::ClientAuth::basic). If that fails too and the secret has
+//!    special characters, try [`ClientAuth::basic_raw`](crate::ClientAuth::basic_raw).
+//! 3. For assertions: the audience
+//!    (`assertion_audience`), the key id, and the machine's clock.
+//!
+//! The failure is permanent: the backoff is 30 s to 5 minutes. After a fix, restart, or call
+//! [`TokenCache::refresh`](crate::TokenCache::refresh).
+//!
+//! ### A 401 again and again
+//! The API rejects new tokens as well, so the layer stopped fetching new ones for this route
+//! ([cool-down](super::token_lifetime#rejected-tokens)). Usually the token is valid, but not
+//! for this API. Compare the `aud` and `scope` of a token with what the API expects:
+//! `audience`, `resource` and `scopes` of the builder. `WWW-Authenticate` in the response
+//! often says more.
+//!
+//! ### Not retried
+//! The caller sees the first 401. The `Error` in the response's extensions says why:
+//! ```
+//! fn why<B>(
+//!     response: &http::Response<B>,
+//! ) -> Option<String> {
+//!     let error = response
+//!         .extensions()
+//!         .get::<tower_bearer::Error>()?;
+//!     Some(error.to_string())
+//! }
+//! # assert!(why(&http::Response::new(())).is_none());
+//! ```
+//! - The body could not be replayed: it was larger than the limit of `Buffered`, or still being
+//!   sent, or the policy is `NoReplay`.
+//! - The request has a [`NoRetry`](crate::extension::NoRetry), or a
+//!   [`Deadline`](crate::extension::Deadline) with no time left.
+//! - The token request failed, or is in backoff.
+//! - The status is not a rejection: 403, or a 401 with `insufficient_scope`. Set
+//!   [`unauthorized`](crate::BearerAuthLayer::unauthorized) for a server that is different.
+//!
+//! <!-- to check: the extension in each of these cases is promise R18 -->
+//!
+//! ### No `Authorization` header
+//! - The request was not selected. [`Origins`](crate::select::Origins) compares scheme, host
+//!   and port of the *URI*. A URI without a host is no origin.
+//! - The request already has its own `Authorization` header, which stays:
+//!   [`ExistingAuthorization`](crate::select::ExistingAuthorization).
+//! - A redirect went to another origin, and the client removed the header.
+//!
+//! ### Not sent
+//! `NotAllowed` says why in its message. A token goes over plain HTTP to loopback only. Inside
+//! a service mesh that encrypts, call
+//! [`danger_allow_tokens_over_plain_http`](crate::BearerAuthLayer::danger_allow_tokens_over_plain_http).
+//!
+//! ### Timeouts
+//! A token request has 10 s. If the token endpoint is slower, raise
+//! [`token_request_timeout`](crate::cache::TokenCacheBuilder::token_request_timeout). If only
+//! some requests time out, look for a short `Deadline`, for a thread that blocks, and for a
+//! `ConcurrencyLimit` that requests and token requests share
+//! ([permits](super::composition#permits)).
+//!
+//! ### No runtime
+//! Call the service inside a Tokio runtime with timers. With `Builder`, add `enable_all()`. See
+//! [runtimes](super::runtimes).
+//!
+//! ### TLS
+//! - `Could not automatically determine the process-level CryptoProvider` is a panic of rustls
+//!   in your own HTTP client: the tree has several TLS providers, and none is the default.
+//!   Install one at the start of `main`:
+//!   `rustls::crypto::ring::default_provider().install_default()`.
+//! - `self-signed or of an unknown CA` for the token endpoint: see
+//!   [a private CA](super::providers#a-private-ca).
+//!
+//! <!-- to check with the default transport: which providers are there -->
