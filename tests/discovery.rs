@@ -301,13 +301,14 @@ async fn a_server_that_cannot_answer_now_is_not_asked_for_other_metadata() {
     assert!(server.posts().is_empty());
 }
 
+/// Promise: L16
 #[tokio::test(start_paused = true)]
 async fn no_metadata_anywhere_is_an_error_that_says_where_it_was_looked_for() {
     let server = Server::default();
     let made = token_request(server.credentials(SECRET)).await;
     let parts = [BY_RFC, BY_OIDC, "answered 404", "Is the issuer right?"];
-    let error = assert_fails(made, ErrorKind::Denied, &parts);
-    assert!(!error.is_transient());
+    let error = assert_fails(made, ErrorKind::Unavailable, &parts);
+    assert!(error.is_transient());
     assert_eq!(error.status(), Some(StatusCode::NOT_FOUND));
 }
 
