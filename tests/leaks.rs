@@ -173,7 +173,7 @@ mod traced {
             .collect();
         for event in [
             "requested an access token",
-            "could not token request an access token",
+            "a token request failed",
             "the access token was rejected",
             "a rejected access token was not replaced",
         ] {
@@ -516,7 +516,7 @@ mod panicked {
             hidden.assert_not_in(&shown);
         }
         assert_eq!(heard.load(Ordering::SeqCst), 3);
-        assert!(told.text().contains("could not token request"));
+        assert!(told.text().contains("a token request failed"));
         hidden.assert_not_in(&told.text());
     }
 }
