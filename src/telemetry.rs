@@ -1,12 +1,12 @@
-//! What is told to operators, by `tracing` events where the feature is on.
+//! Events for operators, by `tracing` (feature `tracing`).
 //!
-//! The one place that knows about it: call sites have no `cfg`. No event holds a token or a secret.
+//! Call sites have no `cfg`: this is the one place that knows about the feature. No event holds a token or a secret.
 
 use std::time::Duration;
 
 use crate::{error::Error, token::Token};
 
-/// A token request ended, well or not.
+/// A token request ended.
 pub(crate) fn token_request_over(outcome: Result<&Token, &Error>, took: Duration) {
     #[cfg(feature = "tracing")]
     match outcome {
@@ -18,7 +18,7 @@ pub(crate) fn token_request_over(outcome: Result<&Token, &Error>, took: Duration
         Err(error) => tracing::warn!(
             error = error as &dyn std::error::Error,
             ?took,
-            "could not token request an access token"
+            "a token request failed"
         ),
     }
     #[cfg(not(feature = "tracing"))]
@@ -36,7 +36,7 @@ pub(crate) fn narrowed(missing: &[&str]) {
     let _ = missing;
 }
 
-/// A server's metadata could not be had again, and is used as it is known.
+/// A server's metadata could not be fetched again. What is known of it stays in use.
 pub(crate) fn metadata_not_renewed(error: &Error) {
     #[cfg(feature = "tracing")]
     tracing::warn!(
@@ -55,8 +55,8 @@ pub(crate) fn rejected(will_retry: bool) {
     let _ = will_retry;
 }
 
-/// A rejected token was not replaced, so that the caller gets the rejection. Why is told where it happened, once, and not for
-/// each request that it happens to.
+/// A rejected token was not replaced, and the caller gets the rejection. The cause has an event of its own, where it happened:
+/// one, however many requests it concerns.
 pub(crate) fn not_replaced(error: Option<&Error>) {
     #[cfg(feature = "tracing")]
     tracing::debug!(

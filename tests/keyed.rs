@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, header::AUTHORIZATION};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep, timeout},
@@ -56,9 +56,8 @@ async fn a_million_interleaved_requests_of_a_thousand_tenants_each_carry_their_o
         }))
     });
     let seen = Arc::new(AtomicUsize::new(0));
-    let mut service = BearerAuthLayer::from_cache(keyed)
-        .select(ByExtension::<Tenant>::new())
-        .layer(checking(&seen));
+    let mut service =
+        BearerAuthLayer::keyed(keyed, ByExtension::<Tenant>::new()).layer(checking(&seen));
     for request in 0..1_000_000_u32 {
         // Every tenant meets every other: a step that shares no divisor with their number, and another one each round.
         let tenant = (request * 7 + request / TENANTS) % TENANTS;
@@ -86,9 +85,8 @@ async fn a_key_that_hangs_and_one_that_fails_delay_no_other() {
         }))
     });
     let seen = Arc::new(AtomicUsize::new(0));
-    let service = BearerAuthLayer::from_cache(keyed)
-        .select(ByExtension::<Tenant>::new())
-        .layer(checking(&seen));
+    let service =
+        BearerAuthLayer::keyed(keyed, ByExtension::<Tenant>::new()).layer(checking(&seen));
     let hanging = tokio::spawn(service.clone().oneshot(for_tenant(0)));
     settle().await;
 
@@ -125,6 +123,76 @@ async fn a_crowd_for_a_new_key_makes_one_cache_and_one_token_request() {
         assert_eq!(header(&caller.await.unwrap()), "Bearer t1");
     }
     assert_eq!((made.load(SeqCst), endpoint.token_requests()), (1, 1));
+}
+
+/// Threads that look at one moment, find nothing, and then make: all but one of them must wait for what that one makes.
+///
+/// Promise: K2, F1
+#[test]
+fn threads_that_ask_for_a_new_key_at_once_share_one_cache() {
+    const THREADS: usize = 8;
+    for _ in 0..20 {
+        let made = Arc::new(AtomicUsize::new(0));
+        let asking = Arc::new(AtomicUsize::new(0));
+        let (counted, arrived) = (Arc::clone(&made), Arc::clone(&asking));
+        let keyed = Keyed::new(move |_: &Tenant| {
+            counted.fetch_add(1, SeqCst);
+            // The first one makes its cache once all the others are about to ask as well.
+            while arrived.load(SeqCst) < THREADS {
+                std::thread::yield_now();
+            }
+            TokenCache::new(service_fn(|_: TokenRequest| async { Token::new("t") }))
+        });
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let (keyed, asking) = (keyed.clone(), Arc::clone(&asking));
+                std::thread::spawn(move || {
+                    asking.fetch_add(1, SeqCst);
+                    keyed.get(&Tenant(7))
+                })
+            })
+            .collect();
+        let caches: Vec<_> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        assert_eq!(made.load(SeqCst), 1);
+        assert_eq!(keyed.len(), 1);
+        assert_eq!(caches.len(), THREADS);
+    }
+}
+
+/// Promise: K1
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_removed_is_forgotten_with_its_token_and_no_other_is() {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let source = endpoint.clone();
+    let keyed = Keyed::new(move |_: &Tenant| TokenCache::new(source.credentials()));
+    let api = service_fn(|request: Request<Full<Bytes>>| async move {
+        let token = support::bearer(request.headers()).unwrap();
+        Ok::<_, Infallible>(support::answer(200, &token))
+    });
+    let service = BearerAuthLayer::keyed(keyed.clone(), ByExtension::<Tenant>::new()).layer(api);
+    let token_of = async |tenant| {
+        let response = service.clone().oneshot(for_tenant(tenant)).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes()
+    };
+    assert_eq!(token_of(1).await, "t1");
+    assert_eq!(token_of(2).await, "t2");
+    assert!(!keyed.is_empty());
+
+    let held = keyed.get(&Tenant(1));
+    keyed.remove(&Tenant(1));
+    assert_eq!(keyed.len(), 1);
+    assert_eq!(endpoint.token_requests(), 2);
+    assert_eq!(token_of(1).await, "t3");
+    assert_eq!(token_of(2).await, "t2");
+    // Who has it already may end with it.
+    assert_eq!(header(&held.get().await.unwrap()), "Bearer t1");
+    assert_eq!(endpoint.token_requests(), 3);
+    // Of a key that is not there, nothing.
+    keyed.remove(&Tenant(9));
+    assert_eq!(keyed.len(), 2);
 }
 
 /// Promise: K3
@@ -242,9 +310,7 @@ async fn a_request_of_no_tenant_passes_untouched() {
         assert!(!request.headers().contains_key(AUTHORIZATION));
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     });
-    let service = BearerAuthLayer::from_cache(keyed)
-        .select(ByExtension::<Tenant>::new())
-        .layer(untouched);
+    let service = BearerAuthLayer::keyed(keyed, ByExtension::<Tenant>::new()).layer(untouched);
     service.clone().oneshot(support::get("/")).await.unwrap();
     let mut request = for_tenant(1);
     request.extensions_mut().insert(NoToken);
@@ -276,7 +342,7 @@ async fn a_rejection_token_requests_the_token_of_its_own_key_only() {
     let select = Origins::new(["https://api.test"])
         .unwrap()
         .and(|request: &RequestHead<'_>| request.uri().path().split('/').nth(2).map(str::to_owned));
-    let service = BearerAuthLayer::from_cache(keyed).select(select).layer(api);
+    let service = BearerAuthLayer::keyed(keyed, select).layer(api);
     for path in ["/v1/a", "/v1/b", "/v1/a/x", "/v1/b/x", "/v1/a"] {
         let response = service.clone().oneshot(support::get(path)).await.unwrap();
         assert_eq!(response.status(), 200);
@@ -433,9 +499,8 @@ async fn whatever_comes_and_goes_each_request_carries_its_own_tenants_token() {
         }))
     });
     let seen = Arc::new(AtomicUsize::new(0));
-    let service = BearerAuthLayer::from_cache(keyed.clone())
-        .select(ByExtension::<Tenant>::new())
-        .layer(checking(&seen));
+    let service =
+        BearerAuthLayer::keyed(keyed.clone(), ByExtension::<Tenant>::new()).layer(checking(&seen));
     let callers: Vec<_> = (0..8_u32)
         .map(|caller| {
             let (mut service, keyed) = (service.clone(), keyed.clone());

@@ -174,7 +174,7 @@ mod traced {
             .collect();
         for event in [
             "requested an access token",
-            "could not token request an access token",
+            "a token request failed",
             "the access token was rejected",
             "a rejected access token was not replaced",
         ] {
@@ -517,7 +517,7 @@ mod panicked {
             hidden.assert_not_in(&shown);
         }
         assert_eq!(heard.load(Ordering::SeqCst), 3);
-        assert!(told.text().contains("could not token request"));
+        assert!(told.text().contains("a token request failed"));
         hidden.assert_not_in(&told.text());
     }
 }
@@ -914,7 +914,7 @@ mod printed {
         };
         keyed.get(&hidden.secret).get().await.unwrap();
         shown += &debug(&keyed);
-        let layer = BearerAuthLayer::from_cache(keyed).select(ByExtension::<String>::new());
+        let layer = BearerAuthLayer::keyed(keyed, ByExtension::<String>::new());
         shown += &debug(&layer);
         shown
     }

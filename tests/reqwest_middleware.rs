@@ -860,7 +860,7 @@ async fn tracing_before_and_after_the_layer_tells_neither_token_nor_secret() {
         for event in [
             "requested an access token",
             "the access token was rejected",
-            "could not token request an access token",
+            "a token request failed",
             "error.cause_chain",
             "url.full",
             "\"authorization\": Sensitive",

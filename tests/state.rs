@@ -192,6 +192,31 @@ fn keeping_warm_without_a_runtime_is_an_error() {
     assert_eq!(cache.keep_warm().unwrap_err().kind(), ErrorKind::NoRuntime);
 }
 
+/// A token of 1,000 s. The shorter of the margin's two bounds counts: before it the token is used at once, and in it a caller
+/// waits for the next.
+///
+/// Promise: L2, L13
+#[tokio::test(start_paused = true)]
+async fn the_hard_margin_is_the_longest_that_was_set_or_the_fraction_if_that_is_shorter() {
+    for (longest, fraction, age, expected) in [
+        (5, 0.5, 994, "Bearer t1"),
+        (5, 0.5, 996, "Bearer t2"),
+        (900, 0.2, 799, "Bearer t1"),
+        (900, 0.2, 801, "Bearer t2"),
+    ] {
+        let endpoint = TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 1000) });
+        let cache = TokenCache::builder(endpoint.credentials())
+            .hard_margin(SECOND * longest, fraction)
+            .refresh_at(0.5, 0.0)
+            .build()
+            .unwrap();
+        cache.get().await.unwrap();
+        advance(SECOND * age).await;
+        let token = cache.get().await.unwrap();
+        assert_eq!(token.authorization(), expected, "at {age} s");
+    }
+}
+
 #[test]
 fn numbers_that_make_no_sense_are_told_when_a_cache_is_built() {
     let builder = || TokenCache::builder(TokenEndpoint::healthy(SECOND).credentials());

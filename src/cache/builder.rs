@@ -1,4 +1,4 @@
-//! A cache whose numbers are yours.
+//! The builder of a cache.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{error::Error, token::TokenSource};
 
-/// Sets a [`TokenCache`]'s numbers. Made by [`TokenCache::builder`].
+/// Sets a [`TokenCache`]'s timeouts, refresh and backoff. Made by [`TokenCache::builder`].
 ///
 /// # Example
 /// ```
 /// use std::time::Duration;
-/// use tower_bearer::{token::FixedToken, Token, TokenCache};
+/// use tower_bearer::{token::FixedToken, TokenCache};
 ///
 /// # let source = FixedToken::new("t")?;
 /// let cache = TokenCache::builder(source)
@@ -45,95 +45,102 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         }
     }
 
-    /// All numbers at once.
+    /// Every number at once.
     #[cfg(feature = "config")]
     pub(crate) fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// How long one token request may take, from its start to its token. After it everyone who waits gets
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). 10 s by default.
+    /// The time limit of one token request. Default: 10 s.
+    ///
+    /// When it is over, all callers who wait get [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+    #[doc(alias = "timeout")]
     pub fn token_request_timeout(mut self, timeout: Duration) -> Self {
         self.schedule.token_request_timeout = timeout;
         self
     }
 
-    /// How long a token is taken to be good for if the server does not say. 5 minutes by default.
+    /// The lifetime of a token whose server does not tell it. Default: 5 minutes.
     pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
         self.schedule.default_lifetime = lifetime;
         self
     }
 
-    /// After which part of its lifetime a token is refreshed, and how far that point is moved either way, once per token
-    /// and at random, so that processes started together part ways. 0.8 and 0.05 by default: between 75 % and 85 %.
+    /// The refresh point, as a fraction of the lifetime, and its jitter. Default: 0.8 ± 0.05, so between 75 % and 85 %.
     ///
-    /// Whatever is set here, the point is early enough for two token requests as long as the last one, if it lies past half
-    /// of the lifetime.
+    /// The jitter is drawn once per token, so that processes that start together do not refresh together. In the second half of
+    /// the lifetime, the refresh point moves forward until two token requests as slow as the last one fit before the token's
+    /// end.
     pub fn refresh_at(mut self, fraction: f64, jitter: f64) -> Self {
         self.schedule.refresh_at = fraction;
         self.schedule.refresh_jitter = jitter;
         self
     }
 
-    /// How long before its end a token is no longer sent: `longest`, or this fraction of its lifetime if that is
-    /// shorter. 30 s and 0.1 by default.
+    /// The hard margin before a token's end: `longest`, or `fraction` of the lifetime if that is shorter. Default: 30 s, 0.1.
+    ///
+    /// In the margin, requests wait for a new token. If none can be fetched, the current one is used until its end.
     pub fn hard_margin(mut self, longest: Duration, fraction: f64) -> Self {
         self.schedule.hard_margin = longest;
         self.schedule.hard_margin_fraction = fraction;
         self
     }
 
-    /// How long no token request is tried after one that failed and may well succeed later: `first`, doubled by each failure
-    /// up to `last`, of which a random part of up to nine tenths is taken away. 1 s and 60 s by default.
+    /// The backoff after [transient](Error::is_transient) failures: starts at `first`, doubles up to `last`, minus up to 90 %
+    /// jitter. Default: 1 s, 60 s.
     pub fn transient_backoff(mut self, first: Duration, last: Duration) -> Self {
         self.schedule.transient = Backoff { first, last };
         self
     }
 
-    /// The same after one that fails until somebody changes something. 30 s and 5 minutes by default.
+    /// The backoff after permanent failures, such as a wrong secret: starts at `first`, doubles up to `last`, minus up to 90 %
+    /// jitter. Default: 30 s, 5 minutes.
     pub fn permanent_backoff(mut self, first: Duration, last: Duration) -> Self {
         self.schedule.permanent = Backoff { first, last };
         self
     }
 
-    /// How long a `Retry-After` is honoured at most. 5 minutes by default.
+    /// The longest `Retry-After` that is honored; a longer one counts as this. Default: 5 minutes.
     pub fn longest_retry_after(mut self, longest: Duration) -> Self {
         self.schedule.longest_retry_after = longest;
         self
     }
 
-    /// How long a route that rejects fresh tokens too causes no token request: `first`, doubled each time up to `last`; and all
-    /// routes together, while more than four of them do. 1 s and 5 minutes by default.
+    /// The cool-down of a route that rejects fresh tokens as well: starts at `first`, doubles up to `last`. Default: 1 s,
+    /// 5 minutes.
+    ///
+    /// During a cool-down, a 401 on that route causes no token request. While more than four routes are in one, it holds for all
+    /// routes.
     pub fn rejection_cool_down(mut self, first: Duration, last: Duration) -> Self {
         self.schedule.rejected = Backoff { first, last };
         self
     }
 
-    /// How many token requests rejections may cause at a stretch, whatever the routes say, and how long until there is one more.
-    /// 30 and 10 s by default. It is met only where an API rejects good tokens at random.
+    /// The number of token requests that 401s can cause in a burst, and the time until one more is allowed. Default: 30, 10 s.
+    ///
+    /// Only an API that rejects good tokens at random reaches this limit.
     pub fn rejection_allowance(mut self, token_requests: u32, interval: Duration) -> Self {
         self.schedule.rejection_allowance = token_requests;
         self.schedule.rejection_allowance_interval = interval;
         self
     }
 
-    /// Runs token requests on this runtime, wherever they are asked for. By default each runs on the runtime of the caller that
-    /// causes it.
+    /// The runtime that runs all token requests. Default: the runtime of the caller that causes the request.
     ///
-    /// Use it where callers come from many short-lived runtimes, or from threads without any, and one runtime outlives them
-    /// all. That runtime must be driven: callers do not take over from it.
+    /// Use it if callers come from many short-lived runtimes, or from threads without one, and one runtime outlives them all.
+    /// That runtime must be driven: callers do not take over from it.
     #[cfg(not(all(test, shuttle)))]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
         self.runtime = Some(Spawner::of(runtime));
         self
     }
 
-    /// The cache, empty as yet.
+    /// Builds the cache. It is empty until the first token request.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change, when a
-    /// number makes no sense: a time that must not be zero, a fraction outside its range, a backoff that shrinks.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change, if a value is not
+    /// valid: a time that must not be zero, a fraction outside its range, a backoff that shrinks.
     pub fn build(self) -> Result<TokenCache, Error> {
         self.schedule.check()?;
         Ok(TokenCache::with_schedule(

@@ -9,23 +9,29 @@ use std::{
 
 use quick_cache::{Lifecycle, UnitWeighter, sync};
 
-use super::{Caches, TokenCache};
+use super::{
+    TokenCache,
+    caches::{Caches, sealed},
+};
 
-/// Many credentials, each with a [`TokenCache`] of its own, by a key: a company, a user, an origin.
+/// A [`TokenCache`] for each key, such as a tenant, a user or an origin. For
+/// [`BearerAuthLayer::keyed`](crate::BearerAuthLayer::keyed).
 ///
-/// A cache is made when its key is first asked for, and each is on its own: a key whose token requests are slow or fail delays no
+/// A cache is made when its key is first used. Caches are independent: a key whose token requests are slow or fail delays no
 /// other. Clones share the caches.
 ///
 /// # Bounds
-/// It keeps 10,000 caches, or as many as you [say](Self::with_capacity). They are kept in several parts, of which one may be
-/// full before the others: leave a quarter more room than there are keys. Past that, those that are used least go
-/// (S3-FIFO), with their tokens: a key that comes back costs a token request. A cache that is in use stays, by a request that
-/// has not got its token yet, by a token request, or by whoever holds a clone of it; so there may be more caches than that, by as
-/// many as there are requests under way. A cache takes about 400 bytes, its place in the map included, beyond its key, its
-/// source and its token.
+/// It keeps up to 10,000 caches, or [as many as you set](Self::with_capacity). The map has several parts, and one may be full
+/// before the others: set a quarter more than there are keys. When it is full, the least used caches are dropped with their
+/// tokens (S3-FIFO); a key that comes back costs a token request.
 ///
-/// Reading takes a shared lock of one part of the map, and then what reading a [`TokenCache`] takes. The key's `Hash`, `Eq`
-/// and `Clone` run under that lock, and must not panic.
+/// A cache stays while it is in use: by a request that waits for its token, by a token request, or by a clone of it. So there
+/// may be more caches than the capacity, by at most the number of requests under way. A cache takes about 400 bytes, beside its
+/// key, its source and its token.
+///
+/// # Cost
+/// A read takes a shared lock on one part of the map, and then a read of a [`TokenCache`]. The key's `Hash`, `Eq` and `Clone`
+/// run under that lock, and must not panic.
 ///
 /// # Example
 /// One layer for all companies, each with credentials from a vault. The request says which it is for:
@@ -51,7 +57,7 @@ use super::{Caches, TokenCache};
 ///         }
 ///     }))
 /// });
-/// let layer = BearerAuthLayer::from_cache(companies).select(ByExtension::<Company>::new());
+/// let layer = BearerAuthLayer::keyed(companies, ByExtension::<Company>::new());
 /// # layer
 /// # }
 /// ```
@@ -68,14 +74,16 @@ impl<K> Keyed<K>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
 {
-    /// Caches that `make` makes, 10,000 at the most. It is called for a key that is new or was given up, by the request that
-    /// asks; it must neither block nor ask for its own key, and what has to be waited for belongs into the cache's source,
-    /// such as a [`Lookup`](crate::token::Lookup).
+    /// Keeps up to 10,000 caches, which `make` makes.
+    ///
+    /// `make` runs in the request that uses a key for the first time, or again after its cache was dropped. It must not block,
+    /// and must not ask for its own key. What has to be waited for belongs in the cache's source, such as a
+    /// [`Lookup`](crate::token::Lookup).
     pub fn new(make: impl Fn(&K) -> TokenCache + Send + Sync + 'static) -> Self {
         Self::with_capacity(CAPACITY, make)
     }
 
-    /// As many of them as you say.
+    /// Keeps up to `capacity` caches.
     pub fn with_capacity(
         capacity: NonZeroUsize,
         make: impl Fn(&K) -> TokenCache + Send + Sync + 'static,
@@ -96,7 +104,7 @@ where
         }
     }
 
-    /// The cache of this key, made if there is none.
+    /// The cache of this key. It is made if there is none.
     pub fn get(&self, key: &K) -> TokenCache {
         let Inner { make, caches } = &*self.inner;
         // `make` runs outside of the map's locks. Two that come at once for a new key: the second waits for what the first
@@ -108,12 +116,12 @@ where
         }
     }
 
-    /// Forgets a key and its token, as when a company leaves. Whoever uses its cache just then may end with it.
+    /// Removes a key and its token. Requests already in flight may finish with the old one.
     pub fn remove(&self, key: &K) {
         self.inner.caches.remove(key);
     }
 
-    /// How many keys have a cache now.
+    /// The number of keys that have a cache now.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.caches.len()
@@ -133,7 +141,12 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
 {
     type Key = K;
+}
 
+impl<K> sealed::CacheOf<K> for Keyed<K>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+{
     fn cache_of(&self, key: K) -> TokenCache {
         self.get(&key)
     }

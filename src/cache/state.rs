@@ -1,4 +1,4 @@
-//! How a cache stands, for people, health endpoints and readiness probes.
+//! The state of a cache, for people, metrics, health endpoints and readiness probes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// How a [`TokenCache`] stood when it was asked.
+/// A snapshot of a [`TokenCache`]: its token, whether a token request is under way, and the last failure.
 ///
 /// # Example
 /// A readiness probe:
@@ -29,23 +29,23 @@ pub struct CacheState {
     error: Option<Error>,
 }
 
-/// What can be said of the token in a cache.
+/// The state of the token in a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenState {
-    /// There is none: none was asked for yet, or it was invalidated.
+    /// There is no token: none was requested yet, or it was invalidated.
     Absent,
-    /// It may be sent, and is not due for refresh.
+    /// It can be sent, and is not yet due for a refresh.
     Fresh {
-        /// How long it may be sent, if nothing else happens.
+        /// How long it can still be sent, unless it is replaced or rejected.
         usable_for: Duration,
     },
-    /// It may be sent, and its next use refreshes it.
+    /// It can be sent, and its next use refreshes it.
     Stale {
-        /// How long it may be sent, if nothing else happens.
+        /// How long it can still be sent, unless it is replaced or rejected.
         usable_for: Duration,
     },
-    /// It may not be sent any more.
+    /// It cannot be sent any more.
     Expired,
 }
 
@@ -75,7 +75,7 @@ impl CacheState {
         self.token
     }
 
-    /// Whether there is a token that may be sent.
+    /// Whether there is a token that can be sent now.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         matches!(
@@ -90,8 +90,8 @@ impl CacheState {
         self.requesting
     }
 
-    /// While backing off from failed token requests: the cause, as its [source](std::error::Error::source), and when the next
-    /// try is due, as [`retry_after`](Error::retry_after).
+    /// During a backoff: an error whose [source](std::error::Error::source) is the failure, and whose
+    /// [`retry_after`](Error::retry_after) is the time until the next token request is allowed.
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         self.error.as_ref()
@@ -135,8 +135,9 @@ impl Changes {
     }
 }
 
-/// The changes of a cache, one after the other. Made by [`TokenCache::changes`]. A handle to the cache like its clones: it
-/// keeps a cache that is kept warm from ending.
+/// Watches a cache. Made by [`TokenCache::changes`].
+///
+/// It is a handle to the cache, like a clone: while it lives, a cache that is kept warm goes on.
 #[derive(Clone, Debug)]
 pub struct StateChanges {
     cache: TokenCache,
@@ -148,10 +149,9 @@ impl StateChanges {
         Self { cache, changes }
     }
 
-    /// Waits until a token request has ended, well or not, or the token was invalidated, and gives the state after it. What
-    /// time alone does (a token that becomes stale or expires) is no change.
+    /// Waits until a token request ends or the token is invalidated, and returns the state after it.
     ///
-    /// Changes that nobody waited for are told once, as one.
+    /// A token that becomes stale or expires is not a change. Several changes before the call are reported as one.
     ///
     /// # Cancellation
     /// Dropping the future loses no change.

@@ -1,11 +1,10 @@
-//! What a caller may say of a single request, as an [extension](http::Request::extensions) of it.
+//! Options for a single request, set as its [extensions](http::Request::extensions).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The request is sent as it is, without a token, wherever it goes and whatever `Authorization` it has: the layer's other
-/// rules are not asked.
+/// Sends the request unchanged and without a token, whatever the layer's other rules say.
 ///
 /// # Example
 /// ```
@@ -22,8 +21,18 @@ use tokio::time::Instant;
 )]
 pub struct NoToken;
 
-/// The request is sent once: a rejection is the caller's. A rejected token is still replaced, for requests that come once that
-/// token request is over.
+/// Sends the request once: the caller gets the rejection.
+///
+/// A rejected token is still replaced, for later requests.
+///
+/// # Example
+/// ```
+/// use tower_bearer::extension::NoRetry;
+///
+/// let request = http::Request::post("https://api.example.com/orders").extension(NoRetry).body(())?;
+/// # let _ = request;
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(
     clippy::exhaustive_structs,
@@ -31,13 +40,13 @@ pub struct NoToken;
 )]
 pub struct NoRetry;
 
-/// The token that this request is sent with lasts at least so long; where the current one does not, the request waits for
-/// a token request.
+/// Sends the request with a token that is valid for at least this long. If the current one is not, the request waits for a
+/// token request.
 ///
-/// For a long upload or another body that cannot be said again, where a server that looks at the token once more at the
-/// end would cost the whole request. It is a wish, and makes no request fail: a token that is in the first half of its life is
-/// as good as can be had, and where the token request fails, or takes longer than half of the time that the current token has left,
-/// or that a [`Deadline`] leaves, the current token is used.
+/// For a long upload, or another body that cannot be replayed, to a server that checks the token again at its end.
+///
+/// Best effort: it never fails a request. A token in the first half of its life always qualifies. If fetching one fails, or
+/// takes longer than half of the current token's remaining life or than the [`Deadline`], the current token is used.
 ///
 /// # Example
 /// ```
@@ -54,23 +63,21 @@ pub struct NoRetry;
 pub struct MinValidity(pub(crate) Duration);
 
 impl MinValidity {
-    /// So long, counted from when the request is sent.
+    /// Valid for `duration`, counted from when the request is sent.
     #[must_use]
     pub fn of(duration: Duration) -> Self {
         Self(duration)
     }
 }
 
-/// When the request must be over. Neither a wait for a token nor a retry runs past it.
+/// The time by which the request must be over. Waits for a token and retries end by then.
 ///
-/// - A wait for the first token ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); the token request goes on.
-/// - A wait for another token, after a rejection, ends with that rejection.
-/// - A retry that has less time left than the first one took, when the other token is there, is not begun: the caller
-///   gets the rejection.
-/// - A retry that is under way ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+/// - A wait for the first token ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). The token request goes on.
+/// - A wait for a new token after a rejection ends with that rejection.
+/// - A retry is not sent if less time is left than the first request took. The caller gets the rejection.
+/// - A retry in flight ends with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
 ///
-/// The first try is not cut: that is the work of a timeout around the layer, which this spares the wasted retry. (The
-/// layer for gRPC is one.)
+/// It does not cut the first request: put a timeout around the layer for that. The layer for gRPC has one.
 ///
 /// # Example
 /// ```
@@ -87,7 +94,7 @@ impl MinValidity {
 pub struct Deadline(pub(crate) Instant);
 
 impl Deadline {
-    /// So long from now. A time beyond the clock's range is as good as none.
+    /// `duration` from now; saturates.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
         let now = Instant::now();

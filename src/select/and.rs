@@ -2,10 +2,13 @@
 
 use super::{RequestHead, Select};
 
-/// Of what the first one selects, what the second one selects, by its key. Where the key is made of both, a closure does it.
+/// Selects what both select, by the key of the second. Made by [`Origins::and`](super::Origins::and).
+///
+/// It is a type, and not a closure, so that the type of a layer or a service can be written out. A selection whose key is
+/// made of both is a closure.
 ///
 /// # Example
-/// The token of the tenant whose request it is, and to one server only:
+/// Each tenant's requests get its own token, and only on their way to one server:
 /// ```
 /// use tower_bearer::select::{ByExtension, Origins};
 ///
@@ -23,8 +26,7 @@ pub struct And<A, T> {
 }
 
 impl<A, T> And<A, T> {
-    /// Both of them, the first one first.
-    pub fn new(first: A, second: T) -> Self {
+    pub(super) fn new(first: A, second: T) -> Self {
         Self { first, second }
     }
 }

@@ -1,11 +1,12 @@
-//! By what a caller says of a request.
+//! Selection by an extension of the request.
 
 use std::{fmt, marker::PhantomData};
 
 use super::{RequestHead, Select};
 
-/// The credential is named by an [extension](http::Request::extensions) of the request. A request without it passes
-/// untouched.
+/// Selects by an [extension](http::Request::extensions) of the request: the extension is the key.
+///
+/// A request without it is not selected.
 ///
 /// # Example
 /// ```
@@ -21,7 +22,7 @@ use super::{RequestHead, Select};
 pub struct ByExtension<T>(PhantomData<fn() -> T>);
 
 impl<T> ByExtension<T> {
-    /// By the extension of this type.
+    /// Selects by the extension of type `T`.
     #[must_use]
     pub const fn new() -> Self {
         Self(PhantomData)

@@ -1,13 +1,12 @@
-//! Requests that have an `Authorization` header already.
+//! Requests that already have an `Authorization` header.
 
-/// What happens to a selected request that has an `Authorization` already, of its caller's.
+/// What happens to a selected request that already has an `Authorization` header.
 ///
-/// Whatever is chosen, no request goes out with two. It is about requests that would get a token: one that says
-/// [`NoToken`](crate::extension::NoToken) is sent as it is.
+/// No request is sent with two. A request with [`NoToken`](crate::extension::NoToken) is sent unchanged.
 ///
 /// # Example
 /// ```
-/// use tower_bearer::{select::ExistingAuthorization, token::FixedToken, BearerAuthLayer, Token};
+/// use tower_bearer::{select::ExistingAuthorization, token::FixedToken, BearerAuthLayer};
 ///
 /// # let source = FixedToken::new("t")?;
 /// let layer = BearerAuthLayer::new(source).existing_authorization(ExistingAuthorization::Deny);
@@ -17,12 +16,13 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExistingAuthorization {
-    /// The request passes untouched: whoever set it means it. The default.
+    /// The request is sent unchanged, with the caller's header and without a token. The default.
     #[default]
     Keep,
-    /// The token takes its place, in both tries: for a proxy whose callers' credentials are not the API's.
+    /// The token replaces the header, at the first request and at the retry. For a proxy whose callers' credentials are not
+    /// the API's.
     Replace,
-    /// The request is not sent, and its caller gets an [`Error`] of kind [`NotAllowed`](crate::ErrorKind::NotAllowed): for
-    /// a stack in which nobody else is to authenticate.
+    /// The request is not sent, and the caller gets an [`Error`](crate::Error) of kind
+    /// [`NotAllowed`](crate::ErrorKind::NotAllowed). For a stack in which only this layer authenticates.
     Deny,
 }

@@ -1,14 +1,15 @@
 //! Which requests get a token, and which token.
 //!
-//! | the credential is named by | use | key |
+//! | credentials | use | key |
 //! | --- | --- | --- |
-//! | nothing: there is one, and one API | [`Always`], the default | `()` |
-//! | nothing, but the client talks to other servers as well | [`Origins`] | `()` |
-//! | the server | [`Origins::keyed`] | what you give for each origin |
-//! | the request's sender | [`ByExtension`] | the extension |
-//! | anything else | a closure | what it gives |
+//! | one, for a client that talks to one API | [`Always`], the default | `()` |
+//! | one, for a client that also talks to other servers | [`Origins`] | `()` |
+//! | one per server | [`Origins::keyed`] | yours, one per origin |
+//! | one per tenant or user, set on each request | [`ByExtension`] | the extension |
+//! | another rule | a closure | what it returns |
 //!
-//! [`And`] composes: only to these origins, and by that tenant. Keys are for many credentials, see `Keyed`.
+//! [`Origins::and`] combines two: only to these origins, and by that tenant. Keys other than `()` need a cache per key: see
+//! `Keyed` (feature `keyed`).
 
 mod and;
 mod by_extension;
@@ -23,10 +24,13 @@ pub use self::{
     request_head::RequestHead,
 };
 
-/// Decides which token, if any, a request gets.
+/// Decides whether a request gets a token, and which one.
 ///
-/// `Some` names the credential (`()` where there is only one), `None` leaves the request exactly as it came. Closures
-/// `Fn(&RequestHead<'_>) -> Option<Key>` are selections.
+/// `Some` is the credential's key (`()` if there is only one). `None` means that the request is sent without a token. A closure
+/// `Fn(&RequestHead<'_>) -> Option<Key>` is a `Select`; its argument's type has to be written out.
+///
+/// It is called for each request, under no lock. It decides from the request's head alone: what a stranger chooses there, a
+/// path or a `Host` header, must not choose whose token is sent.
 ///
 /// # Example
 /// ```
@@ -38,11 +42,16 @@ pub use self::{
 /// # let _ = layer;
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not select requests",
+    label = "not a `Select`",
+    note = "`select` takes an `Origins`, a `ByExtension`, or a closure whose argument has its type written out: `|request: &RequestHead<'_>| -> Option<Key>`; `Key` is `()` where there is one credential"
+)]
 pub trait Select {
     /// What names a credential.
     type Key;
 
-    /// The credential for this request.
+    /// The key of the credential for this request; `None` for no token.
     fn select(&self, request: &RequestHead<'_>) -> Option<Self::Key>;
 }
 
@@ -57,7 +66,7 @@ where
     }
 }
 
-/// So that a policy can be shared, or chosen at run time: `Arc<dyn Select<Key = ()> + Send + Sync>`.
+/// Shares a policy, or chooses it at run time: `Arc<dyn Select<Key = ()> + Send + Sync>`.
 impl<T: Select + ?Sized> Select for Arc<T> {
     type Key = T::Key;
 
@@ -66,7 +75,7 @@ impl<T: Select + ?Sized> Select for Arc<T> {
     }
 }
 
-/// Every request gets the token, wherever it goes. For clients that talk to one API only.
+/// Selects every request, wherever it goes. The default, for clients that talk to one API only.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(
     clippy::exhaustive_structs,

@@ -1,4 +1,4 @@
-//! By where a request goes.
+//! Selection by where a request goes.
 
 use std::{fmt, net::Ipv6Addr, sync::Arc};
 
@@ -7,30 +7,30 @@ use http::{Uri, uri::Scheme};
 use super::{And, RequestHead, Select};
 use crate::error::Error;
 
-/// Requests to these origins (scheme, host and port, [RFC 6454]) get the token; others pass untouched, or are
-/// [rejected](crate::BearerAuthLayer::deny_unselected).
+/// Selects requests to these origins: scheme, host and port ([RFC 6454]).
 ///
-/// For clients that talk to more than one server. With [`keyed`](Self::keyed), each origin has a credential of its own.
+/// For clients that talk to more than one server. Requests to other origins are sent without a token, or
+/// [denied](crate::BearerAuthLayer::deny_unselected). With [`keyed`](Self::keyed), each origin has a credential of its own.
 ///
 /// # What is the same origin
-/// Nothing is guessed: what is not surely the same origin is another one, and gets no token.
+/// In doubt it is another origin, and the request gets no token.
 ///
-/// | of a request's URI | is decided so |
+/// | a request's URI has | result |
 /// | --- | --- |
 /// | upper-case letters in scheme or host | the same as lower-case ones |
 /// | no port | the scheme's usual one, 443 or 80 |
-/// | a port that is none, as in `https://api.example.com:` | another origin |
-/// | an IPv6 address | compared as an address, however it is written: `[::1]` and `[0:0:0:0:0:0:0:1]` are one |
-/// | an IPv4 address | compared by the letter; `127.1` is not `127.0.0.1`, and neither is `[::ffff:127.0.0.1]` |
+/// | an empty or invalid port, as in `https://api.example.com:` | another origin |
+/// | an IPv6 address | compared as an address: `[::1]` is `[0:0:0:0:0:0:0:1]` |
+/// | an IPv4 address | compared as text: `127.1` is not `127.0.0.1`, and neither is `[::ffff:127.0.0.1]` |
 /// | a dot at the end, as in `api.example.com.` | another host: resolvers and certificates tell the two apart |
 /// | user or password in it, as in `https://me@api.example.com` | another origin: such a URI is made to be misread ([RFC 9110 §4.2.4]) |
-/// | a host with letters beyond ASCII | cannot occur: URIs have its ASCII form, `xn--…` ([RFC 5890 §2.3.2.1]), and so have the origins here |
-/// | a `Host` header that says something else | not looked at: it is the URI that a client connects by |
-/// | no scheme or no host, as services below a client or on a connection of their own see it | no origin; such stacks talk to one server, and [`Always`](crate::select::Always) is for them |
+/// | a host with letters beyond ASCII | cannot occur: URIs have the ASCII form, `xn--…` ([RFC 5890 §2.3.2.1]), and so must the origins here |
+/// | a different `Host` header | the header is ignored: a client connects by the URI |
+/// | no scheme or no host, as below a client or on a hand-made connection | no origin: such a stack talks to one server, so use [`Always`](crate::select::Always) |
 ///
 /// # Example
 /// ```
-/// use tower_bearer::{select::Origins, token::FixedToken, BearerAuthLayer, Token};
+/// use tower_bearer::{select::Origins, token::FixedToken, BearerAuthLayer};
 ///
 /// # let source = FixedToken::new("t")?;
 /// let layer = BearerAuthLayer::new(source).select(Origins::new(["https://apigw.ipxo.com"])?);
@@ -59,13 +59,13 @@ enum Host {
 }
 
 impl Origins {
-    /// These origins, each as `scheme://host` or `scheme://host:port`, without a path.
+    /// Selects requests to these origins, each as `scheme://host` or `scheme://host:port`, without a path.
     ///
-    /// An http origin that is not loopback can be named, but no token goes there unless the layer
+    /// An `http` origin can be named, but gets a token only if it is loopback or the layer
     /// [allows it](crate::BearerAuthLayer::danger_allow_tokens_over_plain_http).
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) when there is none, or when one is no origin, or not in
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there are none, or if one is not an origin or not
     /// ASCII.
     pub fn new<I>(origins: I) -> Result<Self, Error>
     where
@@ -75,7 +75,7 @@ impl Origins {
         Self::keyed(origins.into_iter().map(|origin| (origin, ())))
     }
 
-    /// Only these origins, and of the requests to them what `other` selects, by its key.
+    /// Selects, of the requests to these origins, those that `other` selects, by its key.
     pub fn and<T>(self, other: T) -> And<Self, T> {
         And::new(self, other)
     }
@@ -92,10 +92,10 @@ impl Origins {
 }
 
 impl<K> Origins<K> {
-    /// These origins, each with what names its credential.
+    /// Selects requests to these origins, each with the key of its credential.
     ///
     /// # Errors
-    /// As for [`new`](Origins::new).
+    /// As for [`new`](Origins::new), and if an origin is given twice.
     pub fn keyed<I, O>(origins: I) -> Result<Self, Error>
     where
         I: IntoIterator<Item = (O, K)>,
@@ -110,7 +110,7 @@ impl<K> Origins<K> {
         };
         if origins.iter().enumerate().any(twice) {
             return Err(Error::configuration(
-                "an origin is given twice, and can have one credential only",
+                "an origin is given twice, and can have one credential only; remove one of the two",
             ));
         }
         if origins.is_empty() {
