@@ -305,8 +305,7 @@ fn many_credentials(options: &Options) {
             for number in 0..companies {
                 keyed.get(&Company::new(number)).get().await.unwrap();
             }
-            let layer = BearerAuthLayer::from_cache(keyed);
-            let layer = layer.select(ByExtension::<Company>::new());
+            let layer = BearerAuthLayer::keyed(keyed, ByExtension::<Company>::new());
             company_by_company(layer.layer(api()), companies, in_use)
         });
     }

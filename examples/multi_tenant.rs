@@ -58,9 +58,8 @@ fn connect(vault: Vault, token_url: &str, client: Http) -> (Keyed<String>, Api) 
             }
         }))
     });
-    let layer = BearerAuthLayer::from_cache(companies.clone())
-        // As in `/ecommerce/public/{tenant}/cart`. For the real API, `ipxo::tenants` also keeps to its origin.
-        .select(ipxo::ByTenant);
+    // As in `/ecommerce/public/{tenant}/cart`. For the real API, `ipxo::tenants` also keeps to its origin.
+    let layer = BearerAuthLayer::keyed(companies.clone(), ipxo::ByTenant);
     (companies, layer.layer(client))
 }
 

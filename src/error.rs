@@ -5,13 +5,13 @@ use std::{borrow::Cow, error::Error as StdError, fmt, io, path::Path, sync::Arc,
 use http::StatusCode;
 use tower::BoxError;
 
-/// Why a token could not be had, or a builder could not build.
+/// Why there is no token, why a request was not sent, or why a builder cannot build.
 ///
-/// Cheap to clone: everyone who waited for the same token request gets the same error. `Display` speaks for its own level;
-/// the cause is in [`source`](StdError::source). It holds no secret and no token, whatever the server answered.
+/// Cheap to clone: all callers who wait for one token request get the same error. `Display` tells this level only; the cause
+/// is the [`source`](StdError::source). It holds no secret and no token, whatever the server answered.
 ///
-/// Through [`BearerAuth`](crate::BearerAuth) it arrives as a [`BoxError`] to downcast; when a rejected token could not
-/// be replaced, the caller gets the server's own 401 with this error in its extensions.
+/// [`BearerAuth`](crate::BearerAuth) returns it as a [`BoxError`] to downcast. When a rejected token cannot be replaced, the
+/// caller gets the server's own 401, with this error in the response's extensions.
 ///
 /// # Example
 /// ```
@@ -36,66 +36,84 @@ struct Inner {
     source: Option<BoxError>,
 }
 
-/// What kind of thing went wrong, for a program to act on.
+/// What went wrong, for a program to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A builder was given something that cannot work. The message says what to change.
+    /// A builder or a configuration was given a value that cannot work. The message says what to change.
     Configuration,
-    /// The token endpoint answered that this client gets no token: wrong secret, scope or grant, and other 4xx or 3xx.
-    /// Or the server's metadata says so beforehand.
+    /// The authorization server denies this client a token: wrong secret, scope or grant, a redirect, or another 4xx with an
+    /// OAuth error in it. The server's metadata may say so before the token request.
     Denied,
-    /// The token endpoint, or what tells where it is, could not be reached or could not answer: no connection, 408, 409,
-    /// 429, 5xx.
+    /// The token endpoint, or the metadata that names it, cannot be reached or cannot answer: no connection, 408, 409, 429,
+    /// 5xx, or a 4xx without an OAuth error, as a gateway in front of it sends.
     Unavailable,
-    /// The token request took longer than it may, or than the request's [`Deadline`](crate::extension::Deadline) leaves.
+    /// The token request took longer than its timeout, or the request longer than its
+    /// [`Deadline`](crate::extension::Deadline).
     Timeout,
-    /// The token endpoint's answer holds no usable bearer token, or the server's metadata does not do.
+    /// The token endpoint's answer holds no usable bearer token, or the server's metadata is not valid.
     InvalidAnswer,
-    /// A [`TokenSource`](crate::TokenSource), or what provides a secret or a signature for one, failed with an error of its
-    /// own; it is the [`source`](StdError::source).
+    /// A [`TokenSource`](crate::TokenSource), or a provider of a secret or signature, failed with an error of its own. That
+    /// error is the [`source`](StdError::source).
     Source,
-    /// The token request was cut off: its task panicked, or its runtime was shut down.
+    /// The token request was cut off: its task panicked, or its runtime was shut down or stood still.
     Interrupted,
-    /// The API rejected the token, and no other is got for now: one was got a moment ago for the same route, or fresh ones
-    /// are rejected there too.
+    /// The API rejected the token, and no new token is fetched yet: this route was refreshed a moment ago, or rejects fresh
+    /// tokens as well.
     Rejected,
-    /// There is no Tokio runtime here to run the token request on.
+    /// The token request needs a Tokio runtime with timers, and the caller has none.
     NoRuntime,
-    /// The layer does not send such a request: its token would travel in the clear, or the layer was told to reject it. The
+    /// The layer does not send this request: its token would be sent unencrypted, or the layer was told to deny it. The
     /// message says which.
     NotAllowed,
 }
 
 impl Error {
-    /// The kind, for a program.
+    /// What went wrong, for a program to act on.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether the same token request may well succeed a little later, with nothing changed.
+    /// Whether the same call may succeed a little later, with nothing changed.
     #[must_use]
+    #[doc(alias = "is_retryable")]
+    #[doc(alias = "is_temporary")]
     pub fn is_transient(&self) -> bool {
         self.0.transient
     }
 
-    /// The token endpoint's HTTP status, where it answered with an error, or the one that came in place of its metadata.
+    /// Whether the token request or the request ran out of time: [`ErrorKind::Timeout`].
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == ErrorKind::Timeout
+    }
+
+    /// Whether the authorization server denies this client a token: [`ErrorKind::Denied`].
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.kind() == ErrorKind::Denied
+    }
+
+    /// The HTTP status, if the token endpoint answered with an error, or the server of its metadata did.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.status
     }
 
-    /// The OAuth error code, such as `invalid_client` ([RFC 6749 §5.2]), where the token endpoint gave one.
+    /// The OAuth error code, such as `invalid_client` ([RFC 6749 §5.2]), if the token endpoint gave one.
     ///
     /// [RFC 6749 §5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
     #[must_use]
+    #[doc(alias = "code")]
     pub fn oauth_code(&self) -> Option<&str> {
         self.0.code.as_deref()
     }
 
-    /// How long until the token endpoint may be asked again: while backing off, what is left of it; on the failure
-    /// itself, what the server's `Retry-After` asked for, up to a day.
+    /// The time until the next token request is allowed, counted from when the error was made.
+    ///
+    /// During a backoff or a cool-down it is what remains of it. On the failure itself it is the server's `Retry-After`, if it
+    /// sent one: at most a day.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -112,13 +130,13 @@ impl Error {
             ..Inner::new(
                 ErrorKind::Configuration,
                 false,
-                "the client for the token endpoint cannot be built",
+                "the client for the token endpoint cannot be built; the cause says which of its options to change",
             )
         }
         .into()
     }
 
-    /// The file of a secret, or of whatever else proves who a client is, does not do.
+    /// The file of a secret, or of another proof of who a client is, cannot be used.
     pub(crate) fn secret_file(
         what: &str,
         path: &Path,
@@ -137,7 +155,7 @@ impl Error {
         .into()
     }
 
-    /// What was read at a token request does not do: it may be in the middle of being replaced.
+    /// What was read at a token request cannot be used: it may be in the middle of being replaced.
     #[cfg(any(feature = "jwt", feature = "rustls"))]
     pub(crate) fn half_written(message: String) -> Self {
         Inner::new(ErrorKind::Configuration, true, message).into()
@@ -148,7 +166,7 @@ impl Error {
         Inner::new(ErrorKind::Source, true, message).into()
     }
 
-    /// Code of the user's, that is to provide a secret or a signature, did not.
+    /// Code of the user's did not provide the secret or signature that it is for.
     pub(crate) fn provided(message: String, source: Option<BoxError>) -> Self {
         Inner {
             source,
@@ -164,10 +182,15 @@ impl Error {
         code: Option<&str>,
         retry_after: Option<Duration>,
     ) -> Self {
-        let transient = matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
-        ) || status.is_server_error()
+        // Without an OAuth error in it, a 4xx is a gateway's in front of the token endpoint: an ingress's 404 during a rollout,
+        // a firewall's page. It passes, and a permanent failure's backoff would outlast it by minutes.
+        let is_not_its_own = status.is_client_error() && code.is_none();
+        let transient = is_not_its_own
+            || matches!(
+                status,
+                StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
+            )
+            || status.is_server_error()
             || matches!(code, Some("server_error" | "temporarily_unavailable"));
         let kind = if transient {
             ErrorKind::Unavailable
@@ -223,7 +246,8 @@ impl Error {
     /// The server granted less than it was asked for, and all of it is needed.
     pub(crate) fn narrowed(missing: &[&str]) -> Self {
         let message = format!(
-            "the token endpoint granted fewer scopes than were asked for, without {}",
+            "the token endpoint granted fewer scopes than were asked for, without {}; register the client for all of them, or \
+             do without `require_all_scopes`",
             missing.join(" ")
         );
         Inner::new(ErrorKind::Denied, false, message).into()
@@ -239,18 +263,27 @@ impl Error {
 
     pub(crate) fn expired_on_arrival(lifetime: Duration, token_request: Duration) -> Self {
         let message = format!(
-            "the token was already too old to send when it came: good for {lifetime:?}, after a token request of {token_request:?}"
+            "the token expired on its way: its lifetime is {lifetime:?}, and the token request took {token_request:?}; set a \
+             longer lifetime at the authorization server"
         );
         Inner::new(ErrorKind::InvalidAnswer, true, message).into()
     }
 
     pub(crate) fn timeout(after: Duration) -> Self {
-        let message = format!("the token request did not finish within {after:?}");
+        let message = format!(
+            "the token request did not finish within {after:?}; if the token endpoint is that slow, raise \
+             `token_request_timeout`"
+        );
         Inner::new(ErrorKind::Timeout, true, message).into()
     }
 
     pub(crate) fn deadline() -> Self {
-        Inner::new(ErrorKind::Timeout, true, "the request's deadline has come").into()
+        Inner::new(
+            ErrorKind::Timeout,
+            true,
+            "the request did not finish before its deadline; allow it more time, or find out what took so long",
+        )
+        .into()
     }
 
     pub(crate) fn rejected_too(retry_after: Duration) -> Self {
@@ -260,7 +293,8 @@ impl Error {
                 ErrorKind::Rejected,
                 true,
                 format!(
-                    "the API rejected the token, and no other is got on that account for another {:.1} s",
+                    "the API rejected the access token; the next refresh for this reason is allowed in {:.1} s. If it rejects \
+                     fresh tokens too, check their scopes and audience",
                     retry_after.as_secs_f64()
                 ),
             )
@@ -270,15 +304,16 @@ impl Error {
 
     pub(crate) fn in_the_clear(origin: &str) -> Self {
         let message = format!(
-            "the request goes to {origin}, which is not https, so its token would travel in the clear; only a loopback host \
-             may do without, or a layer with `danger_allow_tokens_over_plain_http`"
+            "the request goes to {origin}, which is not https, so its token would be sent unencrypted. Use https or a loopback \
+             host, or opt out with `danger_allow_tokens_over_plain_http`"
         );
         Inner::new(ErrorKind::NotAllowed, false, message).into()
     }
 
     pub(crate) fn unselected(origin: &str) -> Self {
         let message = format!(
-            "the request goes to {origin} and is not one of those that get a token, and this layer sends no others"
+            "the request goes to {origin} and is not selected for a token, and this layer denies such requests. Select it, or \
+             mark it with `NoToken`"
         );
         Inner::new(ErrorKind::NotAllowed, false, message).into()
     }
@@ -287,7 +322,8 @@ impl Error {
         Inner::new(
             ErrorKind::NotAllowed,
             false,
-            "the request has an Authorization of its own, and this layer sends no such requests",
+            "the request already has an Authorization header, and this layer denies such requests. Remove the header, or choose \
+             `ExistingAuthorization::Replace`",
         )
         .into()
     }
@@ -296,7 +332,7 @@ impl Error {
         Inner::new(
             ErrorKind::Interrupted,
             true,
-            "the token source panicked during the token request",
+            "the token source panicked during the token request; the panic's own message says where",
         )
         .into()
     }
@@ -305,7 +341,8 @@ impl Error {
         Inner::new(
             ErrorKind::Interrupted,
             true,
-            "the token request was cut off: its runtime was shut down, or stood still",
+            "the token request was cut off: its runtime was shut down, or stood still. Call again, or name a runtime that \
+             outlives it by `TokenCacheBuilder::runtime`",
         )
         .into()
     }
@@ -352,7 +389,8 @@ impl Error {
                 cause.kind(),
                 cause.is_transient(),
                 format!(
-                    "no token: the last token request failed and the next try is due in {:.1} s",
+                    "there is no token: the last token request failed, and the next is allowed in {:.1} s. Its failure is the \
+                     cause of this one",
                     retry_after.as_secs_f64()
                 ),
             )
@@ -371,7 +409,11 @@ impl Error {
         }
         Inner {
             source: Some(error),
-            ..Inner::new(ErrorKind::Source, true, "the token source failed")
+            ..Inner::new(
+                ErrorKind::Source,
+                true,
+                "the token source failed; its own error is the cause",
+            )
         }
         .into()
     }
@@ -429,3 +471,119 @@ impl StdError for Error {
 
 /// What may follow says why.
 const UNANSWERED: &str = "could not get an answer from the token endpoint";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each level's text of an error and its causes.
+    fn levels(error: &Error) -> Vec<String> {
+        let mut levels = vec![error.to_string()];
+        let mut cause = error.source();
+        while let Some(current) = cause {
+            levels.push(current.to_string());
+            cause = current.source();
+        }
+        levels
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_transient_and_what_somebody_has_to_change_is_not() {
+        let second = Duration::from_secs(1);
+        let answered = |status, code| {
+            let status = StatusCode::from_u16(status).unwrap();
+            Error::answered(status, String::new(), code, None)
+        };
+        use ErrorKind::*;
+        for (error, kind, is_transient) in [
+            (Error::unusable_token("empty"), InvalidAnswer, true),
+            (Error::invalid_answer("empty"), InvalidAnswer, true),
+            (
+                Error::expired_on_arrival(second, second),
+                InvalidAnswer,
+                true,
+            ),
+            (Error::timeout(second), Timeout, true),
+            (Error::deadline(), Timeout, true),
+            (Error::rejected_too(second), Rejected, true),
+            (Error::panicked(), Interrupted, true),
+            (Error::interrupted(), Interrupted, true),
+            (Error::transport("down".into()), Unavailable, true),
+            (Error::from_source("down".into()), Source, true),
+            (Error::provided(String::new(), None), Source, true),
+            (Error::no_runtime(), NoRuntime, false),
+            (Error::configuration("wrong"), Configuration, false),
+            (Error::unsupported(String::new()), Denied, false),
+            (Error::narrowed(&["a"]), Denied, false),
+            (Error::in_the_clear("http://a.test"), NotAllowed, false),
+            (Error::unselected("https://a.test"), NotAllowed, false),
+            (Error::authorized_already(), NotAllowed, false),
+            (answered(400, Some("invalid_client")), Denied, false),
+            (answered(401, Some("invalid_client")), Denied, false),
+            (answered(403, Some("x_custom")), Denied, false),
+            (answered(302, None), Denied, false),
+            (answered(500, Some("invalid_client")), Unavailable, true),
+            (answered(400, Some("server_error")), Unavailable, true),
+            (answered(429, Some("slow_down")), Unavailable, true),
+            (answered(503, None), Unavailable, true),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+            assert_eq!(error.is_transient(), is_transient, "{error}");
+            assert_eq!(error.is_timeout(), kind == Timeout, "{error}");
+            assert_eq!(error.is_denied(), kind == Denied, "{error}");
+            // What it is about does not change by waiting.
+            let later = Error::backing_off(&error, second);
+            assert_eq!(later.kind(), kind);
+            assert_eq!(later.is_transient(), is_transient);
+        }
+    }
+
+    /// Promise: L16
+    #[test]
+    fn a_4xx_without_an_oauth_error_is_a_gateways_and_passes() {
+        for status in (400..500).filter_map(|status| StatusCode::from_u16(status).ok()) {
+            let error = Error::answered(status, String::new(), None, None);
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{status}");
+            assert!(error.is_transient(), "{status}");
+        }
+    }
+
+    #[cfg(feature = "reqwest")]
+    #[test]
+    fn a_client_that_cannot_be_built_stays_so() {
+        let theirs = reqwest::Client::builder().user_agent("\n").build();
+        let error = Error::client(theirs.unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(!error.is_transient());
+        assert!(error.source().is_some());
+    }
+
+    #[test]
+    fn no_level_of_an_error_tells_what_another_one_tells() {
+        let second = Duration::from_secs(1);
+        let io = || io::Error::other("the disk is gone");
+        let unavailable = Error::transport(io().into());
+        let chains = [
+            unavailable.clone(),
+            unavailable.unanswered_by("https://auth.test/metadata"),
+            Error::from_source(io().into()),
+            Error::provided("the secret's provider failed".to_owned(), Some(io().into())),
+            Error::secret_file("secret", Path::new("/a"), "cannot be read", Some(io())),
+        ];
+        for error in chains {
+            // Of a backoff, twice: another cache's error may be a source's.
+            let later = Error::backing_off(&error, second);
+            let from_another =
+                Error::backing_off(&Error::from_source(later.clone().into()), second * 2);
+            for error in [error, later, from_another] {
+                let levels = levels(&error);
+                assert_eq!(levels.last().unwrap(), "the disk is gone");
+                for (n, level) in levels.iter().enumerate() {
+                    for (m, other) in levels.iter().enumerate() {
+                        assert!(n == m || !level.contains(other), "{levels:#?}");
+                    }
+                }
+            }
+        }
+    }
+}

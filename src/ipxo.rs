@@ -109,7 +109,7 @@ pub fn layer(source: impl TokenSource) -> BearerAuthLayer<Origins> {
 pub fn tenants(
     companies: Keyed<String>,
 ) -> BearerAuthLayer<And<Origins, ByTenant>, BearerChallenge, CloneBody, Keyed<String>> {
-    BearerAuthLayer::from_cache(companies).select(Origins::https(API_HOST).and(ByTenant))
+    BearerAuthLayer::keyed(companies, Origins::https(API_HOST).and(ByTenant))
 }
 
 /// Selects requests by the tenant in their path, `/{api}/public/{tenant}/…`, wherever they go. Any other path passes without

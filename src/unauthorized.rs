@@ -24,6 +24,11 @@ use http_auth::{ChallengeRef, parser::ChallengeParser};
 /// # let _ = layer;
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not decide which responses reject a token",
+    label = "not an `Unauthorized`",
+    note = "`unauthorized` takes a `BearerChallenge`, a `GrpcUnauthenticated`, or a closure whose argument has its type written out: `|response: &ResponseHead<'_>| -> bool`"
+)]
 pub trait Unauthorized {
     /// Whether the token was rejected.
     fn is_rejection(&self, response: &ResponseHead<'_>) -> bool;

@@ -56,9 +56,8 @@ async fn a_million_interleaved_requests_of_a_thousand_tenants_each_carry_their_o
         }))
     });
     let seen = Arc::new(AtomicUsize::new(0));
-    let mut service = BearerAuthLayer::from_cache(keyed)
-        .select(ByExtension::<Tenant>::new())
-        .layer(checking(&seen));
+    let mut service =
+        BearerAuthLayer::keyed(keyed, ByExtension::<Tenant>::new()).layer(checking(&seen));
     for request in 0..1_000_000_u32 {
         // Every tenant meets every other: a step that shares no divisor with their number, and another one each round.
         let tenant = (request * 7 + request / TENANTS) % TENANTS;
@@ -86,9 +85,8 @@ async fn a_key_that_hangs_and_one_that_fails_delay_no_other() {
         }))
     });
     let seen = Arc::new(AtomicUsize::new(0));
-    let service = BearerAuthLayer::from_cache(keyed)
-        .select(ByExtension::<Tenant>::new())
-        .layer(checking(&seen));
+    let service =
+        BearerAuthLayer::keyed(keyed, ByExtension::<Tenant>::new()).layer(checking(&seen));
     let hanging = tokio::spawn(service.clone().oneshot(for_tenant(0)));
     settle().await;
 
@@ -242,9 +240,7 @@ async fn a_request_of_no_tenant_passes_untouched() {
         assert!(!request.headers().contains_key(AUTHORIZATION));
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     });
-    let service = BearerAuthLayer::from_cache(keyed)
-        .select(ByExtension::<Tenant>::new())
-        .layer(untouched);
+    let service = BearerAuthLayer::keyed(keyed, ByExtension::<Tenant>::new()).layer(untouched);
     service.clone().oneshot(support::get("/")).await.unwrap();
     let mut request = for_tenant(1);
     request.extensions_mut().insert(NoToken);
@@ -276,7 +272,7 @@ async fn a_rejection_token_requests_the_token_of_its_own_key_only() {
     let select = Origins::new(["https://api.test"])
         .unwrap()
         .and(|request: &RequestHead<'_>| request.uri().path().split('/').nth(2).map(str::to_owned));
-    let service = BearerAuthLayer::from_cache(keyed).select(select).layer(api);
+    let service = BearerAuthLayer::keyed(keyed, select).layer(api);
     for path in ["/v1/a", "/v1/b", "/v1/a/x", "/v1/b/x", "/v1/a"] {
         let response = service.clone().oneshot(support::get(path)).await.unwrap();
         assert_eq!(response.status(), 200);
@@ -433,9 +429,8 @@ async fn whatever_comes_and_goes_each_request_carries_its_own_tenants_token() {
         }))
     });
     let seen = Arc::new(AtomicUsize::new(0));
-    let service = BearerAuthLayer::from_cache(keyed.clone())
-        .select(ByExtension::<Tenant>::new())
-        .layer(checking(&seen));
+    let service =
+        BearerAuthLayer::keyed(keyed.clone(), ByExtension::<Tenant>::new()).layer(checking(&seen));
     let callers: Vec<_> = (0..8_u32)
         .map(|caller| {
             let (mut service, keyed) = (service.clone(), keyed.clone());

@@ -913,7 +913,7 @@ mod printed {
         };
         keyed.get(&hidden.secret).get().await.unwrap();
         shown += &debug(&keyed);
-        let layer = BearerAuthLayer::from_cache(keyed).select(ByExtension::<String>::new());
+        let layer = BearerAuthLayer::keyed(keyed, ByExtension::<String>::new());
         shown += &debug(&layer);
         shown
     }

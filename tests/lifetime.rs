@@ -176,7 +176,7 @@ async fn an_error_while_backing_off_tells_the_cause_and_when_the_next_try_is_due
     assert_eq!(second.kind(), ErrorKind::Denied);
     assert_eq!(second.oauth_code(), Some("invalid_client"));
     assert!(
-        second.to_string().contains("next try is due in"),
+        second.to_string().contains("the next is allowed in"),
         "{second}"
     );
     let cause = std::error::Error::source(&second).unwrap();

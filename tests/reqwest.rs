@@ -603,7 +603,11 @@ fn origins(gateway: &Gateway) -> Origins {
     Origins::new([gateway.origin()]).unwrap()
 }
 
-fn stack<Sel: Select + Clone>(cache: &TokenCache, select: Sel, client: Client) -> Stack<Sel> {
+fn stack<Sel: Select<Key = ()> + Clone>(
+    cache: &TokenCache,
+    select: Sel,
+    client: Client,
+) -> Stack<Sel> {
     let layer = BearerAuthLayer::from_cache(cache.clone()).replay(ReusableBody);
     layer.select(select).layer(ReqwestService::new(client))
 }

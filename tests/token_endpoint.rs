@@ -272,9 +272,9 @@ async fn an_answer_is_read_up_to_64_kib_and_not_a_byte_further() {
 async fn an_error_answer_of_any_size_keeps_its_status_and_its_retry_after() {
     let page = "<p>".repeat(30_000);
     let made = made_of(answer(403, HTML, page.clone())).await;
-    let error = assert_fails(made, ErrorKind::Denied, "403", "a large web page");
+    let error = assert_fails(made, ErrorKind::Unavailable, "403", "a large web page");
     assert_eq!(error.status().map(|status| status.as_u16()), Some(403));
-    assert!(!error.is_transient());
+    assert!(error.is_transient());
 
     let made = made_of(answer(503, &[("retry-after", "7")], page)).await;
     let error = assert_fails(made, ErrorKind::Unavailable, "503", "a large web page");
@@ -627,9 +627,10 @@ async fn an_error_answer_surfaces_its_status_code_and_description() {
             "answered 403 x_custom",
             Denied,
         ),
-        (403, "", None, "answered 403", Denied),
-        (404, "<h1>Not Found</h1>", None, "answered 404", Denied),
-        (405, "Method Not Allowed", None, "answered 405", Denied),
+        // Not the token endpoint's own words: L16.
+        (403, "", None, "answered 403", Unavailable),
+        (404, "<h1>Not Found</h1>", None, "answered 404", Unavailable),
+        (405, "Method Not Allowed", None, "answered 405", Unavailable),
         (
             408,
             r#"{"error":"timeout"}"#,

@@ -38,6 +38,8 @@
 //! gives calls that say where they go, by that origin; the channel sends them to its own all the same, so the two have to
 //! agree.
 
+#[cfg(feature = "keyed")]
+use std::hash::Hash;
 use std::{
     fmt,
     pin::Pin,
@@ -58,14 +60,16 @@ use tower::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
+#[cfg(feature = "keyed")]
+use crate::cache::Keyed;
 use crate::{
     cache::{Caches, TokenCache},
     error::{Error, ErrorKind},
     middleware::{BearerAuth, BearerAuthLayer, ResponseFuture, deadline_of, extension::Deadline},
-    replay::{Buffered, Recording, Replay},
+    replay::{Buffered, CloneBody, Recording, Replay},
     select::{Always, ExistingAuthorization, Select},
     token::TokenSource,
-    unauthorized::GrpcUnauthenticated,
+    unauthorized::{BearerChallenge, GrpcUnauthenticated},
 };
 
 /// [`BearerAuthLayer`] for a tonic `Channel`. Clones, and what they made, share one [`TokenCache`].
@@ -79,23 +83,43 @@ impl GrpcAuthLayer {
     pub fn new(source: impl TokenSource) -> Self {
         Self::from_cache(TokenCache::new(source))
     }
+
+    /// A layer that shares a cache, with other channels or with clients of plain HTTP.
+    #[must_use]
+    pub fn from_cache(cache: TokenCache) -> Self {
+        Self::of(BearerAuthLayer::from_cache(cache))
+    }
 }
 
-impl<C: Caches> GrpcAuthLayer<Always, C> {
-    /// A layer that shares a cache, with other channels or with clients of plain HTTP, or that has many of them by key.
+#[cfg(feature = "keyed")]
+impl<K, Sel> GrpcAuthLayer<Sel, Keyed<K>>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    Sel: Select<Key = K>,
+{
+    /// A layer for many credentials: `select` gives a call's key, and `caches` has the cache of that key.
     #[must_use]
-    pub fn from_cache(cache: C) -> Self {
-        let layer = BearerAuthLayer::from_cache(cache)
-            .unauthorized(GrpcUnauthenticated)
-            .replay(Messages(Buffered::up_to(KEPT)));
-        Self { layer }
+    pub fn keyed(caches: Keyed<K>, select: Sel) -> Self {
+        Self::of(BearerAuthLayer::keyed(caches, select))
     }
 }
 
 impl<Sel, C> GrpcAuthLayer<Sel, C> {
+    fn of(layer: BearerAuthLayer<Sel, BearerChallenge, CloneBody, C>) -> Self {
+        Self {
+            layer: layer
+                .unauthorized(GrpcUnauthenticated)
+                .replay(Messages(Buffered::up_to(KEPT))),
+        }
+    }
+
     /// Which calls get a token. All of them by default.
     #[must_use]
-    pub fn select<T: Select>(self, select: T) -> GrpcAuthLayer<T, C> {
+    pub fn select<T>(self, select: T) -> GrpcAuthLayer<T, C>
+    where
+        T: Select<Key = C::Key>,
+        C: Caches,
+    {
         GrpcAuthLayer {
             layer: self.layer.select(select),
         }
@@ -144,7 +168,7 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
 /// In bytes. Nearly all unary requests are smaller.
 const KEPT: usize = 64 * 1024;
 
-impl<S, Sel: Clone, C: Clone> Layer<S> for GrpcAuthLayer<Sel, C> {
+impl<S: Clone, Sel: Clone, C: Clone> Layer<S> for GrpcAuthLayer<Sel, C> {
     type Service = GrpcAuth<S, Sel, C>;
 
     fn layer(&self, channel: S) -> GrpcAuth<S, Sel, C> {

@@ -54,6 +54,7 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
 
     /// How long one token request may take, from its start to its token. After it everyone who waits gets
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). 10 s by default.
+    #[doc(alias = "timeout")]
     pub fn token_request_timeout(mut self, timeout: Duration) -> Self {
         self.schedule.token_request_timeout = timeout;
         self

@@ -2,32 +2,33 @@
 
 use super::TokenCache;
 
-/// The cache of one credential, or the caches of many by key: [`TokenCache`], and `Keyed` with the feature of that name.
+/// What a layer takes tokens from: a [`TokenCache`], or a `Keyed` (feature `keyed`) with a cache for each key.
 ///
-/// There is nothing to implement. A layer's [`Select`](crate::select::Select) gives the key.
+/// It is sealed. The layer's [`Select`](crate::select::Select) gives the key.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` holds no tokens",
+    message = "`{Self}` is not a cache of tokens",
     note = "a layer takes a `TokenCache`, for one credential, or a `Keyed`, for many"
 )]
-pub trait Caches: sealed::Sealed {
+pub trait Caches: sealed::CacheOf<<Self as Caches>::Key> {
     /// What names a credential; `()` where there is only one.
     type Key;
-
-    #[doc(hidden)]
-    fn cache_of(&self, key: Self::Key) -> TokenCache;
 }
 
 impl Caches for TokenCache {
     type Key = ();
+}
 
+impl sealed::CacheOf<()> for TokenCache {
     fn cache_of(&self, (): ()) -> TokenCache {
         self.clone()
     }
 }
 
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for super::TokenCache {}
-    #[cfg(feature = "keyed")]
-    impl<K> Sealed for crate::cache::Keyed<K> {}
+pub(super) mod sealed {
+    use super::TokenCache;
+
+    /// Seals [`Caches`](super::Caches), with the method that only a layer's services call.
+    pub trait CacheOf<K> {
+        fn cache_of(&self, key: K) -> TokenCache;
+    }
 }

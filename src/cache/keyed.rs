@@ -9,7 +9,10 @@ use std::{
 
 use quick_cache::{Lifecycle, UnitWeighter, sync};
 
-use super::{Caches, TokenCache};
+use super::{
+    TokenCache,
+    caches::{Caches, sealed},
+};
 
 /// Many credentials, each with a [`TokenCache`] of its own, by a key: a company, a user, an origin.
 ///
@@ -51,7 +54,7 @@ use super::{Caches, TokenCache};
 ///         }
 ///     }))
 /// });
-/// let layer = BearerAuthLayer::from_cache(companies).select(ByExtension::<Company>::new());
+/// let layer = BearerAuthLayer::keyed(companies, ByExtension::<Company>::new());
 /// # layer
 /// # }
 /// ```
@@ -133,7 +136,12 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
 {
     type Key = K;
+}
 
+impl<K> sealed::CacheOf<K> for Keyed<K>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+{
     fn cache_of(&self, key: K) -> TokenCache {
         self.get(&key)
     }

@@ -109,6 +109,7 @@ impl TokenCache {
     ///
     /// # Cancellation
     /// Dropping the future leaves the token request running for whoever else waits, and for the next call.
+    #[doc(alias = "token")]
     pub async fn get(&self) -> Result<Token, Error> {
         match self.read(Token::clone) {
             Some(token) => Ok(token),

@@ -1,18 +1,24 @@
 //! The layer: what to compose into a stack.
 
+#[cfg(feature = "keyed")]
+use std::hash::Hash;
+
 use tower_layer::Layer;
 
+#[cfg(feature = "keyed")]
+use crate::cache::Keyed;
 use crate::{
     cache::{Caches, TokenCache},
+    error::Error,
     middleware::{admission::Admission, rules::Plan, service::BearerAuth},
     replay::CloneBody,
-    select::{Always, ExistingAuthorization, Select},
+    select::{Always, ExistingAuthorization, Origins, Select},
     token::TokenSource,
     unauthorized::{BearerChallenge, Unauthorized},
 };
 
-/// Puts a bearer token on every request of the service below it, and sends a request once more with a fresh token when
-/// the server rejects the first ([RFC 6750]).
+/// Puts a bearer token on every request of the service below it, and retries once with a new token when the server rejects
+/// the first ([RFC 6750]).
 ///
 /// All services made by a layer and its clones share one [`TokenCache`]. See [`BearerAuth`] for what happens to a
 /// request.
@@ -23,7 +29,7 @@ use crate::{
 /// # Example
 /// ```
 /// use tower::{ServiceBuilder, ServiceExt};
-/// use tower_bearer::{token::FixedToken, BearerAuthLayer, Token};
+/// use tower_bearer::{token::FixedToken, BearerAuthLayer};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower::BoxError> {
@@ -50,20 +56,51 @@ pub struct BearerAuthLayer<Sel = Always, U = BearerChallenge, Rp = CloneBody, C 
 }
 
 impl BearerAuthLayer {
-    /// A layer around `source` with a cache of its own, with the defaults.
+    /// A layer around `source`, with a cache of its own and the defaults.
     pub fn new(source: impl TokenSource) -> Self {
         Self::from_cache(TokenCache::new(source))
     }
+
+    /// A layer that shares `cache`. For one that has many caches by key, see `keyed` (feature `keyed`).
+    #[must_use]
+    pub fn from_cache(cache: TokenCache) -> Self {
+        Self::of(cache, Always)
+    }
 }
 
-impl<C: Caches> BearerAuthLayer<Always, BearerChallenge, CloneBody, C> {
-    /// A layer that shares a cache, or that has many of them by key.
+#[cfg(feature = "keyed")]
+impl<K, Sel> BearerAuthLayer<Sel, BearerChallenge, CloneBody, Keyed<K>>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    Sel: Select<Key = K>,
+{
+    /// A layer for many credentials: `select` gives a request's key, and `caches` has the cache of that key.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::{cache::Keyed, select::ByExtension, token::FixedToken, BearerAuthLayer, TokenCache};
+    ///
+    /// #[derive(Clone, PartialEq, Eq, Hash)]
+    /// struct Tenant(u64);
+    ///
+    /// let token = FixedToken::new("t")?;
+    /// let caches = Keyed::new(move |_: &Tenant| TokenCache::new(token.clone()));
+    /// let layer = BearerAuthLayer::keyed(caches, ByExtension::<Tenant>::new());
+    /// # let _ = layer;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
     #[must_use]
-    pub fn from_cache(cache: C) -> Self {
+    pub fn keyed(caches: Keyed<K>, select: Sel) -> Self {
+        Self::of(caches, select)
+    }
+}
+
+impl<Sel, C> BearerAuthLayer<Sel, BearerChallenge, CloneBody, C> {
+    fn of(cache: C, select: Sel) -> Self {
         Self {
             plan: Plan {
                 cache,
-                select: Always,
+                select,
                 unauthorized: BearerChallenge,
                 replay: CloneBody,
                 admission: Admission::default(),
@@ -73,10 +110,41 @@ impl<C: Caches> BearerAuthLayer<Always, BearerChallenge, CloneBody, C> {
 }
 
 impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
-    /// Which requests get a token: an [`Origins`](crate::select::Origins), a closure, or another
-    /// [`Select`](crate::select::Select). All of them by default.
+    /// Which requests get a token: [`Origins`], a closure, or another [`Select`]. By default every request does.
     #[must_use]
-    pub fn select<T: Select>(self, select: T) -> BearerAuthLayer<T, U, Rp, C> {
+    #[doc(alias = "filter")]
+    pub fn select<T>(self, select: T) -> BearerAuthLayer<T, U, Rp, C>
+    where
+        T: Select<Key = C::Key>,
+        C: Caches,
+    {
+        self.selecting(select)
+    }
+
+    /// Only requests to these origins get a token: short for [`select`](Self::select) with [`Origins::new`].
+    ///
+    /// # Errors
+    /// As for [`Origins::new`].
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::{token::FixedToken, BearerAuthLayer};
+    ///
+    /// # let source = FixedToken::new("t")?;
+    /// let layer = BearerAuthLayer::new(source).origins(["https://api.example.com"])?;
+    /// # let _ = layer;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    pub fn origins<I>(self, origins: I) -> Result<BearerAuthLayer<Origins, U, Rp, C>, Error>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+        C: Caches<Key = ()>,
+    {
+        Ok(self.selecting(Origins::new(origins)?))
+    }
+
+    fn selecting<T>(self, select: T) -> BearerAuthLayer<T, U, Rp, C> {
         let Plan {
             cache,
             unauthorized,
@@ -95,8 +163,8 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
         }
     }
 
-    /// Which answers mean that the token was rejected: a closure, or another
-    /// [`Unauthorized`](crate::unauthorized::Unauthorized). [`BearerChallenge`] by default. It is cloned for each request.
+    /// Which responses mean that the token was rejected: a closure, or another [`Unauthorized`]. [`BearerChallenge`] by
+    /// default. It is cloned for each request.
     #[must_use]
     pub fn unauthorized<T: Unauthorized>(self, unauthorized: T) -> BearerAuthLayer<Sel, T, Rp, C> {
         let Plan {
@@ -117,9 +185,11 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
         }
     }
 
-    /// How a body is said again for the retry: [`NoReplay`](crate::replay::NoReplay), or another
-    /// [`Replay`](crate::replay::Replay). A clone by default. It is cloned for each request.
+    /// How a request body is replayed for the retry: [`Buffered`](crate::replay::Buffered),
+    /// [`NoReplay`](crate::replay::NoReplay), or another [`Replay`](crate::replay::Replay). [`CloneBody`] by default. It is
+    /// cloned for each request.
     #[must_use]
+    #[doc(alias = "retry")]
     pub fn replay<T>(self, replay: T) -> BearerAuthLayer<Sel, U, T, C> {
         let Plan {
             cache,
@@ -139,26 +209,26 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
         }
     }
 
-    /// What happens to a selected request that has an `Authorization` already. It passes untouched by default.
+    /// What happens to a selected request that already has an `Authorization` header. By default it is sent unchanged.
     #[must_use]
     pub fn existing_authorization(mut self, existing: ExistingAuthorization) -> Self {
         self.plan.admission.existing = existing;
         self
     }
 
-    /// Sends no request that is not [selected](Self::select): its caller gets an [`Error`](crate::Error) of kind
-    /// [`NotAllowed`](crate::ErrorKind::NotAllowed). By default such a request passes untouched, without a token.
+    /// Sends no request that is not [selected](Self::select): the caller gets an [`Error`] of kind
+    /// [`NotAllowed`](crate::ErrorKind::NotAllowed). By default such a request is sent without a token.
     ///
-    /// For a stack that talks to its own API only, so that a URL from elsewhere, of a redirect or of a user, leads nowhere.
-    /// A request that says [`NoToken`](crate::extension::NoToken) is sent all the same, wherever it goes.
+    /// For a stack that talks to its own API only: a URL from a redirect or from a user then leads nowhere. A request with
+    /// [`NoToken`](crate::extension::NoToken) is still sent, wherever it goes.
     ///
     /// # Example
     /// ```
-    /// use tower_bearer::{select::Origins, token::FixedToken, BearerAuthLayer, Token};
+    /// use tower_bearer::{token::FixedToken, BearerAuthLayer};
     ///
     /// # let source = FixedToken::new("t")?;
     /// let layer = BearerAuthLayer::new(source)
-    ///     .select(Origins::new(["https://api.example.com"])?)
+    ///     .origins(["https://api.example.com"])?
     ///     .deny_unselected();
     /// # let _ = layer;
     /// # Ok::<(), tower_bearer::Error>(())
@@ -169,16 +239,16 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
         self
     }
 
-    /// Sends tokens over plain http, to any host that is selected.
+    /// Sends tokens over plain HTTP too, to any host that is selected.
     ///
-    /// Whoever is on the way can read such a token and use it as its own until it expires ([RFC 6750 §5.3]). By default a
-    /// request whose URI has a scheme that is neither `https` nor `wss` gets one only if its host is loopback, and is not sent
-    /// otherwise. This is for networks
-    /// that encrypt underneath, as a service mesh does whose proxies take plain http and speak TLS to each other.
+    /// By default, a request whose URI has a scheme other than `https` and `wss` gets a token only if its host is loopback,
+    /// and is not sent otherwise: a token that is sent unencrypted can be read on its way, and used until it expires
+    /// ([RFC 6750 §5.3]). This is for networks that encrypt underneath, such as a service mesh whose proxies speak TLS to each
+    /// other.
     ///
     /// # Deployment caveat
-    /// A request whose URI has no scheme, as below a client or on a connection that was made by hand, does not say how it
-    /// travels: it gets its token, and it is for whoever made that connection to have used TLS.
+    /// A URI without a scheme does not say how it travels. That is what a service below a client sees, or one on a hand-made
+    /// connection. Such a request gets its token: use TLS on that connection.
     ///
     /// [RFC 6750 §5.3]: https://www.rfc-editor.org/rfc/rfc6750#section-5.3
     #[must_use]
@@ -187,7 +257,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
         self
     }
 
-    /// The cache, or the caches, to share or to look after.
+    /// The cache, or the caches by key, to share or to observe.
     #[must_use]
     pub fn cache(&self) -> &C {
         &self.plan.cache
@@ -199,8 +269,11 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     }
 }
 
+// `S: Clone` is not needed to make the service but to call it: with the bound here, a client that is not `Clone` is told
+// where the stack is composed, and not at its first call.
 impl<S, Sel, U, Rp, C> Layer<S> for BearerAuthLayer<Sel, U, Rp, C>
 where
+    S: Clone,
     Sel: Clone,
     U: Clone,
     Rp: Clone,

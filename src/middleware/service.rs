@@ -54,7 +54,7 @@ pub struct BearerAuth<
     Sel = Always,
     U = BearerChallenge,
     Rp = CloneBody, // for bodies that are `Clone`; for others `.replay(Buffered::up_to(65536))` or `.replay(NoReplay)`
-    C = TokenCache,
+    C = TokenCache, // no `Service`? put `.check::<YourRequestBody>()` before the call, and the compiler says why
 > {
     inner: S,
     plan: Plan<Sel, U, Rp, C>,
@@ -78,6 +78,35 @@ impl<S, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
     /// The service below.
     pub fn into_inner(self) -> S {
         self.inner
+    }
+
+    /// Does nothing, but makes the compiler say why this is not a service for requests with a body of type `B`.
+    ///
+    /// `oneshot` and `call` on a stack that does not fit give "its trait bounds were not satisfied", without the bound. With
+    /// `check` before them, the error names what is missing and the way out. It can stay: it costs nothing.
+    ///
+    /// # Example
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use tower::{BoxError, Layer, ServiceExt};
+    /// # use tower_bearer::{BearerAuthLayer, token::FixedToken};
+    /// use http_body_util::Full;
+    ///
+    /// # let source = FixedToken::new("t")?;
+    /// # let client = tower::service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, BoxError>(Response::new(String::new())) });
+    /// # let request = Request::new(Full::default());
+    /// let service = BearerAuthLayer::new(source).layer(client);
+    /// let response = service.check::<Full<Bytes>>().oneshot(request);
+    /// # let _ = response;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    #[must_use]
+    pub fn check<B>(self) -> Self
+    where
+        Self: Service<Request<B>>,
+    {
+        self
     }
 }
 

@@ -38,6 +38,11 @@ pub use self::{
 /// # let _ = layer;
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not select requests",
+    label = "not a `Select`",
+    note = "`select` takes an `Origins`, a `ByExtension`, or a closure whose argument has its type written out: `|request: &RequestHead<'_>| -> Option<Key>`; `Key` is `()` where there is one credential"
+)]
 pub trait Select {
     /// What names a credential.
     type Key;

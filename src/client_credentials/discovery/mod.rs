@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, header::ACCEPT};
+use http::{Request, StatusCode, header::ACCEPT};
 use tokio::time::timeout;
 use tower::ServiceExt;
 use url::Url;
@@ -89,7 +89,9 @@ impl Discovery {
         };
         let error = match timeout(PATIENCE, self.look_up(transport, hidden)).await {
             Ok(Ok(target)) => return Ok(self.keep(Arc::new(target), FRESH)),
-            Ok(Err(error)) if !error.is_transient() => return Err(error),
+            Ok(Err(error)) if !error.is_transient() || may_be_elsewhere(&error) => {
+                return Err(error);
+            }
             Ok(Err(error)) => error,
             Err(_) => Error::timeout(PATIENCE)
                 .retold(format!("the metadata did not come within {PATIENCE:?}")),
@@ -195,9 +197,18 @@ impl Discovery {
     }
 }
 
-/// Whether the server answered for good, with something that is not its metadata.
+/// Whether the server answered with something that is not its metadata, and not that it cannot serve now.
 fn may_be_elsewhere(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Denied | ErrorKind::InvalidAnswer)
+    let cannot_serve = |status| {
+        matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
+        )
+    };
+    let is_not_there = error
+        .status()
+        .is_some_and(|status| status.is_client_error() && !cannot_serve(status));
+    is_not_there || matches!(error.kind(), ErrorKind::Denied | ErrorKind::InvalidAnswer)
 }
 
 /// Where an issuer's metadata may be: as RFC 8414 §3.1 has it, and as OpenID Connect Discovery §4 has it.
