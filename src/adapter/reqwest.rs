@@ -42,7 +42,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use pin_project_lite::pin_project;
 use reqwest::{Body, Client, ResponseBuilderExt, Url};
 use tower_service::Service;
@@ -156,7 +156,7 @@ impl Replay<Body> for ReusableBody {
         body
     }
 
-    fn record(&self, body: Body) -> (Body, Option<Body>) {
+    fn record(&self, _: &Parts, body: Body) -> (Body, Option<Body>) {
         // A body alone cannot be asked for a clone, but a request can.
         static ANYWHERE: LazyLock<Url> =
             LazyLock::new(|| Url::parse("http://localhost").expect("a constant, and a URL"));
