@@ -941,7 +941,10 @@ mod printed {
         shown += &debug(&(BearerChallenge, GrpcUnauthenticated));
         shown += &debug(&(CloneBody, NoReplay, ReusableBody));
         let limited = Buffered::up_to(64);
-        let (body, recording) = limited.record(Full::new(Bytes::from_static(b"body")));
+        let (body, recording) = limited.record(
+            &Request::new(()).into_parts().0,
+            Full::new(Bytes::from_static(b"body")),
+        );
         shown += &debug(&(limited, &body, &recording));
         let second = Duration::from_secs(1);
         shown += &debug(&(

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use proptest::{collection::vec, prelude::any, prop_assert_eq, proptest};
@@ -135,7 +135,7 @@ async fn frames_and_trailers_pass_unchanged_and_are_said_again() {
         HeaderValue::from_static("17"),
     )]);
     let parts = vec![data("one"), data("two"), Frame::trailers(trailers.clone())];
-    let (mut wire, recording) = Buffered::up_to(LIMIT).record(frames(parts));
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(&no_headers(), frames(parts));
     for expected in ["one", "two"] {
         let frame = wire.frame().await.unwrap().unwrap();
         assert_eq!(frame.into_data().unwrap(), expected);
@@ -156,7 +156,7 @@ async fn trailers_past_the_limit_cost_the_retry_only() {
     let value = HeaderValue::from_str(&"x".repeat(LIMIT)).unwrap();
     let trailers = HeaderMap::from_iter([("x-long".parse().unwrap(), value)]);
     let parts = vec![data("one"), Frame::trailers(trailers.clone())];
-    let (wire, recording) = Buffered::up_to(LIMIT).record(frames(parts));
+    let (wire, recording) = Buffered::up_to(LIMIT).record(&no_headers(), frames(parts));
     let sent = wire.collect().await.unwrap();
     assert_eq!(sent.trailers(), Some(&trailers));
     assert!(rewound(recording.unwrap()).is_none());
@@ -165,20 +165,22 @@ async fn trailers_past_the_limit_cost_the_retry_only() {
 /// Promise: B2
 #[tokio::test]
 async fn size_hint_and_end_of_stream_are_the_bodys_own() {
-    let (mut wire, _recording) = Buffered::up_to(LIMIT).record(boxed(Full::from("12345")));
+    let (mut wire, _recording) =
+        Buffered::up_to(LIMIT).record(&no_headers(), boxed(Full::from("12345")));
     assert_eq!(wire.size_hint().exact(), Some(5));
     assert!(!wire.is_end_stream());
     wire.frame().await.unwrap().unwrap();
     assert_eq!(wire.size_hint().exact(), Some(0));
     assert!(wire.is_end_stream());
 
-    let (wire, recording) = Buffered::up_to(LIMIT).record(boxed(Empty::new()));
+    let (wire, recording) = Buffered::up_to(LIMIT).record(&no_headers(), boxed(Empty::new()));
     assert!(wire.is_end_stream());
     let again = rewound(recording.unwrap()).unwrap();
     assert!(again.is_end_stream());
     assert_eq!(again.size_hint().exact(), Some(0));
 
-    let (wire, _recording) = Buffered::up_to(LIMIT).record(frames(vec![data("unknown")]));
+    let (wire, _recording) =
+        Buffered::up_to(LIMIT).record(&no_headers(), frames(vec![data("unknown")]));
     assert_eq!(wire.size_hint().exact(), None);
 }
 
@@ -187,7 +189,7 @@ async fn size_hint_and_end_of_stream_are_the_bodys_own() {
 async fn each_part_goes_out_when_it_comes() {
     let (producer, parts) = mpsc::channel(1);
     let body: Boxed = UnsyncBoxBody::new(StreamBody::new(ReceiverStream::new(parts)));
-    let (wire, recording) = Buffered::up_to(LIMIT).record(body);
+    let (wire, recording) = Buffered::up_to(LIMIT).record(&no_headers(), body);
     let mut wire = spawn(wire);
     assert_pending!(poll_frame(&mut wire));
     producer.send(Ok(data("first"))).await.unwrap();
@@ -215,7 +217,8 @@ async fn a_body_is_asked_only_as_often_as_the_client_asks() {
         counted.fetch_add(1, SeqCst);
         Ok::<_, io::Error>(data("part"))
     });
-    let (mut wire, _recording) = Buffered::up_to(LIMIT).record(StreamBody::new(iter(parts)));
+    let (mut wire, _recording) =
+        Buffered::up_to(LIMIT).record(&no_headers(), StreamBody::new(iter(parts)));
     assert_eq!(asked.load(SeqCst), 2);
     for sent in 1..=50 {
         wire.frame().await.unwrap().unwrap();
@@ -237,7 +240,7 @@ async fn a_short_body_that_is_at_hand_is_replayed_however_early_the_rejection_co
         vec![data("short"), Frame::trailers(trailers.clone())],
     ] {
         let expected = told(frames(parts.iter().map(clone_of).collect())).await;
-        let (wire, recording) = Buffered::up_to(LIMIT).record(frames(parts));
+        let (wire, recording) = Buffered::up_to(LIMIT).record(&no_headers(), frames(parts));
         assert_eq!(told(rewound(recording.unwrap()).unwrap()).await, expected);
         // And what goes out is whole, should anybody ask after all.
         assert_eq!(told(wire).await, expected);
@@ -253,7 +256,7 @@ async fn the_retry_knows_the_length_if_and_only_if_the_first_one_did() {
         (frames(vec![data("12345")]), None),
         (boxed(Full::from("12345")), Some(5)),
     ] {
-        let (wire, recording) = Buffered::up_to(LIMIT).record(body);
+        let (wire, recording) = Buffered::up_to(LIMIT).record(&no_headers(), body);
         assert_eq!(wire.size_hint().exact(), length);
         let again = rewound(recording.unwrap()).unwrap();
         assert_eq!(again.size_hint().exact(), length);
@@ -265,9 +268,12 @@ async fn the_retry_knows_the_length_if_and_only_if_the_first_one_did() {
 /// Promise: B1
 #[tokio::test]
 async fn a_body_that_is_dropped_when_its_length_was_sent_is_replayed() {
-    let (mut wire, recording) = Buffered::up_to(LIMIT).record(Sized {
-        left: vec!["five ", "more ", "than ", "four"],
-    });
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(
+        &no_headers(),
+        Sized {
+            left: vec!["five ", "more ", "than ", "four"],
+        },
+    );
     for _ in 0..4 {
         wire.frame().await.unwrap().unwrap();
     }
@@ -290,7 +296,7 @@ async fn a_body_that_is_dropped_before_its_trailers_is_not_said_again_without_th
     let body = UnsyncBoxBody::new(
         body.with_trailers(async move { ReceiverStream::new(parts).next().await }),
     );
-    let (mut wire, recording) = Buffered::up_to(LIMIT).record(body);
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(&no_headers(), body);
     wire.frame().await.unwrap().unwrap();
     drop(wire);
     assert!(rewound(recording.unwrap()).is_none());
@@ -316,7 +322,7 @@ fn a_declared_length_reserves_nothing() {
             SizeHint::with_exact(u64::MAX)
         }
     }
-    let (wire, recording) = Buffered::up_to(usize::MAX).record(Boastful);
+    let (wire, recording) = Buffered::up_to(usize::MAX).record(&no_headers(), Boastful);
     assert!(recording.is_some());
     assert_eq!(wire.size_hint().exact(), Some(u64::MAX));
 }
@@ -324,14 +330,15 @@ fn a_declared_length_reserves_nothing() {
 /// Promise: B3
 #[tokio::test]
 async fn a_body_that_is_dropped_before_its_end_or_fails_is_not_said_again() {
-    let (mut wire, recording) = Buffered::up_to(LIMIT).record(frames(vec![data("a"), data("b")]));
+    let (mut wire, recording) =
+        Buffered::up_to(LIMIT).record(&no_headers(), frames(vec![data("a"), data("b")]));
     wire.frame().await.unwrap().unwrap();
     drop(wire);
     assert!(rewound(recording.unwrap()).is_none());
 
     let failing = iter([Ok(data("a")), Err(io::Error::other("gone"))]);
     let body = UnsyncBoxBody::new(StreamBody::new(failing));
-    let (mut wire, recording) = Buffered::up_to(LIMIT).record(body);
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(&no_headers(), body);
     wire.frame().await.unwrap().unwrap();
     assert_eq!(wire.frame().await.unwrap().unwrap_err().to_string(), "gone");
     assert!(wire.frame().await.is_none());
@@ -342,7 +349,7 @@ async fn a_body_that_is_dropped_before_its_end_or_fails_is_not_said_again() {
 #[test]
 fn a_body_that_says_it_is_larger_than_the_limit_is_not_kept_from_the_start() {
     let body = boxed(Full::from("x".repeat(LIMIT + 1)));
-    let (_, recording) = Buffered::up_to(LIMIT).record(body);
+    let (_, recording) = Buffered::up_to(LIMIT).record(&no_headers(), body);
     assert!(recording.is_none());
 }
 
@@ -354,7 +361,7 @@ proptest! {
     ) {
         let whole = parts.concat();
         let (wire, recording) = Buffered::up_to(limit)
-            .record(frames(parts.into_iter().map(|part| Frame::data(part.into())).collect()));
+            .record(&no_headers(), frames(parts.into_iter().map(|part| Frame::data(part.into())).collect()));
         prop_assert_eq!(&collected_now(wire), &whole);
         let again = recording.and_then(rewound).map(collected_now);
         prop_assert_eq!(again, (whole.len() <= limit).then_some(whole));
@@ -476,6 +483,11 @@ fn a_token_that_lasts_needs_no_runtime() {
         .oneshot(request);
     let response = spawn(call).poll();
     assert!(matches!(response, Poll::Ready(Ok(_))), "{response:?}");
+}
+
+/// The head of a request that says nothing about its body.
+fn no_headers() -> Parts {
+    Request::new(()).into_parts().0
 }
 
 type Boxed = UnsyncBoxBody<Bytes, io::Error>;

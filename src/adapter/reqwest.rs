@@ -42,12 +42,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use pin_project_lite::pin_project;
 use reqwest::{Body, Client, ResponseBuilderExt, Url};
+use tower::ServiceBuilder;
 use tower_service::Service;
 
-use crate::replay::Replay;
+use crate::{
+    client_credentials::{ClientCredentials, ClientCredentialsBuilder},
+    error::Error,
+    replay::Replay,
+};
 
 /// reqwest's client as a tower service of [`http::Request`]s.
 #[derive(Clone, Debug)]
@@ -136,6 +141,53 @@ impl fmt::Debug for ReqwestFuture {
     }
 }
 
+impl ClientCredentialsBuilder {
+    /// Builds with a reqwest client that is made for these credentials.
+    ///
+    /// `client` brings proxies, TLS roots and timeouts. Redirects are switched off, because the secret must reach one host
+    /// only. No connection is kept between token requests, and no bytes are logged. A token endpoint on loopback is
+    /// requested over plain http without a proxy.
+    ///
+    /// https needs one of reqwest's own features for TLS, such as `rustls`; without it each token request fails.
+    ///
+    /// # Errors
+    /// As for [`build_with`](Self::build_with), and where reqwest cannot build the client.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::ClientCredentials;
+    ///
+    /// # fn main() -> Result<(), tower_bearer::Error> {
+    /// let source = ClientCredentials::builder("https://auth.example.com/token", "id", "secret")
+    ///     .build_with_reqwest(reqwest::Client::builder())?;
+    /// # let _ = source;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn build_with_reqwest(
+        self,
+        client: reqwest::ClientBuilder,
+    ) -> Result<ClientCredentials, Error> {
+        // A proxy on another machine would make plain http to loopback travel after all.
+        let client = match self.is_plain_http_on_loopback()? {
+            true => client.no_proxy(),
+            false => client,
+        };
+        let client = client
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            // It would log every byte, secret and token among them.
+            .connection_verbose(false)
+            .build()
+            .map_err(Error::client)?;
+        let service = ServiceBuilder::new()
+            // The URL may hold a secret.
+            .map_err(reqwest::Error::without_url)
+            .service(ReqwestService::new(client));
+        self.build_with(service)
+    }
+}
+
 /// Sends again what reqwest's own [`try_clone`](reqwest::Request::try_clone) can: bodies of bytes or text, and empty ones. A
 /// stream is sent once.
 ///
@@ -156,7 +208,7 @@ impl Replay<Body> for ReusableBody {
         body
     }
 
-    fn record(&self, body: Body) -> (Body, Option<Body>) {
+    fn record(&self, _: &Parts, body: Body) -> (Body, Option<Body>) {
         // A body alone cannot be asked for a clone, but a request can.
         static ANYWHERE: LazyLock<Url> =
             LazyLock::new(|| Url::parse("http://localhost").expect("a constant, and a URL"));

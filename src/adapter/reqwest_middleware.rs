@@ -47,6 +47,8 @@
 //!
 //! Both orders are sound. Retries before and tracing after are what most services want.
 
+mod resend;
+
 use std::{
     io,
     pin::Pin,
@@ -62,14 +64,17 @@ use tower::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
+pub use self::resend::Resend;
 #[cfg(doc)]
-use crate::BearerAuth;
 use crate::{
-    adapter::reqwest::{ReusableBody, to_http},
+    BearerAuth,
+    replay::{Buffered, CloneBody, NoReplay},
+};
+use crate::{
+    adapter::reqwest::to_http,
     cache::Caches,
     error::Error,
-    middleware::BearerAuthLayer,
-    replay::{CloneBody, NoReplay, Replay},
+    middleware::{BearerAuthLayer, extension::Deadline},
     select::Select,
     unauthorized::Unauthorized,
 };
@@ -90,60 +95,24 @@ where
     ) -> Result<reqwest::Response, MiddlewareError> {
         let shared = Shared::default();
         let url = request.url().clone();
+        let timeout = request.timeout().copied();
         let mut request = Request::try_from(request).map_err(|error| error.with_url(url))?;
         request.extensions_mut().extend(extensions.clone());
+        if let Some(timeout) = timeout {
+            let extensions = request.extensions_mut();
+            extensions.get_or_insert_with(|| Deadline::after(timeout));
+        }
         shared.put(extensions.clone());
         let rest = Rest {
             next,
             extensions: shared.clone(),
         };
         // One that nobody else calls: the rest of the middlewares are always ready.
-        let layer = self.clone().replay(self.replays_by().resend());
+        let layer = self.clone().replay(self.replays_by().for_reqwest());
         let answer = layer.layer(rest).call(request).await;
         *extensions = shared.get();
         answer.map(reqwest::Response::from).map_err(told)
     }
-}
-
-/// How a middleware's request is sent again: what can be cloned, by [`CloneBody`], which is the layer's default, or
-/// [`ReusableBody`]; or nothing, by [`NoReplay`].
-pub trait Resend: sealed::Sealed {
-    #[doc(hidden)]
-    type Replay: Replay<Body, Body = Body, Recording: Send> + Clone + Send + Sync;
-
-    #[doc(hidden)]
-    fn resend(&self) -> Self::Replay;
-}
-
-impl Resend for CloneBody {
-    type Replay = ReusableBody;
-
-    fn resend(&self) -> ReusableBody {
-        ReusableBody
-    }
-}
-
-impl Resend for ReusableBody {
-    type Replay = Self;
-
-    fn resend(&self) -> Self {
-        *self
-    }
-}
-
-impl Resend for NoReplay {
-    type Replay = Self;
-
-    fn resend(&self) -> Self {
-        *self
-    }
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for crate::replay::CloneBody {}
-    impl Sealed for super::ReusableBody {}
-    impl Sealed for crate::replay::NoReplay {}
 }
 
 /// The middlewares after this one, and the client, as a tower service.

@@ -52,7 +52,7 @@ use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, request::Parts};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
@@ -338,18 +338,18 @@ struct Messages(Buffered);
 
 impl Replay<Body> for Messages {
     type Body = Body;
-    type Recording = Recording;
+    type Recording = Recording<Body>;
 
     fn pass(&self, body: Body) -> Body {
         body
     }
 
-    fn record(&self, body: Body) -> (Body, Option<Recording>) {
-        let (body, recording) = self.0.record(body);
+    fn record(&self, head: &Parts, body: Body) -> (Body, Option<Recording<Body>>) {
+        let (body, recording) = self.0.record(head, body);
         (Body::new(body), recording)
     }
 
-    fn rewind(&self, recording: Recording) -> Option<Body> {
+    fn rewind(&self, recording: Recording<Body>) -> Option<Body> {
         let body = <Buffered as Replay<Body>>::rewind(&self.0, recording)?;
         Some(Body::new(body))
     }

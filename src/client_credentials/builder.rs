@@ -18,11 +18,6 @@ use crate::client_credentials::{
     auth::secret::Secret,
     transport::{client_certificate::ClientCertificate, roots::RootCertificates, rustls},
 };
-#[cfg(feature = "reqwest")]
-use tower::ServiceBuilder;
-
-#[cfg(feature = "reqwest")]
-use crate::adapter::reqwest::ReqwestService;
 use crate::{
     client_credentials::{
         ClientCredentials, Credential,
@@ -278,51 +273,13 @@ impl ClientCredentialsBuilder {
         self.build_over(endpoint, transport::erase(transport))
     }
 
-    /// Builds over a reqwest client that is made for this: the builder brings proxies, TLS roots and timeouts, and gets
-    /// redirects switched off, as the secret must be seen by one host only, and no connection is kept from one token request to
-    /// the next. It logs no bytes, and what goes to loopback without TLS goes by no proxy.
-    ///
-    /// https needs one of reqwest's own features for TLS, such as `rustls`; without, each token request fails.
-    ///
-    /// # Errors
-    /// As for `build`, with what the client's builder has to say instead of the TLS roots.
-    ///
-    /// # Example
-    /// ```
-    /// use tower_bearer::ClientCredentials;
-    ///
-    /// # fn main() -> Result<(), tower_bearer::Error> {
-    /// let source = ClientCredentials::builder("https://auth.example.com/token", "id", "secret")
-    ///     .build_with_reqwest(reqwest::Client::builder())?;
-    /// # let _ = source;
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Whether the token endpoint, or the issuer, is spoken to over plain http, and on loopback only.
     #[cfg(feature = "reqwest")]
-    pub fn build_with_reqwest(
-        self,
-        client: reqwest::ClientBuilder,
-    ) -> Result<ClientCredentials, Error> {
-        // A proxy on another machine would make plain http to loopback travel after all.
+    pub(crate) fn is_plain_http_on_loopback(&self) -> Result<bool, Error> {
         let is_http = match self.checked_endpoint()? {
             Endpoint::Known(it) | Endpoint::Discovered(it) => it.url.scheme() == "http",
         };
-        let client = match (is_http, self.plain_http) {
-            (true, PlainHttp::OnLoopback) => client.no_proxy(),
-            _ => client,
-        };
-        let client = client
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            // It would log every byte, secret and token among them.
-            .connection_verbose(false)
-            .build()
-            .map_err(Error::client)?;
-        let service = ServiceBuilder::new()
-            // Somebody may have put a secret into it.
-            .map_err(reqwest::Error::without_url)
-            .service(ReqwestService::new(client));
-        self.build_with(service)
+        Ok(is_http && matches!(self.plain_http, PlainHttp::OnLoopback))
     }
 
     fn checked_endpoint(&self) -> Result<Endpoint<Given, Given>, Error> {

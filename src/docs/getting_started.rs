@@ -110,7 +110,6 @@
 //!     adapter::reqwest::{
 //!         ReqwestService, ReusableBody,
 //!     },
-//!     select::Origins,
 //! };
 //!
 //! # #[cfg(not(feature = "reqwest"))] fn main() {}
@@ -123,11 +122,8 @@
 //!         "my-secret",
 //!     )
 //!     .build_with_reqwest(Client::builder())?;
-//!     let origins = Origins::new([
-//!         "https://api.example.com",
-//!     ])?;
 //!     let layer = BearerAuthLayer::new(source)
-//!         .select(origins)
+//!         .origins(["https://api.example.com"])?
 //!         .replay(ReusableBody);
 //!     let service = layer.layer(
 //!         ReqwestService::new(Client::new()),
@@ -165,7 +161,6 @@
 //! use tower::BoxError;
 //! use tower_bearer::{
 //!     BearerAuthLayer, ClientCredentials,
-//!     select::Origins,
 //! };
 //!
 //! # #[cfg(not(feature = "reqwest-middleware"))] fn main() {}
@@ -178,11 +173,8 @@
 //!         "my-secret",
 //!     )
 //!     .build_with_reqwest(Client::builder())?;
-//!     let origins = Origins::new([
-//!         "https://api.example.com",
-//!     ])?;
 //!     let layer = BearerAuthLayer::new(source)
-//!         .select(origins);
+//!         .origins(["https://api.example.com"])?;
 //!     let client =
 //!         ClientBuilder::new(Client::new())
 //!             .with(layer)
@@ -195,7 +187,7 @@
 //! }
 //! ```
 //! The layer is a middleware as it is. Add `reqwest-retry` before it and `reqwest-tracing`
-//! after it.
+//! after it. `.replay(Buffered::up_to(65536))` also replays streams and multipart forms.
 //!
 //! # axum
 //! This is for a client that handlers call. The body `axum::body::Body` is not `Clone`, so
@@ -259,9 +251,8 @@
 //!         "my-secret",
 //!     )
 //!     .build()?;
-//!     let origins = Origins::new([UPSTREAM])?;
 //!     let layer = BearerAuthLayer::new(source)
-//!         .select(origins)
+//!         .origins([UPSTREAM])?
 //!         .deny_unselected()
 //!         .replay(Buffered::up_to(64 * 1024));
 //!     let http =
@@ -393,7 +384,7 @@
 //!
 //! # Next
 //! - **Pin the origins.** By default *each* request of the client gets the token. If the
-//!   client talks to more than one server, use [`Origins`](crate::select::Origins).
+//!   client talks to more than one server, use [`origins`](crate::BearerAuthLayer::origins).
 //! - **Set a timeout** above the layer, so that it covers the wait for a token and the retry:
 //!   [composition](super::composition).
 //! - **Read the settings** from your service's own TOML or environment, with the feature

@@ -461,8 +461,7 @@
 //!     Origins::new(["https://api.example.com"])?
 //!         .and(ByExtension::<Customer>::new());
 //! let layer =
-//!     BearerAuthLayer::from_cache(customers)
-//!         .select(select);
+//!     BearerAuthLayer::keyed(customers, select);
 //!
 //! let request = http::Request::get(
 //!     "https://api.example.com/invoices",

@@ -3,8 +3,8 @@
 //! To report a vulnerability, see `SECURITY.md` in the repository.
 //!
 //! # Three settings to check first
-//! 1. **Pin the origins.** By default, each request of the client gets the token. Use
-//!    [`Origins`](crate::select::Origins), unless the client talks to one API only.
+//! 1. **Pin the origins.** By default, each request of the client gets the token. Call
+//!    [`origins`](crate::BearerAuthLayer::origins), unless the client talks to one API only.
 //! 2. **Deny other requests.** If users or responses can choose URLs, add
 //!    [`deny_unselected`](crate::BearerAuthLayer::deny_unselected).
 //! 3. **Keep the secret in a file** or behind a provider: [`Secret`](crate::Secret).

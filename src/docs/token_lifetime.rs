@@ -60,8 +60,6 @@
 //! [provider](crate::Secret::provider) is read again when the server answers
 //! `invalid_client`. If it changed, the token request is retried at once.
 //!
-//! <!-- to check with the error classes: "a 4xx without an OAuth error" is promise L16 -->
-//!
 //! # Rejected tokens
 //! An API *rejects* a token by the status 401, unless its `WWW-Authenticate` says that another
 //! token would not help, for example `insufficient_scope`. See

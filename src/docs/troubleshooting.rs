@@ -8,8 +8,22 @@
 //! struct `BearerAuth<…>`, but its trait bounds were
 //! not satisfied
 //! ```
-//! The compiler says that `BearerAuth` is not a `Service` here. It does not say why. This
-//! function brings the reason out:
+//! The compiler says that `BearerAuth` is not a `Service` here. It does not say why.
+//! [`check`](crate::BearerAuth::check) brings the reason out. Call it before `oneshot`, with
+//! the type of your request body:
+//! ```
+//! # use tower::Layer;
+//! # let client = tower::service_fn(async |_: http::Request<String>| {
+//! #     Ok::<_, tower::BoxError>(http::Response::new(String::new()))
+//! # });
+//! # let source = tower_bearer::token::FixedToken::new("t")?;
+//! # let layer = tower_bearer::BearerAuthLayer::new(source);
+//! let service =
+//!     layer.layer(client).check::<String>();
+//! # let _ = service;
+//! # Ok::<(), tower_bearer::Error>(())
+//! ```
+//! If other layers are around it, this function does the same for the whole stack:
 //! ```
 //! use http::Request;
 //! use tower::Service;
@@ -20,25 +34,9 @@
 //! {
 //!     service
 //! }
-//! ```
-//! Put it around the service, with the type of your request body:
-//! ```
-//! # fn check<S, B>(service: S) -> S
-//! # where
-//! #     S: tower::Service<http::Request<B>>,
-//! # {
-//! #     service
-//! # }
-//! # use tower::Layer;
-//! # let client = tower::service_fn(async |_: http::Request<String>| {
-//! #     Ok::<_, tower::BoxError>(http::Response::new(String::new()))
-//! # });
-//! # let source = tower_bearer::token::FixedToken::new("t")?;
-//! # let layer = tower_bearer::BearerAuthLayer::new(source);
-//! let service =
-//!     check::<_, String>(layer.layer(client));
-//! # let _ = service;
-//! # Ok::<(), tower_bearer::Error>(())
+//! # let _ = check::<_, String>(tower::service_fn(async |_: Request<String>| {
+//! #     Ok::<_, tower::BoxError>(())
+//! # }));
 //! ```
 //! Then the error is one of these:
 //!
@@ -47,7 +45,7 @@
 //! | cannot send a request body of type … a second time | [the body is not `Clone`](#the-body-is-not-clone) |
 //! | `Service<http::Request<ReplayBody<…>>>` is not implemented for … | [the client has another body type](#the-client-has-another-body-type) |
 //! | … `: Clone` is not satisfied | [the client is not `Clone`](#the-client-is-not-clone) |
-//! | type mismatch resolving `<Always as Select>::Key == …` | [`Keyed` without `select`](#keyed-without-select) |
+//! | expected `TokenCache`, found `Keyed<…>` | [`Keyed`](#keyed) |
 //! | … `: std::error::Error` is not satisfied | [the error type](#the-error-type) |
 //! | expected … to return `Option<_>`, but it returns `bool` | [a closure for `select`](#a-closure-for-select) |
 //! | type mismatch in closure arguments; type annotations needed | [a closure for `unauthorized`](#a-closure-for-unauthorized) |
@@ -78,19 +76,20 @@
 //!
 //! ### The client is not `Clone`
 //! ```text
-//! the trait bound `RateLimit<…>: Clone`
-//! is not satisfied
+//! the method `service` exists for struct
+//! `ServiceBuilder<…>`, but its trait bounds were
+//! not satisfied: `RateLimit<_>: Clone`
 //! ```
 //! The retry needs a second handle to the client. Put tower's `Buffer` above the service that
 //! is not `Clone`: `.buffer(100)` after the layer in a `ServiceBuilder`.
 //!
-//! ### `Keyed` without `select`
+//! ### `Keyed`
 //! ```text
-//! type mismatch resolving
-//! `<Always as Select>::Key == String`
+//! expected `TokenCache`, found `Keyed<String>`
 //! ```
-//! A layer around a `Keyed` needs to know each request's key. Add `.select(…)`, for example
-//! with [`ByExtension`](crate::select::ByExtension).
+//! A layer with many caches needs to know each request's key. Use
+//! `BearerAuthLayer::keyed(caches, select)`, for example with
+//! [`ByExtension`](crate::select::ByExtension).
 //!
 //! ### The error type
 //! ```text
@@ -168,8 +167,6 @@
 //! and with `Buffered`. Ignore the compiler's advice to remove the call. Check that
 //! `tower-bearer` has the feature `reqwest-middleware`, and that your versions of reqwest and
 //! reqwest-middleware are 0.13 and 0.5.
-//!
-//! <!-- to check: `Buffered` in reqwest-middleware is promise B6 -->
 //!
 //! # Errors at run time
 //! Through the layer, an error is a `BoxError`. Downcast it and look at its kind, its status,

@@ -51,7 +51,7 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
     let (body, recorded) = if head.extensions.get::<NoRetry>().is_some() {
         (replay.pass(body), None)
     } else {
-        let (body, recording) = replay.record(body);
+        let (body, recording) = replay.record(&head, body);
         let recorded = recording.map(|recording| Recorded {
             service: again(),
             head: Snapshot::of(&head),

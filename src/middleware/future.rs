@@ -217,8 +217,11 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProj::Cold { wait, first, rules } => {
-                    let held = ready!(wait.as_mut().poll(cx))?;
+                    let outcome = ready!(wait.as_mut().poll(cx));
+                    // Taken, whatever the outcome: without a token, the body and what the ready service reserved go now, and
+                    // not when the caller drops this future.
                     let (mut service, request) = first.take().ok_or(POLLED_AFTER_END)?;
+                    let held = outcome?;
                     let authorization = held.token.authorization().clone();
                     let route = rules.route_worth_knowing(&request);
                     let clone = || service.clone();

@@ -135,7 +135,12 @@ where
                 let request = request.map(|body| self.plan.replay.pass(body));
                 return ResponseFuture::pass(self.inner.call(request));
             }
-            Verdict::Deny(error) => return ResponseFuture::deny(error),
+            Verdict::Deny(error) => {
+                // The instance that was made ready goes, and with it what it reserved: nothing is sent by it, and the next
+                // request may not come for long. Its clone has reserved nothing.
+                self.inner = self.inner.clone();
+                return ResponseFuture::deny(error);
+            }
         };
         let rules = self.plan.rules(key);
         let read = |token: &Token| (token.authorization().clone(), token.generation());

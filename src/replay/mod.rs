@@ -1,48 +1,84 @@
-//! How a request's body can be said again.
+//! How a request body is replayed for the retry.
 //!
 //! | request bodies | use | costs |
 //! | --- | --- | --- |
 //! | `Clone`: `Full<Bytes>`, `String`, `Empty` | [`CloneBody`], the default | a clone |
-//! | any other, mostly small | [`Buffered`] | a copy of up to so many bytes |
+//! | any other, mostly small | [`Buffered`] | a copy, up to a limit |
 //! | any other, mostly empty | [`Buffered::up_to(0)`](Buffered::up_to) | next to nothing |
 //! | any | [`NoReplay`] | nothing, and there is no retry |
+//!
+//! A body that cannot be replayed is sent all the same: if the API rejects the token, the caller gets the 401.
 
 mod buffered;
 
 use std::{convert::Infallible, sync::Arc};
 
+use http::request::Parts;
+
 pub use self::buffered::{Buffered, Recording, ReplayBody};
 
-/// Keeps what it takes to send a request's body a second time.
+/// Keeps what it takes to send a request body a second time.
 ///
-/// A body that cannot be said again costs its request the retry, never the request itself.
+/// The layer calls [`record`](Self::record) when it sends a request, and [`rewind`](Self::rewind) when the API rejected the
+/// token. The client may still be sending the body then.
 ///
-/// [`record`](Self::record) is asked when the request is sent, and [`rewind`](Self::rewind) when it was rejected: the body may
-/// still be under way then.
+/// # Example
+/// A policy that replays requests of idempotent methods only:
+/// ```
+/// use http::request::Parts;
+/// use tower_bearer::{BearerAuthLayer, replay::Replay, token::FixedToken};
+///
+/// #[derive(Clone)]
+/// struct Idempotent;
+///
+/// impl<B: Clone> Replay<B> for Idempotent {
+///     type Body = B;
+///     type Recording = B;
+///
+///     fn pass(&self, body: B) -> B {
+///         body
+///     }
+///
+///     fn record(&self, head: &Parts, body: B) -> (B, Option<B>) {
+///         let copy = head.method.is_idempotent().then(|| body.clone());
+///         (body, copy)
+///     }
+///
+///     fn rewind(&self, copy: B) -> Option<B> {
+///         Some(copy)
+///     }
+/// }
+///
+/// # let source = FixedToken::new("t")?;
+/// let layer = BearerAuthLayer::new(source).replay(Idempotent);
+/// # let _ = layer;
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot send a request body of type `{B}` a second time",
     label = "cannot replay this body",
     note = "`CloneBody`, the default, needs a body that is `Clone`, such as `http_body_util::Full<Bytes>` or `String`",
     note = "for any other body, keep a copy while it is sent: `BearerAuthLayer::new(source).replay(Buffered::up_to(64 * 1024))`",
-    note = "or say again empty bodies only, `.replay(Buffered::up_to(0))`, or give up the retry and nothing else, `.replay(NoReplay)`"
+    note = "or replay empty bodies only, `.replay(Buffered::up_to(0))`, or give up the retry and nothing else, `.replay(NoReplay)`"
 )]
 pub trait Replay<B> {
-    /// The body that goes on the wire.
+    /// The body that is sent.
     type Body;
     /// What is kept while the request is under way.
     type Recording;
 
-    /// The body of a request that will not be sent again.
+    /// The body of a request that is never retried.
     fn pass(&self, body: B) -> Self::Body;
 
-    /// The body for the first try, and what is kept for a second; `None` if there can be no second.
-    fn record(&self, body: B) -> (Self::Body, Option<Self::Recording>);
+    /// The body for the first attempt, and what is kept for the retry; `None` if there can be none. `head` is the request's,
+    /// without the token.
+    fn record(&self, head: &Parts, body: B) -> (Self::Body, Option<Self::Recording>);
 
-    /// The body for the retry; `None` if it turned out that there can be none.
+    /// The body for the retry; `None` if it cannot be replayed after all.
     fn rewind(&self, recording: Self::Recording) -> Option<Self::Body>;
 }
 
-/// So that a policy can be shared, or chosen at run time.
+/// Lets a policy be shared, or chosen at run time.
 impl<B, T: Replay<B> + ?Sized> Replay<B> for Arc<T> {
     type Body = T::Body;
     type Recording = T::Recording;
@@ -51,8 +87,8 @@ impl<B, T: Replay<B> + ?Sized> Replay<B> for Arc<T> {
         (**self).pass(body)
     }
 
-    fn record(&self, body: B) -> (T::Body, Option<T::Recording>) {
-        (**self).record(body)
+    fn record(&self, head: &Parts, body: B) -> (T::Body, Option<T::Recording>) {
+        (**self).record(head, body)
     }
 
     fn rewind(&self, recording: T::Recording) -> Option<T::Body> {
@@ -60,7 +96,7 @@ impl<B, T: Replay<B> + ?Sized> Replay<B> for Arc<T> {
     }
 }
 
-/// Sends a clone. The default: for bodies that are cheap to clone.
+/// Sends a clone: the default, for bodies that are cheap to clone.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(
     clippy::exhaustive_structs,
@@ -78,7 +114,7 @@ impl<B: Clone> Replay<B> for CloneBody {
         body
     }
 
-    fn record(&self, body: B) -> (B, Option<B>) {
+    fn record(&self, _: &Parts, body: B) -> (B, Option<B>) {
         (body.clone(), Some(body))
     }
 
@@ -87,8 +123,7 @@ impl<B: Clone> Replay<B> for CloneBody {
     }
 }
 
-/// Keeps nothing: a request is sent once. A rejected token is still replaced, for requests that come once that token request is
-/// over.
+/// Keeps nothing: each request is sent once. A rejected token is still replaced, for later requests.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(
     clippy::exhaustive_structs,
@@ -104,7 +139,7 @@ impl<B> Replay<B> for NoReplay {
         body
     }
 
-    fn record(&self, body: B) -> (B, Option<Infallible>) {
+    fn record(&self, _: &Parts, body: B) -> (B, Option<Infallible>) {
         (body, None)
     }
 
