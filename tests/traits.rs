@@ -71,7 +71,7 @@ fn what_is_made_for_a_request_is_sent_to_other_threads() {
     fn is_sent<T: Send + 'static>() {}
     is_sent::<ResponseFuture<Client, Body, Body, BearerChallenge, Buffered>>();
     is_sent::<ReplayBody<Body>>();
-    is_sent::<Recording>();
+    is_sent::<Recording<http_body_util::Full<bytes::Bytes>>>();
     is_shared::<Lookup<fn()>>();
 }
 

@@ -19,11 +19,11 @@
 //! It is the tower service's own code that runs, over the rest of the middlewares instead of a client: the cache is the
 //! layer's, and may be shared with tower services; the rules are those of [`BearerAuth`].
 //!
-//! - Bodies of bytes or text are sent again, streams are not (see [`ReusableBody`]).
-//! - [`NoToken`](crate::extension::NoToken), [`NoRetry`](crate::extension::NoRetry), [`Deadline`](crate::extension::Deadline) and
+//! - Bodies of bytes or text are replayed. Streams and forms are with [`Buffered`].
+//! - [`NoToken`](crate::extension::NoToken), [`NoRetry`](crate::extension::NoRetry), [`Deadline`] and
 //!   [`MinValidity`](crate::extension::MinValidity) are given by `RequestBuilder::with_extension`; the layer's [`Select`] sees what is
 //!   given there.
-//! - reqwest's timeouts bound each try, and not the wait for a token; a `Deadline` bounds the whole.
+//! - The request's own `timeout()` bounds the wait for a token as well. An explicit [`Deadline`] takes precedence.
 //!
 //! # Deployment caveat
 //! A client that is used for several servers needs [`Origins`](crate::select::Origins): the layer's default gives its token to every

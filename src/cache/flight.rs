@@ -31,7 +31,7 @@ use super::{
     failure::Failure,
     landing::{BEAT, Ending, Flight, GRACE, Landing, Outcome, Patience, SILENT_FOR, Waited},
     need::{Held, Need},
-    pilot::{Answer, Pilot, Source},
+    pilot::{Answer, Base, Pilot, Source},
     rejection_guard::{Guard, Route},
     rt::{AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave},
     schedule::{LONGEST_LIFETIME, Schedule},
@@ -327,20 +327,6 @@ impl SingleFlight {
         self.tell_of_change();
     }
 
-    /// The source, for one poll by the pilot of this flight. `None` if the flight was given up, or if the source is being polled
-    /// for one that was.
-    pub(super) fn borrow_source(&self, flight: &Flight) -> Option<Borrowed<'_>> {
-        let mut slot = self.lock();
-        if !slot.flying.as_ref().is_some_and(|it| it.is(flight)) {
-            return None;
-        }
-        let source = slot.source.take();
-        source.map(|source| Borrowed {
-            cache: self,
-            source: Some(source),
-        })
-    }
-
     /// Takes the token in use away if it is the one with this generation.
     pub(super) fn forget(&self, generation: u64) {
         {
@@ -385,53 +371,6 @@ impl SingleFlight {
         let guard = slot.guard.get_or_insert_default();
         judge(guard, now);
         self.watched.store(guard.watched(now), Ordering::Relaxed);
-    }
-
-    /// The end of a flight, whatever it was: one change under the lock, so that whoever looks finds the token, the
-    /// empty slot and the backoff of the same flight. `None` if it was given up before.
-    pub(super) fn land(&self, flight: &Flight, ending: Ending, started: Moment) -> Option<Landing> {
-        let now = Moment::now();
-        let mut slot = self.lock();
-        if !slot.flying.as_ref().is_some_and(|it| it.is(flight)) {
-            return None;
-        }
-        let result = match ending {
-            Ending::Token(token) => self.hold(token, started, now),
-            Ending::Failed(error) => Err(error),
-            Ending::Cut(error) => {
-                slot.flying = None;
-                self.quiet_until.store(0, Ordering::Relaxed);
-                drop(slot);
-                self.tell_of_change();
-                return Some(Landing::Cut(error));
-            }
-        };
-        let (landing, failure) = match result {
-            Ok(held) => {
-                interleave();
-                self.current.store(Some(Arc::clone(&held)));
-                (Landing::Held(held), None)
-            }
-            Err(error) => {
-                let last = slot.failure.as_deref();
-                let failure = Failure::new(error, last, &self.schedule, now.steady());
-                (
-                    Landing::Failed(failure.told(now.steady())),
-                    Some(Box::new(failure)),
-                )
-            }
-        };
-        let quiet_until = failure
-            .as_ref()
-            .map_or(0, |failure| self.since_epoch(failure.until));
-        self.quiet_until.store(quiet_until, Ordering::Relaxed);
-        slot.flying = None;
-        let displaced = mem::replace(&mut slot.failure, failure);
-        drop(slot);
-        // Only now: the last failure may hold a user's error, whose destructor is not ours.
-        drop(displaced);
-        self.tell_of_change();
-        Some(landing)
     }
 
     /// Dates the token, from before it was asked for. One that is over already is an error: held as valid it would be
@@ -568,6 +507,84 @@ impl SingleFlight {
     fn since_epoch(&self, instant: Instant) -> u64 {
         let nanos = instant.saturating_duration_since(self.epoch).as_nanos();
         nanos.try_into().unwrap_or(u64::MAX)
+    }
+}
+
+impl Base for SingleFlight {
+    fn poll_source(
+        &self,
+        flight: &Flight,
+        request: &mut Option<TokenRequest>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer, Error>> {
+        match self.borrow_source(flight) {
+            Some(mut source) => source.poll_call(request, cx),
+            // Another thread polls it for a flight that was given up, or this one was. The pilot's next beat looks again.
+            None => Poll::Pending,
+        }
+    }
+
+    /// The end of a flight, whatever it was: one change under the lock, so that whoever looks finds the token, the
+    /// empty slot and the backoff of the same flight. `None` if it was given up before.
+    fn land(&self, flight: &Flight, ending: Ending, started: Moment) -> Option<Landing> {
+        let now = Moment::now();
+        let mut slot = self.lock();
+        if !slot.flying.as_ref().is_some_and(|it| it.is(flight)) {
+            return None;
+        }
+        let result = match ending {
+            Ending::Token(token) => self.hold(token, started, now),
+            Ending::Failed(error) => Err(error),
+            Ending::Cut(error) => {
+                slot.flying = None;
+                self.quiet_until.store(0, Ordering::Relaxed);
+                drop(slot);
+                self.tell_of_change();
+                return Some(Landing::Cut(error));
+            }
+        };
+        let (landing, failure) = match result {
+            Ok(held) => {
+                interleave();
+                self.current.store(Some(Arc::clone(&held)));
+                (Landing::Held(held), None)
+            }
+            Err(error) => {
+                let last = slot.failure.as_deref();
+                let failure = Failure::new(error, last, &self.schedule, now.steady());
+                (
+                    Landing::Failed(failure.told(now.steady())),
+                    Some(Box::new(failure)),
+                )
+            }
+        };
+        let quiet_until = failure
+            .as_ref()
+            .map_or(0, |failure| self.since_epoch(failure.until));
+        self.quiet_until.store(quiet_until, Ordering::Relaxed);
+        slot.flying = None;
+        let displaced = mem::replace(&mut slot.failure, failure);
+        drop(slot);
+        // Only now: the last failure may hold a user's error, whose destructor is not ours.
+        drop(displaced);
+        self.tell_of_change();
+        Some(landing)
+    }
+}
+
+impl SingleFlight {
+    /// The source, for one poll by the pilot of this flight. `None` if the flight was given up, or if the source is being polled
+    /// for one that was.
+    fn borrow_source(&self, flight: &Flight) -> Option<Borrowed<'_>> {
+        let mut slot = self.lock();
+        if !slot.flying.as_ref().is_some_and(|it| it.is(flight)) {
+            return None;
+        }
+        let source = slot.source.take();
+        source.map(|source| Borrowed {
+            cache: self,
+            source: Some(source),
+        })
     }
 }
 

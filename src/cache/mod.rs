@@ -1,7 +1,7 @@
 //! One credential's token: read without a lock, requested once for everyone.
 //!
-//! Knows no HTTP. [`flight`] is the single flight and [`pilot`] the task that flies it; [`schedule`] is their arithmetic,
-//! and [`rejection`] says which rejections may cause a token request.
+//! Knows no HTTP. In `flight` is the single flight, in `pilot` the task that makes its token request, and in `landing` what its
+//! waiters see. `schedule` is their arithmetic, and `rejection_guard` says which rejections may cause a token request.
 
 mod builder;
 mod caches;

@@ -12,8 +12,7 @@ use std::{
 use tower::BoxError;
 
 use super::{
-    flight::SingleFlight,
-    landing::{BEAT, Ending, Flight},
+    landing::{BEAT, Ending, Flight, Landing},
     rt::{Instant, Spawner, Timer},
 };
 use crate::{
@@ -28,8 +27,8 @@ use crate::{
 ///
 /// It does not own the source, which stays in the slot but for the moments in which it is polled. So whoever takes over from
 /// a pilot that nobody polls finds it there.
-pub(super) struct Pilot {
-    cache: Arc<SingleFlight>,
+pub(super) struct Pilot<B: Base> {
+    base: Arc<B>,
     flight: Flight,
     spawner: Spawner,
     within: Duration,
@@ -38,15 +37,10 @@ pub(super) struct Pilot {
     ending: Option<Ending>,
 }
 
-impl Pilot {
-    pub(super) fn new(
-        cache: Arc<SingleFlight>,
-        flight: Flight,
-        spawner: Spawner,
-        within: Duration,
-    ) -> Self {
+impl<B: Base> Pilot<B> {
+    pub(super) fn new(base: Arc<B>, flight: Flight, spawner: Spawner, within: Duration) -> Self {
         Self {
-            cache,
+            base,
             flight,
             spawner,
             within,
@@ -131,19 +125,12 @@ impl Pilot {
     /// One call of the source.
     async fn attempt(&self, request: TokenRequest) -> Result<Token, Error> {
         let mut request = Some(request);
-        let answer = poll_fn(|cx| {
-            let Some(mut source) = self.cache.borrow_source(&self.flight) else {
-                // Another thread polls it for a flight that was given up, or ours was. The next beat looks again.
-                return Poll::Pending;
-            };
-            source.poll_call(&mut request, cx)
-        })
-        .await?;
+        let answer = poll_fn(|cx| self.base.poll_source(&self.flight, &mut request, cx)).await?;
         answer.await
     }
 }
 
-impl Drop for Pilot {
+impl<B: Base> Drop for Pilot<B> {
     fn drop(&mut self) {
         let ending = self.ending.take().unwrap_or_else(|| {
             if thread::panicking() {
@@ -153,7 +140,7 @@ impl Drop for Pilot {
                 Ending::Cut(Error::interrupted())
             }
         });
-        let Some(landing) = self.cache.land(&self.flight, ending, self.started) else {
+        let Some(landing) = self.base.land(&self.flight, ending, self.started) else {
             return;
         };
         let took = steady().saturating_duration_since(self.started.steady());
@@ -161,6 +148,20 @@ impl Drop for Pilot {
         // Publish before waking: a woken waiter whose token is rejected must find this one in the cache, not the last.
         self.flight.tell(landing);
     }
+}
+
+/// Where pilots start and land.
+pub(super) trait Base {
+    /// Calls the source for this flight as soon as it is ready. Pending for ever if the flight was given up.
+    fn poll_source(
+        &self,
+        flight: &Flight,
+        request: &mut Option<TokenRequest>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer, Error>>;
+
+    /// Ends this flight, and gives what its waiters are told. `None` if it was given up before.
+    fn land(&self, flight: &Flight, ending: Ending, started: Moment) -> Option<Landing>;
 }
 
 /// A [`TokenSource`] without its type.

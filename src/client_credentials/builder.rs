@@ -26,7 +26,7 @@ use crate::{
         discovery::{
             Discovery,
             endpoint::{Endpoint, Given, Target},
-            metadata::Client,
+            metadata::Capabilities,
         },
         transport::{self, Transport},
     },
@@ -351,7 +351,7 @@ impl ClientCredentialsBuilder {
             })),
             Endpoint::Discovered(issuer) => {
                 let client =
-                    Client::new(&self.auth, by_certificate, self.audience, self.plain_http);
+                    Capabilities::new(&self.auth, by_certificate, self.audience, self.plain_http);
                 Endpoint::Discovered(Discovery::new(issuer, client))
             }
         };

@@ -21,16 +21,16 @@ use zeroize::Zeroize;
 
 use crate::{
     client_credentials::{
-        INVALID_CLIENT,
         auth::{ClientAuth, proof},
+        redact::{self, LONGEST_TEXT},
     },
     error::Error,
     token::Token,
     util::{clock, wiped::Wiped},
 };
 
-/// A description is cut here, in characters.
-const LONGEST_DESCRIPTION: usize = 300;
+/// The secret is wrong, or the client unknown (RFC 6749 §5.2).
+pub(crate) const INVALID_CLIENT: &str = "invalid_client";
 
 /// An error code is cut here, in characters. Registered ones have 30 at most.
 const LONGEST_CODE: usize = 100;
@@ -179,7 +179,8 @@ fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent:
         return Error::answered(status, message, None, retry_after);
     };
     let token = proof::alone_in_all_forms(answer.access_token.secret());
-    let clean = |text: &str, longest| clean(text, longest, sent.hidden.iter().chain(&token));
+    let clean =
+        |text: &str, longest| redact::clean(text, longest, sent.hidden.iter().chain(&token));
     let code = answer.error.as_ref().map(|code| match code.as_str() {
         // Some things hang on it, so it is whole even where the secret is one of its words.
         INVALID_CLIENT => code.clone(),
@@ -192,7 +193,7 @@ fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent:
     let mut advice = None;
     if let Some(description) = &answer.error_description {
         message.push_str(": ");
-        message.push_str(&clean(description, LONGEST_DESCRIPTION));
+        message.push_str(&clean(description, LONGEST_TEXT));
         advice = ClientAuth::advised_by(description).map(Into::into);
     }
     if code.as_deref() == Some(INVALID_CLIENT) {
@@ -247,7 +248,7 @@ fn redirected(status: StatusCode, headers: &HeaderMap, hidden: &[Wiped]) -> Erro
         .and_then(|location| {
             Some(format!(
                 " to {}",
-                clean(location.host_str()?, LONGEST_DESCRIPTION, hidden)
+                redact::clean(location.host_str()?, LONGEST_TEXT, hidden)
             ))
         })
         .unwrap_or_default();
@@ -272,30 +273,6 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
         }
     };
     Some(asked.min(LONGEST_RETRY_AFTER))
-}
-
-/// Text from a server, for a person: bounded, on one line, and without what is `hidden`, which a server may echo.
-pub(crate) fn clean<'a>(
-    text: &str,
-    longest: usize,
-    hidden: impl IntoIterator<Item = &'a Wiped>,
-) -> String {
-    let mut text = text.to_owned();
-    for hidden in hidden.into_iter().filter(|hidden| !hidden.is_empty()) {
-        text = text.replace(&**hidden, "[redacted]");
-    }
-    let mut characters = text.chars().map(|c| if breaks_lines(c) { ' ' } else { c });
-    let mut cleaned: String = characters.by_ref().take(longest).collect();
-    if characters.next().is_some() {
-        cleaned.push('…');
-    }
-    cleaned
-}
-
-/// Control characters, and those of Unicode that break a line or turn its direction.
-fn breaks_lines(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What may be a JSON object, without the byte order mark that some servers put before it. `serde` would take an array

@@ -15,7 +15,7 @@ use crate::error::Error;
 
 /// A bearer access token ([RFC 6750]), ready to be put on requests.
 ///
-/// What a [`TokenSource`](crate::TokenSource) gives and a [`TokenCache`](crate::TokenCache) hands out. The
+/// What a [`TokenSource`] gives and a [`TokenCache`](crate::TokenCache) hands out. The
 /// `Authorization` value is built and marked sensitive once, here; a request gets a clone of it. Clones are cheap and
 /// `Debug` never shows the token.
 ///

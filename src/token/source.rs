@@ -17,7 +17,7 @@ use crate::error::Error;
 
 /// A source of tokens: another name for a [`Service`] from [`TokenRequest`] to [`Token`].
 ///
-/// There is nothing to implement. [`ClientCredentials`] is one, so is [`FixedToken`], so is a
+/// There is nothing to implement. [`ClientCredentials`](crate::ClientCredentials) is one, so is [`FixedToken`], so is a
 /// [`service_fn`](tower::service_fn), and so is any of them with tower's layers around it. A
 /// [`TokenCache`](crate::TokenCache) makes one call at a time, so a source need not be [`Clone`]. One that holds a handle to
 /// its own cache keeps both alive for ever.

@@ -1,9 +1,9 @@
 //! What a client proves itself with, as it was when it was read for a token request.
 
 #[cfg(feature = "jwt")]
-use crate::{
-    client_credentials::auth::CLIENT_SECRET_JWT, client_credentials::auth::jwt,
-    client_credentials::auth::jwt::ReadKey,
+use crate::client_credentials::auth::{
+    CLIENT_SECRET_JWT, HS256,
+    jwt::{self, ReadKey},
 };
 use crate::{
     client_credentials::auth::{
@@ -88,10 +88,10 @@ impl Evidence {
     pub(crate) fn algorithm(&self, method: Option<&str>) -> Option<&str> {
         match self {
             #[cfg(feature = "jwt")]
-            Self::Open(_) if method == Some(CLIENT_SECRET_JWT) => Some(jwt::HS256),
+            Self::Open(_) if method == Some(CLIENT_SECRET_JWT) => Some(HS256),
             Self::Ready(_) | Self::Open(_) => None,
             #[cfg(feature = "jwt")]
-            Self::Secret(_) => Some(jwt::HS256),
+            Self::Secret(_) => Some(HS256),
             #[cfg(feature = "jwt")]
             Self::Key(key) => Some(key.algorithm()),
         }

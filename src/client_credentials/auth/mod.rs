@@ -15,6 +15,9 @@ use crate::{
     error::Error,
 };
 
+/// What a secret signs by.
+pub(crate) const HS256: &str = "HS256";
+
 /// How a client proves at the token endpoint who it is, and what it proves it with.
 ///
 /// Servers commonly enforce the method that a client is registered with, and say `invalid_client` to the others.

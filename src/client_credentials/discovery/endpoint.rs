@@ -4,13 +4,13 @@ use oauth2::TokenUrl;
 use url::Url;
 
 use crate::{
-    client_credentials::{auth::evidence::Evidence, response},
+    client_credentials::{
+        auth::evidence::Evidence,
+        redact::{self, LONGEST_TEXT},
+    },
     error::Error,
     util::wiped::Wiped,
 };
-
-/// Text of a server is cut here, in characters.
-pub(crate) const LONGEST_TEXT: usize = 300;
 
 /// A token endpoint that is known, or that its issuer has to be asked for.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl Target {
         Err(Error::unsupported(format!(
             "the server's metadata says that its token endpoint takes assertions signed with {}, and this credential's is \
              signed with {algorithm}; use a key for one of those",
-            response::clean(&algorithms.join(", "), LONGEST_TEXT, hidden)
+            redact::clean(&algorithms.join(", "), LONGEST_TEXT, hidden)
         )))
     }
 }

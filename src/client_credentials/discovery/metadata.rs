@@ -9,9 +9,10 @@ use url::Url;
 
 use crate::{
     client_credentials::{
-        auth::{CLIENT_SECRET_BASIC, CLIENT_SECRET_JWT, ClientAuth},
+        auth::{CLIENT_SECRET_BASIC, CLIENT_SECRET_JWT, ClientAuth, HS256},
         check::{self, PlainHttp},
-        discovery::endpoint::{LONGEST_TEXT, Target},
+        discovery::endpoint::Target,
+        redact::{self, LONGEST_TEXT},
         response,
     },
     error::Error,
@@ -20,9 +21,6 @@ use crate::{
 
 /// What a server takes that does not say what it takes.
 const DEFAULT_METHODS: [&str; 1] = [CLIENT_SECRET_BASIC];
-
-/// What a secret signs by.
-const HS256: &str = "HS256";
 
 /// What there is to know of it.
 #[derive(Deserialize)]
@@ -43,7 +41,7 @@ struct Aliases {
 }
 
 /// Who wants to know.
-pub(crate) struct Client {
+pub(crate) struct Capabilities {
     /// The methods by which it can prove itself, best first.
     methods: &'static [&'static str],
     /// Whether its connection has a certificate.
@@ -54,7 +52,7 @@ pub(crate) struct Client {
     plain_http: PlainHttp,
 }
 
-impl Client {
+impl Capabilities {
     pub(crate) fn new(
         auth: &ClientAuth,
         by_certificate: bool,
@@ -89,7 +87,7 @@ impl Metadata {
             Some(named) => Err(Error::invalid_answer(format!(
                 "{location} is the metadata of the issuer {:?} and not of {issuer:?}, and they have to be the same to the \
                  letter",
-                response::clean(named, LONGEST_TEXT, hidden),
+                redact::clean(named, LONGEST_TEXT, hidden),
             ))),
             None => Err(Error::invalid_answer(format!("{location} names no issuer"))),
         }
@@ -101,7 +99,7 @@ impl Metadata {
     /// Where there is no token endpoint that does, or none of the client's methods is offered.
     pub(crate) fn target(
         self,
-        client: &Client,
+        client: &Capabilities,
         location: &Url,
         hidden: &[Wiped],
     ) -> Result<Target, Error> {
@@ -135,7 +133,7 @@ impl Metadata {
     }
 
     /// The best method of those that both sides have.
-    fn method(&self, client: &Client, hidden: &[Wiped]) -> Result<&'static str, Error> {
+    fn method(&self, client: &Capabilities, hidden: &[Wiped]) -> Result<&'static str, Error> {
         let offered: Vec<&str> = match &self.token_endpoint_auth_methods_supported {
             Some(methods) => methods.iter().map(|method| &**method).collect(),
             None => DEFAULT_METHODS.to_vec(),
@@ -152,7 +150,7 @@ impl Metadata {
             Error::unsupported(format!(
                 "the server's metadata offers the client authentication {}, and this credential can only be {}; use a \
                  `ClientAuth` that the server offers",
-                response::clean(&offered.join(", "), LONGEST_TEXT, hidden),
+                redact::clean(&offered.join(", "), LONGEST_TEXT, hidden),
                 client.methods.join(", "),
             ))
         })

@@ -21,7 +21,7 @@ use crate::{
     client_credentials::{
         discovery::{
             endpoint::{Given, Target},
-            metadata::{Client, Metadata},
+            metadata::{Capabilities, Metadata},
         },
         response,
         transport::Transport,
@@ -47,7 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Discovery {
     /// Compared as it is given (RFC 8414 §3.3).
     issuer: Given,
-    client: Client,
+    client: Capabilities,
     kept: Mutex<Option<Kept>>,
 }
 
@@ -59,7 +59,7 @@ struct Kept {
 }
 
 impl Discovery {
-    pub(crate) fn new(issuer: Given, client: Client) -> Self {
+    pub(crate) fn new(issuer: Given, client: Capabilities) -> Self {
         Self {
             issuer,
             client,

@@ -14,7 +14,7 @@ use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{signer::SigningAlgorithm, signing_key::Named};
+use super::signer::SigningAlgorithm;
 use crate::{error::Error, util::wiped::Wiped};
 
 /// A key of the right type for its algorithm.
@@ -23,6 +23,13 @@ pub(crate) enum LocalKey {
     Ps256(RsaKeyPair),
     Es256(EcdsaKeyPair),
     EdDsa(Ed25519KeyPair),
+}
+
+/// The names of a key that came with it.
+#[derive(Default)]
+pub(crate) struct Named {
+    pub(crate) kid: Option<String>,
+    pub(crate) x5t_s256: Option<String>,
 }
 
 impl LocalKey {

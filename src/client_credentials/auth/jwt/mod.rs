@@ -21,6 +21,7 @@ pub use self::{
     signing_key::SigningKey,
 };
 use crate::{
+    client_credentials::auth::HS256,
     error::Error,
     util::{clock, wiped::Wiped},
 };
@@ -128,9 +129,6 @@ fn unique() -> Result<String, Error> {
         .map_err(|_| Error::unsigned("the system gives no random numbers"))?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bits))
 }
-
-/// By which a secret signs.
-pub(crate) const HS256: &str = "HS256";
 
 /// From `iat` to `exp`. Servers that have an upper limit have this one or a longer one.
 const LIFETIME: Duration = Duration::from_secs(60);

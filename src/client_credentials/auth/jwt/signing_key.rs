@@ -9,7 +9,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
     Header,
-    key::LocalKey,
+    key::{LocalKey, Named},
     signer::{Signer, SigningAlgorithm},
 };
 use crate::{client_credentials::auth::secret::Secret, error::Error, util::wiped::Wiped};
@@ -39,13 +39,13 @@ use crate::{client_credentials::auth::secret::Secret, error::Error, util::wiped:
 #[derive(Clone)]
 #[must_use = "a key does nothing by itself"]
 pub struct SigningKey {
-    held: Held,
+    held: KeptKey,
     key_id: Option<String>,
     certificate: Option<Secret>,
 }
 
 #[derive(Clone)]
-enum Held {
+enum KeptKey {
     Pem(SigningAlgorithm, Secret),
     Jwk(Secret),
     Elsewhere(Arc<dyn Signer>),
@@ -57,7 +57,7 @@ impl SigningKey {
     ///
     /// Whether it does for the algorithm is found out by the builder.
     pub fn from_pem(algorithm: SigningAlgorithm, pem: impl Into<Secret>) -> Self {
-        Self::new(Held::Pem(algorithm, pem.into()))
+        Self::new(KeptKey::Pem(algorithm, pem.into()))
     }
 
     /// A private key as a JWK ([RFC 7517]): RSA with its primes, EC on P-256, or OKP on Ed25519 ([RFC 8037 §2]).
@@ -68,15 +68,15 @@ impl SigningKey {
     /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
     /// [RFC 8037 §2]: https://www.rfc-editor.org/rfc/rfc8037#section-2
     pub fn from_jwk(jwk: impl Into<Secret>) -> Self {
-        Self::new(Held::Jwk(jwk.into()))
+        Self::new(KeptKey::Jwk(jwk.into()))
     }
 
     /// A key that somebody else holds.
     pub fn held_by(signer: impl Signer) -> Self {
-        Self::new(Held::Elsewhere(Arc::new(signer)))
+        Self::new(KeptKey::Elsewhere(Arc::new(signer)))
     }
 
-    fn new(held: Held) -> Self {
+    fn new(held: KeptKey) -> Self {
         Self {
             held,
             key_id: None,
@@ -105,17 +105,17 @@ impl SigningKey {
     /// Looks at it once, when a credential is built, as far as can be done without waiting for others.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.held {
-            Held::Pem(algorithm, pem) => {
+            KeptKey::Pem(algorithm, pem) => {
                 if let Some(pem) = pem.peek(PRIVATE_KEY)? {
                     LocalKey::from_pem(*algorithm, &pem).map_err(Error::configuration)?;
                 }
             }
-            Held::Jwk(jwk) => {
+            KeptKey::Jwk(jwk) => {
                 if let Some(jwk) = jwk.peek(PRIVATE_KEY)? {
                     LocalKey::from_jwk(&jwk).map_err(Error::configuration)?;
                 }
             }
-            Held::Elsewhere(_) => {}
+            KeptKey::Elsewhere(_) => {}
         }
         if let Some(certificate) = &self.certificate
             && let Some(pem) = certificate.peek(CERTIFICATE)?
@@ -128,17 +128,17 @@ impl SigningKey {
     /// Reads it for one token request.
     pub(crate) async fn read(&self) -> Result<ReadKey, Error> {
         let (text, holder, named) = match &self.held {
-            Held::Pem(algorithm, pem) => {
+            KeptKey::Pem(algorithm, pem) => {
                 let pem = pem.read(PRIVATE_KEY).await?;
                 let key = LocalKey::from_pem(*algorithm, &pem).map_err(Error::half_written)?;
                 (Some(pem), Holder::Local(Box::new(key)), Named::default())
             }
-            Held::Jwk(jwk) => {
+            KeptKey::Jwk(jwk) => {
                 let jwk = jwk.read(PRIVATE_KEY).await?;
                 let (key, named) = LocalKey::from_jwk(&jwk).map_err(Error::half_written)?;
                 (Some(jwk), Holder::Local(Box::new(key)), named)
             }
-            Held::Elsewhere(signer) => (
+            KeptKey::Elsewhere(signer) => (
                 None,
                 Holder::Elsewhere(Arc::clone(signer)),
                 Named::default(),
@@ -166,8 +166,8 @@ impl SigningKey {
     /// Whether reading it again may give another one.
     pub(crate) fn may_change(&self) -> bool {
         let key_may = match &self.held {
-            Held::Pem(_, key) | Held::Jwk(key) => key.may_change(),
-            Held::Elsewhere(_) => false,
+            KeptKey::Pem(_, key) | KeptKey::Jwk(key) => key.may_change(),
+            KeptKey::Elsewhere(_) => false,
         };
         key_may || self.certificate.as_ref().is_some_and(Secret::may_change)
     }
@@ -183,19 +183,12 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("SigningKey");
         match &self.held {
-            Held::Pem(algorithm, pem) => out.field("algorithm", algorithm).field("pem", pem),
-            Held::Jwk(jwk) => out.field("jwk", jwk),
-            Held::Elsewhere(signer) => out.field("algorithm", &signer.algorithm()),
+            KeptKey::Pem(algorithm, pem) => out.field("algorithm", algorithm).field("pem", pem),
+            KeptKey::Jwk(jwk) => out.field("jwk", jwk),
+            KeptKey::Elsewhere(signer) => out.field("algorithm", &signer.algorithm()),
         };
         out.field("key_id", &self.key_id).finish_non_exhaustive()
     }
-}
-
-/// The names of a key that came with it.
-#[derive(Default)]
-pub(crate) struct Named {
-    pub(crate) kid: Option<String>,
-    pub(crate) x5t_s256: Option<String>,
 }
 
 /// A key as it was when it was read.

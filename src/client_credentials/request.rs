@@ -1,0 +1,234 @@
+//! One token request: what is sent, by the `oauth2` crate, and what is made of the answer.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use http::StatusCode;
+use oauth2::{
+    ClientId, EndpointNotSet, EndpointSet, RequestTokenError, Scope, StandardRevocableToken,
+    basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
+};
+use tower::ServiceExt;
+
+use crate::{
+    client_credentials::{
+        auth::{ClientAuth, evidence::Evidence, proof},
+        check,
+        discovery::{
+            Discovery,
+            endpoint::{Endpoint, Target},
+        },
+        redact::{self, LONGEST_TEXT},
+        response::{self, Answer, INVALID_CLIENT, Sent},
+        transport::Transport,
+    },
+    error::{Error, ErrorKind},
+    telemetry,
+    token::Token,
+    util::wiped::Wiped,
+};
+
+pub(crate) struct Credential {
+    pub(crate) endpoint: Endpoint<Arc<Target>, Discovery>,
+    pub(crate) client_id: String,
+    pub(crate) auth: ClientAuth,
+    pub(crate) scopes: Vec<Scope>,
+    /// Whether each of them has to be granted.
+    pub(crate) all_scopes: bool,
+    pub(crate) params: Vec<(String, String)>,
+    /// The last token that was given, so that no error shows it.
+    pub(crate) given: Mutex<Option<Token>>,
+}
+
+/// The `oauth2` crate's client, which knows its endpoints by type.
+type Client = oauth2::Client<
+    BasicErrorResponse,
+    Answer,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+impl Credential {
+    /// `rejected` is the token that this is about, if an API rejected one.
+    pub(crate) async fn token_request(
+        self: Arc<Self>,
+        rejected: Option<Token>,
+        transport: Transport,
+    ) -> Result<Token, Error> {
+        let evidence = self.auth.read().await?;
+        let mut hidden = self.hidden(&evidence);
+        hidden.extend(rejected.iter().flat_map(in_all_forms));
+        let target = self.target(&transport, &hidden).await?;
+        let outcome = self
+            .attempt(&evidence, &target, &transport, hidden.clone())
+            .await;
+        if let (Endpoint::Discovered(discovery), Err(error)) = (&self.endpoint, &outcome)
+            && may_have_moved(error)
+        {
+            discovery.doubt(&target);
+        }
+        let error = match outcome {
+            Err(error) if self.auth.may_change() && error.oauth_code() == Some(INVALID_CLIENT) => {
+                error
+            }
+            outcome => return outcome,
+        };
+        // It may have been rotated between the reading and the sending, or the server is ahead of us by a little. If it
+        // cannot be read now, the server's answer says more.
+        let Ok(reread) = self.auth.read().await else {
+            return Err(error);
+        };
+        if reread.is_same(&evidence) {
+            return Err(error);
+        }
+        // What was sent before is still as secret.
+        hidden.extend(self.hidden(&reread));
+        self.attempt(&reread, &target, &transport, hidden).await
+    }
+
+    async fn target(&self, transport: &Transport, hidden: &[Wiped]) -> Result<Arc<Target>, Error> {
+        match &self.endpoint {
+            Endpoint::Known(target) => Ok(Arc::clone(target)),
+            // What the server was sent before it could put into its metadata.
+            Endpoint::Discovered(discovery) => discovery.target(transport, hidden).await,
+        }
+    }
+
+    /// One POST to the token endpoint.
+    async fn attempt(
+        self: &Arc<Self>,
+        evidence: &Evidence,
+        target: &Target,
+        transport: &Transport,
+        mut hidden: Vec<Wiped>,
+    ) -> Result<Token, Error> {
+        target.check(evidence, &hidden)?;
+        let proof = evidence
+            .proof(target.method, &self.client_id, &target.audience)
+            .await?;
+        hidden.extend(proof.hidden(&self.client_id));
+        let sent = Arc::new(Sent {
+            // A query may hold a key.
+            signed: evidence.signed_with(target.method).map(|with| {
+                let audience = target.audience.split('?').next().unwrap_or_default();
+                // It may be from the server's metadata.
+                let audience = redact::clean(audience, LONGEST_TEXT, &hidden);
+                format!("{with}, for the audience {audience:?}")
+            }),
+            picked: target
+                .method
+                .filter(|_| matches!(evidence, Evidence::Open(_))),
+            hidden,
+        });
+        let (auth_type, secret) = proof.stand_in();
+        let mut client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
+            .set_auth_type(auth_type)
+            .set_token_uri(target.token_url.clone());
+        if let Some(secret) = secret {
+            client = client.set_client_secret(secret);
+        }
+        let mut token_request = client.exchange_client_credentials();
+        for scope in &self.scopes {
+            token_request = token_request.add_scope(scope.clone());
+        }
+        for (name, value) in &self.params {
+            token_request = token_request.add_extra_param(name, value);
+        }
+        let send = {
+            let (this, proof) = (Arc::clone(self), proof.clone());
+            let transport = transport.clone();
+            move |request: oauth2::HttpRequest| {
+                let (request, lent) = proof.add_to(request, &this.client_id);
+                let (transport, sent) = (transport.clone(), Arc::clone(&sent));
+                async move {
+                    // Outlives the request, also where the token request is cut off.
+                    let _lent = lent;
+                    response::accept(transport.oneshot(request).await?, &sent)
+                }
+            }
+        };
+        match token_request.request_async(&send).await {
+            Ok(answer) => self.granted(answer.into_token()?),
+            Err(RequestTokenError::Request(error)) => Err(error),
+            // It holds the body, token and all. It ends here.
+            Err(RequestTokenError::Parse(_, body)) => Err(response::unreadable(&body)),
+            // `accept` leaves only successes, so what is left is an empty body.
+            Err(RequestTokenError::ServerResponse(_) | RequestTokenError::Other(_)) => {
+                Err(response::unreadable(&[]))
+            }
+        }
+    }
+
+    /// Looks at what a token is good for, which may be less than was asked for.
+    ///
+    /// # Errors
+    /// Where it is less, and may not be.
+    fn granted(&self, token: Token) -> Result<Token, Error> {
+        *self.lock_given() = Some(token.clone());
+        let missing = self.missing_from(&token);
+        if missing.is_empty() {
+            return Ok(token);
+        }
+        if self.all_scopes {
+            return Err(Error::narrowed(&missing));
+        }
+        telemetry::narrowed(&missing);
+        Ok(token)
+    }
+
+    /// The scopes that were asked for and that the server says it did not grant. A server that says nothing says that it
+    /// granted them all ([RFC 6749 §5.1]).
+    ///
+    /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+    fn missing_from(&self, token: &Token) -> Vec<&str> {
+        let Some(granted) = token.scopes() else {
+            return Vec::new();
+        };
+        let granted: HashSet<&str> = granted.collect();
+        let asked = self.scopes.iter().map(|scope| scope.as_str());
+        asked.filter(|scope| !granted.contains(scope)).collect()
+    }
+
+    /// What no error may show, in every form in which a server could echo it: the evidence, the parameters that may be one,
+    /// and the last token.
+    fn hidden(&self, evidence: &Evidence) -> Vec<Wiped> {
+        let mut hidden = evidence.hidden(&self.client_id);
+        for (_, value) in self.params.iter().filter(|(name, value)| {
+            // A word of a few letters is no secret, and would blot out the server's own.
+            ![check::AUDIENCE, check::RESOURCE].contains(&&**name) && value.len() >= 8
+        }) {
+            hidden.extend(proof::in_all_forms(&self.client_id, value));
+        }
+        hidden.extend(self.lock_given().iter().flat_map(in_all_forms));
+        hidden
+    }
+
+    fn lock_given(&self) -> MutexGuard<'_, Option<Token>> {
+        // A lock around a single value is never left half-changed.
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn in_all_forms(token: &Token) -> Vec<Wiped> {
+    proof::alone_in_all_forms(token.access_token())
+}
+
+/// Whether the token endpoint may be elsewhere by now, or take something else.
+fn may_have_moved(error: &Error) -> bool {
+    match error.status() {
+        Some(status) => matches!(
+            status,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE
+        ),
+        // There was no answer, or the metadata said that there was no use in asking.
+        None => matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied),
+    }
+}
