@@ -15,7 +15,7 @@ use std::{
     error::Error as StdError,
     fmt, io,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -52,9 +52,10 @@ use tower_bearer::{
     token::TokenRequest,
 };
 use tracing::{
-    Event, Subscriber,
+    Dispatch, Event, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
+    subscriber::DefaultGuard,
 };
 use tracing_subscriber::{
     layer::{Context, SubscriberExt},
@@ -1001,8 +1002,7 @@ async fn tracing_after_the_layer_is_a_span_for_each_try_and_the_first_ends_with_
 /// What becomes of the spans of a cold call while it waits for its token, when it is over, and of a call that is rejected.
 async fn spans(before: bool) -> [Vec<String>; 3] {
     let heard = Heard::default();
-    let _guard =
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(heard.clone()));
+    let _guard = heard.listen();
     let (hydra, gateway) = servers().await;
     let layer = BearerAuthLayer::from_cache(hydra_cache(&hydra));
     let client = beside(TracingMiddleware::default(), layer, before);
@@ -1026,8 +1026,7 @@ async fn spans(before: bool) -> [Vec<String>; 3] {
 async fn tracing_before_and_after_the_layer_tells_neither_token_nor_secret() {
     for client in [Client::new(), http2()] {
         let heard = Heard::default();
-        let subscriber = tracing_subscriber::registry().with(heard.clone());
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let _guard = heard.listen();
         let (hydra, gateway) = servers().await;
         let with_url = TracingMiddleware::<SpanBackendWithUrl>::new;
         let traced = |cache: &TokenCache| {
@@ -1099,6 +1098,18 @@ impl Middleware for Telling {
 struct Heard(Arc<Mutex<Vec<String>>>);
 
 impl Heard {
+    /// Hears what this thread tells.
+    ///
+    /// A call site asks once whether it is of interest, when it is first reached. In a process with a single subscriber it asks
+    /// the thread that reaches it, and stays silent for all of them if that is a thread of another test, which has none. With
+    /// a second one it asks all that there are.
+    fn listen(&self) -> DefaultGuard {
+        static SECOND: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&SECOND);
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
+    }
+
     fn all(&self) -> String {
         self.0.lock().unwrap().join("\n")
     }
