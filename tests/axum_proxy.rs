@@ -471,14 +471,16 @@ fn a_token_that_does_not_come_is_a_504_with_a_plain_reason() {
         for version in VERSIONS {
             let (hydra, gateway) = servers().await;
             let tokens = TokenCache::builder(credentials(&hydra))
-                .token_request_timeout(Duration::from_millis(20))
+                // Longer than a busy machine holds a thread up: a token request that ends late for want of a turn is an
+                // interruption, and no timeout.
+                .token_request_timeout(Duration::from_millis(500))
                 .build()
                 .unwrap();
             let proxy = proxy_to(&gateway.origin(), tokens).await;
             let token_request = hydra.hold();
             let (status, told) = call(client(version), cart(&proxy, 0)).await;
             assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
-            assert!(told.contains("did not finish within 20ms"), "{told}");
+            assert!(told.contains("did not finish within 500ms"), "{told}");
             is_plain(&told, &hydra);
             assert_eq!(gateway.connections(), 0);
             token_request.open();

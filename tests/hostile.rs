@@ -629,6 +629,7 @@ mod sockets {
     /// Promise: E1, E5
     #[test]
     fn an_endless_answer_over_http_1_ends_in_an_error_and_takes_no_more_memory_than_is_read() {
+        let _alone = alone();
         let line = format!("x: {}\r\n", "y".repeat(1000));
         let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
         let many = format!("{}content-length: 2\r\n\r\n{{}}", "x: y\r\n".repeat(5000));
@@ -686,6 +687,7 @@ mod sockets {
     /// Promise: E1, E5
     #[test]
     fn an_endless_answer_over_http_2_ends_in_an_error_and_takes_no_more_memory_than_is_read() {
+        let _alone = alone();
         // `:status`, as a literal, and a header.
         let ok = [b"\x08\x03200".as_slice(), &header(8)].concat();
         let large = header(1000).repeat(16);
@@ -737,6 +739,7 @@ mod sockets {
     /// Promise: E5
     #[test]
     fn interim_answers_without_an_end_over_http_2_end_at_the_deadline_and_leave_nothing_behind() {
+        let _alone = alone();
         let interim = [b"\x08\x03103".as_slice(), &header(8)].concat();
         let goes_on = frame(HEADERS, END_HEADERS, &interim);
         let speak = over_http_2(Vec::new(), &goes_on);
@@ -772,6 +775,7 @@ mod sockets {
     /// Promise: E5
     #[test]
     fn an_answer_of_a_byte_at_a_time_is_cut_by_the_token_requests_deadline() {
+        let _alone = alone();
         for (case, begins, goes_on) in [
             ("a status line", "HTTP/1.1 200 ", "y"),
             ("a header", "HTTP/1.1 200 OK\r\nx: ", "y"),
@@ -881,7 +885,6 @@ mod sockets {
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
-        let _alone = alone();
         let before = allocated();
         MOST.store(before, Ordering::SeqCst);
         let runtime = Builder::new_multi_thread()
@@ -1019,7 +1022,8 @@ fn allocated() -> usize {
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// One at a time, for the memory is the process's.
+/// Taken by every test here: one at a time from its first line to its last, because the memory is the process's, and what a test
+/// reads, prints and frees between its measurements would be seen in another's.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/script.rs"]
+mod script;
 mod support;
 
 use std::{
@@ -17,10 +19,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_LENGTH, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
-use proptest::{collection::vec, prelude::any, prop_assert_eq, proptest};
+use proptest::{
+    collection::vec, option, prelude::any, prop_assert, prop_assert_eq, proptest, sample::select,
+};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::{StreamExt, iter, wrappers::ReceiverStream};
 use tokio_test::{assert_pending, task::spawn};
@@ -31,7 +35,10 @@ use tower_bearer::{
     replay::{Buffered, Replay, ReplayBody},
 };
 
-use self::support::{Api, TokenEndpoint, answer, token};
+use self::{
+    script::{Script, Step},
+    support::{Api, TokenEndpoint, answer, token},
+};
 
 const LIMIT: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
@@ -368,6 +375,217 @@ proptest! {
     }
 }
 
+/// An HTTP/1.1 client sends as many bytes as the head declares, and drops the body without asking for its end.
+///
+/// Promise: B5
+#[tokio::test]
+async fn a_body_that_is_dropped_when_its_declared_length_was_sent_is_replayed() {
+    let ends: [(&[Step], bool); 5] = [
+        (&[], false),
+        (&[Step::Pause], false),
+        (&[step("")], false),
+        (&[step(""), Step::Pause, step("")], false),
+        (&[Step::Pause, Step::Trailers(sum())], true),
+    ];
+    for sized in [false, true] {
+        for frames in [1, 2, 3, 5] {
+            for (end, has_trailers) in &ends {
+                let steps = vec![step("abc"); frames].into_iter();
+                let script = Script::new(steps.chain(end.iter().cloned()));
+                let (head, script) = match sized {
+                    true => (no_headers(), script.sized()),
+                    false => (length(3 * frames), script),
+                };
+                let (mut wire, recording) = Buffered::up_to(LIMIT).record(&head, script);
+                for _ in 0..frames {
+                    let frame = wire.frame().await.unwrap().unwrap();
+                    assert_eq!(frame.into_data().unwrap(), "abc");
+                }
+                drop(wire);
+                let case = format!("sized: {sized}, {frames} frames, {end:?}");
+                let again = replayed(recording).expect(&case);
+                assert_eq!(again.size_hint().exact().is_some(), sized, "{case}");
+                let (trailers, data) = told(again).await;
+                assert_eq!(data, "abc".repeat(frames), "{case}");
+                assert_eq!(trailers, has_trailers.then(sum), "{case}");
+            }
+        }
+    }
+}
+
+/// Promise: B2, B5
+#[tokio::test]
+async fn a_body_of_known_length_keeps_its_trailers_however_many_frames_it_has() {
+    for frames in 1..6 {
+        for later in [false, true] {
+            let mut steps = vec![step("abc"); frames];
+            steps.extend(later.then_some(Step::Pause));
+            steps.push(Step::Trailers(sum()));
+            let expected = (Some(sum()), Bytes::from("abc".repeat(frames)));
+            let script = Script::new(steps).sized();
+            let (wire, recording) = Buffered::up_to(LIMIT).record(&no_headers(), script);
+            assert_eq!(told(wire).await, expected);
+            assert_eq!(told(replayed(recording).unwrap()).await, expected);
+        }
+    }
+}
+
+/// Promise: B3
+#[tokio::test]
+async fn a_body_that_has_more_than_its_declared_length_is_not_replayed_short() {
+    for more in [step("more"), Step::Data(Bytes::from("x".repeat(LIMIT)))] {
+        for pauses in [0, 1] {
+            let mut steps = vec![step("abc"); 3];
+            steps.extend(vec![Step::Pause; pauses]);
+            steps.push(more.clone());
+            let (mut wire, recording) =
+                Buffered::up_to(LIMIT).record(&length(9), Script::new(steps));
+            for _ in 0..3 {
+                wire.frame().await.unwrap().unwrap();
+            }
+            drop(wire);
+            assert!(replayed(recording).is_none());
+        }
+    }
+}
+
+/// Promise: B2
+#[tokio::test]
+async fn an_end_that_does_not_come_costs_the_retry_only_and_is_asked_for_a_bounded_number_of_times()
+{
+    let asked = Arc::new(AtomicUsize::new(0));
+    struct Endless(Arc<AtomicUsize>, bool);
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match std::mem::replace(&mut self.1, true) {
+                false => Poll::Ready(Some(Ok(data("abc")))),
+                true => {
+                    self.0.fetch_add(1, SeqCst);
+                    Poll::Ready(Some(Ok(data(""))))
+                }
+            }
+        }
+    }
+    let body = Endless(Arc::clone(&asked), false);
+    let (mut wire, recording) = Buffered::up_to(LIMIT).record(&length(3), body);
+    wire.frame().await.unwrap().unwrap();
+    drop(wire);
+    let again: Option<ReplayBody<Endless>> = Buffered::up_to(LIMIT).rewind(recording.unwrap());
+    assert!(again.is_none());
+    assert!(asked.load(SeqCst) < 50);
+}
+
+/// Promise: B2
+#[test]
+fn a_body_whose_head_declares_more_than_the_limit_is_not_kept_from_the_start() {
+    let (_, recording) = Buffered::up_to(LIMIT).record(&length(LIMIT + 1), frames(vec![]));
+    assert!(recording.is_none());
+    let (_, recording) = Buffered::up_to(LIMIT).record(&length(LIMIT), frames(vec![]));
+    assert!(recording.is_some());
+}
+
+/// Promise: B2
+#[tokio::test]
+async fn trailers_count_by_their_names_and_values_together() {
+    // A name of five bytes and a value of two, after three bytes.
+    for (limit, is_kept) in [(9, false), (10, true)] {
+        let steps = [step("abc"), Step::Trailers(sum())];
+        let (wire, recording) = Buffered::up_to(limit).record(&no_headers(), Script::new(steps));
+        wire.collect().await.unwrap();
+        assert_eq!(replayed(recording).is_some(), is_kept);
+    }
+}
+
+/// Promise: B2
+#[test]
+fn a_body_is_not_asked_ahead_when_no_copy_is_kept_any_more_or_when_it_is_at_its_end() {
+    /// Frames of this size, and then the end, of which it tells.
+    struct Told {
+        size: usize,
+        left: usize,
+    }
+    impl Body for Told {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.left = self.left.checked_sub(1).expect("asked after its end");
+            Poll::Ready(Some(Ok(data(&"x".repeat(self.size)))))
+        }
+        fn is_end_stream(&self) -> bool {
+            self.left == 0
+        }
+    }
+    for left in [0, 1] {
+        let (_, recording) = Buffered::up_to(LIMIT).record(&no_headers(), Told { size: 3, left });
+        let again: Option<ReplayBody<Told>> = Buffered::up_to(LIMIT).rewind(recording.unwrap());
+        assert!(again.is_some());
+    }
+    let large = Told {
+        size: LIMIT + 1,
+        left: 9,
+    };
+    let (wire, _recording) = Buffered::up_to(LIMIT).record(&no_headers(), large);
+    let ahead = wire.size_hint().lower();
+    assert_eq!(ahead, LIMIT as u64 + 1, "one frame, and no more");
+}
+
+proptest! {
+    /// Whatever the client does with a body, and whatever is declared of it.
+    ///
+    /// Promise: B3, B5
+    #[test]
+    fn a_replay_is_whole_or_it_is_not(
+        steps in vec(select(vec![step("abc"), step(""), Step::Pause, step("d")]), 0..8),
+        has_trailers in any::<bool>(),
+        sized in any::<bool>(),
+        declared in option::of(0_usize..30),
+        asked in 0..12_usize,
+    ) {
+        let mut steps = steps;
+        steps.extend(has_trailers.then(|| Step::Trailers(sum())));
+        let whole: Vec<u8> = steps.iter().flat_map(|step| match step {
+            Step::Data(data) => data.to_vec(),
+            Step::Trailers(_) | Step::Pause => vec![],
+        }).collect();
+        let head = declared.map_or_else(no_headers, length);
+        let script = Script::new(steps);
+        let script = if sized { script.sized() } else { script };
+        let known = declared.map(|length| length as u64).or(script.size_hint().exact());
+        let (wire, recording) = Buffered::up_to(LIMIT).record(&head, script);
+        let mut wire = spawn(wire);
+        let (mut sent, mut ended) = (vec![], false);
+        for _ in 0..asked {
+            match poll_frame(&mut wire) {
+                Poll::Pending => {}
+                Poll::Ready(None) => ended = true,
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => sent.extend_from_slice(&data),
+                    Err(_) => ended = true,
+                }
+            }
+        }
+        prop_assert!(whole.starts_with(&sent));
+        drop(wire);
+        let again = replayed(recording);
+        if ended || (sent.len() == whole.len() && known == Some(whole.len() as u64)) {
+            prop_assert!(again.is_some());
+        }
+        if let Some(again) = again {
+            let (trailers, data) = tokio_test::block_on(told(again));
+            prop_assert_eq!(&data[..], &whole[..]);
+            prop_assert_eq!(trailers.is_some(), has_trailers);
+        }
+    }
+}
+
 /// Promise: B4
 #[tokio::test(start_paused = true)]
 async fn a_one_shot_body_can_ask_for_a_token_that_lasts() {
@@ -488,6 +706,26 @@ fn a_token_that_lasts_needs_no_runtime() {
 /// The head of a request that says nothing about its body.
 fn no_headers() -> Parts {
     Request::new(()).into_parts().0
+}
+
+/// The head of a request that declares so many bytes.
+fn length(bytes: usize) -> Parts {
+    let request = Request::post("/").header(CONTENT_LENGTH, bytes);
+    request.body(()).unwrap().into_parts().0
+}
+
+fn step(text: &'static str) -> Step {
+    Step::Data(Bytes::from(text))
+}
+
+fn sum() -> HeaderMap {
+    HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("17"))])
+}
+
+fn replayed(
+    recording: Option<<Buffered as Replay<Script>>::Recording>,
+) -> Option<ReplayBody<Script>> {
+    Buffered::up_to(LIMIT).rewind(recording?)
 }
 
 type Boxed = UnsyncBoxBody<Bytes, io::Error>;

@@ -11,10 +11,11 @@ mod site;
 
 use std::{
     collections::{HashMap, HashSet},
+    convert::Infallible,
     error::Error as StdError,
-    fmt,
+    fmt, io,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -24,10 +25,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body_util::Full;
-use reqwest::{Body, Client, Url};
+use reqwest::{
+    Body, Client, Url,
+    multipart::{Form, Part},
+};
 use reqwest_middleware::{
     ClientBuilder, ClientWithMiddleware, Error as MiddlewareError, Middleware, Next, RequestBuilder,
 };
@@ -43,13 +47,15 @@ use tower_bearer::{
     client_credentials::ClientCredentialsBuilder,
     extension::{Deadline, NoRetry, NoToken},
     ipxo,
+    replay::Buffered,
     select::{Origins, RequestHead},
     token::TokenRequest,
 };
 use tracing::{
-    Event, Subscriber,
+    Dispatch, Event, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
+    subscriber::DefaultGuard,
 };
 use tracing_subscriber::{
     layer::{Context, SubscriberExt},
@@ -246,6 +252,192 @@ async fn a_stream_is_sent_whole_its_401_handed_on_and_the_token_replaced_for_the
             assert_eq!((hydra.token_requests(), gateway.answered()), (2, 3));
         }
     }
+}
+
+/// Promise: B5, B6
+#[tokio::test]
+async fn streams_and_multipart_forms_up_to_a_limit_are_replayed_byte_for_byte() {
+    for client in [Client::new, http2] {
+        for body in [
+            |call: RequestBuilder| call.multipart(form()),
+            |call: RequestBuilder| call.multipart(form().part("stream", Part::stream(pieces()))),
+            |call: RequestBuilder| call.body(pieces()),
+            |call: RequestBuilder| call.header(CONTENT_LENGTH, 9).body(pieces()),
+            |call: RequestBuilder| call.body(JSON),
+            |call: RequestBuilder| call,
+        ] {
+            let site = rejecting_the_first().await;
+            let layer = BearerAuthLayer::new(Numbered::default().source());
+            let layer = layer.replay(Buffered::up_to(1024));
+            let call = body(with(layer, client()).post(&site.origin));
+            assert_eq!(status(call.send().await).await, StatusCode::OK);
+            assert_eq!(site.tokens(), ["Bearer t1", "Bearer t2"]);
+            let seen = site.seen();
+            assert_eq!(seen[0].body, seen[1].body);
+            assert_eq!(
+                all_but_the_token(&seen[0].headers),
+                all_but_the_token(&seen[1].headers)
+            );
+        }
+    }
+}
+
+/// Promise: B3, B6
+#[tokio::test]
+async fn a_multipart_form_past_the_limit_is_sent_whole_once() {
+    let site = rejecting_the_first().await;
+    let layer = BearerAuthLayer::new(Numbered::default().source()).replay(Buffered::up_to(64));
+    let call = with(layer, Client::new()).post(&site.origin);
+    let answer = call.multipart(form()).send().await;
+    assert_eq!(status(answer).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(site.tokens(), ["Bearer t1"]);
+    let body = String::from_utf8(site.seen()[0].body.to_vec()).unwrap();
+    assert!(
+        body.contains("contents") && body.ends_with("--\r\n"),
+        "{body}"
+    );
+}
+
+/// Promise: B6
+#[tokio::test]
+async fn bytes_stay_bytes_where_streams_are_kept_so_that_retries_below_can_clone_them() {
+    let site = Site::answering(|call| text(if call == 1 { 503 } else { 200 }, "")).await;
+    let layer = BearerAuthLayer::new(Numbered::default().source()).replay(Buffered::up_to(64));
+    let client = ClientBuilder::new(Client::new())
+        .with(layer)
+        .with(retries(1));
+    let call = client.build().post(&site.origin).body(JSON);
+    assert_eq!(status(call.send().await).await, StatusCode::OK);
+    assert_eq!(site.tokens(), ["Bearer t1", "Bearer t1"]);
+}
+
+/// Promise: B6
+#[tokio::test]
+async fn a_request_waits_for_a_token_no_longer_than_its_own_timeout() {
+    let (hydra, gateway) = servers().await;
+    let api = api(&hydra, &gateway, Client::new());
+    let unanswered = hydra.hold();
+    let call = cart(&api, &gateway, 0).timeout(SHORT);
+    let error = soon(call.send()).await.unwrap_err();
+    assert_eq!(ours(&error).kind(), ErrorKind::Timeout);
+    unanswered.arrived(1).await.unwrap();
+    assert_eq!((hydra.token_requests(), gateway.connections()), (1, 0));
+}
+
+/// Promise: B6, R9
+#[tokio::test]
+async fn a_rejected_request_waits_for_its_second_token_no_longer_than_its_own_timeout() {
+    let (hydra, gateway) = servers().await;
+    let api = api(&hydra, &gateway, Client::new());
+    warm_up(&api, &gateway).await;
+    hydra.revoke_all();
+    let _unanswered = hydra.hold();
+    // So long that the first try is sure to take less than half of it.
+    let call = cart(&api, &gateway, 0).timeout(Duration::from_secs(1));
+    let answer = soon(call.send()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    let cause = answer.extensions().get::<Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::Timeout);
+    assert_eq!((hydra.token_requests(), gateway.answered()), (2, 2));
+}
+
+/// Promise: B6
+#[tokio::test]
+async fn a_deadline_that_is_given_takes_precedence_over_the_timeout() {
+    let (hydra, gateway) = servers().await;
+    let api = api(&hydra, &gateway, Client::new());
+    let _unanswered = hydra.hold();
+    let call = cart(&api, &gateway, 0).timeout(Duration::from_secs(3600));
+    let call = call.with_extension(Deadline::after(SHORT));
+    let error = soon(call.send()).await.unwrap_err();
+    assert_eq!(ours(&error).kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn no_error_says_the_same_twice() {
+    let (hydra, gateway) = servers().await;
+    let nobody = Nobody::new();
+    let unanswered = Site::start(|_| None).await;
+    let late = with(
+        BearerAuthLayer::from_cache(cache(wrong(&hydra).token_url(&unanswered.origin))),
+        Client::new(),
+    );
+    let failing = || {
+        let pieces = [Ok("abc"), Err(io::Error::other("the disk is gone"))];
+        Body::wrap_stream(tokio_stream::iter(pieces))
+    };
+    let kept = BearerAuthLayer::new(Numbered::default().source()).replay(Buffered::up_to(64));
+    let calls = [
+        (
+            cart(
+                &with(
+                    BearerAuthLayer::from_cache(cache(wrong(&hydra))),
+                    Client::new(),
+                ),
+                &gateway,
+                0,
+            ),
+            "invalid_client",
+        ),
+        (
+            cart(
+                &with(
+                    BearerAuthLayer::from_cache(cache(wrong(&hydra).token_url(nobody.origin()))),
+                    Client::new(),
+                ),
+                &gateway,
+                0,
+            ),
+            "refused",
+        ),
+        (cart(&late, &gateway, 0).timeout(SHORT), "deadline"),
+        (numbered(Client::new()).get(nobody.origin()), "refused"),
+        (
+            credits(&numbered(Client::new()), &gateway, 0).body(failing()),
+            "the disk is gone",
+        ),
+        (
+            credits(&with(kept, Client::new()), &gateway, 0).body(failing()),
+            "the disk is gone",
+        ),
+    ];
+    for (call, expected) in calls {
+        let error = soon(call.send()).await.unwrap_err();
+        let mut chain = vec![];
+        let mut next: Option<&dyn StdError> = Some(&error);
+        while let Some(error) = next {
+            chain.push(error.to_string());
+            next = error.source();
+        }
+        let all = chain.join(": ");
+        assert!(all.contains(expected), "{all}");
+        for (at, one) in chain.iter().enumerate() {
+            let rest = &chain[at + 1..];
+            assert!(!rest.contains(one), "{one:?} twice: {all}");
+            assert!(
+                !rest
+                    .iter()
+                    .any(|other| one.ends_with(&format!(": {other}"))),
+                "{one:?} says what comes after it: {all}"
+            );
+        }
+    }
+}
+
+/// Rejects the first request.
+async fn rejecting_the_first() -> Site {
+    Site::answering(|call| text(if call == 1 { 401 } else { 200 }, "")).await
+}
+
+fn form() -> Form {
+    let file = Part::bytes(b"contents".as_slice()).file_name("file.txt");
+    Form::new().text("name", "value").part("file", file)
+}
+
+/// A stream of three pieces.
+fn pieces() -> Body {
+    let pieces = ["abc", "def", "ghi"].map(Ok::<_, Infallible>);
+    Body::wrap_stream(tokio_stream::iter(pieces))
 }
 
 /// Promise: R12
@@ -535,8 +727,11 @@ async fn a_requests_own_timeout_holds_for_the_first_try_and_for_the_second() {
     for unanswered in [1, 2] {
         let site = Site::start(move |call| (call < unanswered).then(|| text(401, ""))).await;
         let call = numbered(Client::new()).get(&site.origin).timeout(SHORT);
-        let error = theirs(soon(call.send()).await);
-        assert!(error.is_timeout());
+        match soon(call.send()).await.unwrap_err() {
+            MiddlewareError::Reqwest(error) => assert!(error.is_timeout()),
+            // The retry ends when the request's time is over, which its own timer, begun later, does not know.
+            error => assert_eq!((ours(&error).kind(), unanswered), (ErrorKind::Timeout, 2)),
+        }
         assert_eq!(site.tokens().len(), unanswered);
     }
 }
@@ -807,8 +1002,7 @@ async fn tracing_after_the_layer_is_a_span_for_each_try_and_the_first_ends_with_
 /// What becomes of the spans of a cold call while it waits for its token, when it is over, and of a call that is rejected.
 async fn spans(before: bool) -> [Vec<String>; 3] {
     let heard = Heard::default();
-    let _guard =
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(heard.clone()));
+    let _guard = heard.listen();
     let (hydra, gateway) = servers().await;
     let layer = BearerAuthLayer::from_cache(hydra_cache(&hydra));
     let client = beside(TracingMiddleware::default(), layer, before);
@@ -832,8 +1026,7 @@ async fn spans(before: bool) -> [Vec<String>; 3] {
 async fn tracing_before_and_after_the_layer_tells_neither_token_nor_secret() {
     for client in [Client::new(), http2()] {
         let heard = Heard::default();
-        let subscriber = tracing_subscriber::registry().with(heard.clone());
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let _guard = heard.listen();
         let (hydra, gateway) = servers().await;
         let with_url = TracingMiddleware::<SpanBackendWithUrl>::new;
         let traced = |cache: &TokenCache| {
@@ -905,6 +1098,18 @@ impl Middleware for Telling {
 struct Heard(Arc<Mutex<Vec<String>>>);
 
 impl Heard {
+    /// Hears what this thread tells.
+    ///
+    /// A call site asks once whether it is of interest, when it is first reached. In a process with a single subscriber it asks
+    /// the thread that reaches it, and stays silent for all of them if that is a thread of another test, which has none. With
+    /// a second one it asks all that there are.
+    fn listen(&self) -> DefaultGuard {
+        static SECOND: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&SECOND);
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
+    }
+
     fn all(&self) -> String {
         self.0.lock().unwrap().join("\n")
     }

@@ -32,8 +32,8 @@
 //! other server answers 401, the layer takes its own token for rejected: it makes a token request and sends the request again.
 //!
 //! # Timeouts
-//! reqwest's bound each try, and not the wait for a token. A [`Deadline`](crate::extension::Deadline), or a timeout around the layer,
-//! bounds the whole.
+//! reqwest's own timeouts bound each attempt, and not the wait for a token: the layer cannot see them. A
+//! [`Deadline`](crate::extension::Deadline), or a timeout around the layer, bounds the whole.
 
 use std::{
     fmt,
@@ -188,10 +188,9 @@ impl ClientCredentialsBuilder {
     }
 }
 
-/// Sends again what reqwest's own [`try_clone`](reqwest::Request::try_clone) can: bodies of bytes or text, and empty ones. A
-/// stream is sent once.
+/// Replays what reqwest's own [`try_clone`](reqwest::Request::try_clone) can clone: bodies of bytes or text, and empty ones.
 ///
-/// To keep a copy of streams as well, use [`Buffered`](crate::replay::Buffered), with tower-http's `MapRequestBodyLayer` of
+/// A stream is sent once. To keep a copy of streams as well, use [`Buffered`](crate::replay::Buffered), with tower-http's `MapRequestBodyLayer` of
 /// [`Body::wrap`] below it.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(

@@ -16,14 +16,31 @@
 //! # Ok(())
 //! # }
 //! ```
-//! It is the tower service's own code that runs, over the rest of the middlewares instead of a client: the cache is the
-//! layer's, and may be shared with tower services; the rules are those of [`BearerAuth`].
+//! The middleware runs the code of the tower service, over the middlewares after it: the rules are those of [`BearerAuth`], and
+//! the cache may be shared with tower services.
 //!
-//! - Bodies of bytes or text are replayed. Streams and forms are with [`Buffered`].
-//! - [`NoToken`](crate::extension::NoToken), [`NoRetry`](crate::extension::NoRetry), [`Deadline`] and
+//! - **Bodies.** Bodies of bytes or text are retried. Streams and multipart forms are sent once, unless the layer keeps a copy:
+//!   `.replay(Buffered::up_to(64 * 1024))`. See [`Resend`].
+//! - **Extensions.** [`NoToken`](crate::extension::NoToken), [`NoRetry`](crate::extension::NoRetry), [`Deadline`] and
 //!   [`MinValidity`](crate::extension::MinValidity) are given by `RequestBuilder::with_extension`; the layer's [`Select`] sees what is
-//!   given there.
-//! - The request's own `timeout()` bounds the wait for a token as well. An explicit [`Deadline`] takes precedence.
+//!   given there. Why a rejected request was not retried is in the extensions of its response.
+//! - **Timeouts.** A request's own `timeout()` bounds the waits for a token and both attempts, until the head of the answer. An
+//!   explicit [`Deadline`] takes precedence. Each attempt is also bounded by reqwest's own timer, which covers its body.
+//!   `ClientBuilder::timeout` bounds each attempt only: the layer cannot see it.
+//!
+//! # Example
+//! Multipart forms of up to 1 MiB are retried:
+//! ```
+//! use reqwest_middleware::ClientBuilder;
+//! use tower_bearer::{BearerAuthLayer, replay::Buffered, token::FixedToken};
+//!
+//! # let source = FixedToken::new("t")?;
+//! let client = ClientBuilder::new(reqwest::Client::new())
+//!     .with(BearerAuthLayer::new(source).replay(Buffered::up_to(1024 * 1024)))
+//!     .build();
+//! # let _ = client;
+//! # Ok::<(), tower_bearer::Error>(())
+//! ```
 //!
 //! # Deployment caveat
 //! A client that is used for several servers needs [`Origins`](crate::select::Origins): the layer's default gives its token to every
@@ -31,7 +48,7 @@
 //! token travels to that proxy, unless the client was told `no_proxy`.
 //!
 //! # Errors
-//! When no token can be had: `reqwest_middleware::Error::Middleware` with an [`Error`] to downcast. All others are as the
+//! When no token can be fetched, or the time is over: `reqwest_middleware::Error::Middleware` with an [`Error`] to downcast. All others are as the
 //! middlewares below gave them. With `reqwest-retry` before the layer, it puts that error into its own, a
 //! `reqwest_retry::RetryError`, which is to be downcast first.
 //!
