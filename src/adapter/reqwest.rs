@@ -47,7 +47,7 @@ use pin_project_lite::pin_project;
 use reqwest::{Body, Client, ResponseBuilderExt, Url};
 use tower_service::Service;
 
-use crate::replay::Replay;
+use crate::replay::{Replay, ReplayPolicy};
 
 /// reqwest's client as a tower service of [`http::Request`]s.
 #[derive(Clone, Debug)]
@@ -147,6 +147,8 @@ impl fmt::Debug for ReqwestFuture {
     reason = "named as a value, it has nothing to add to"
 )]
 pub struct ReusableBody;
+
+impl ReplayPolicy for ReusableBody {}
 
 impl Replay<Body> for ReusableBody {
     type Body = Body;
