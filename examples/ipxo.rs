@@ -47,7 +47,7 @@ use self::{
 type Api<C> = ConcurrencyLimit<Timeout<BearerAuth<Client<C, Full<Bytes>>, Origins>>>;
 
 /// Puts the layer on an HTTP client. This is all that a program needs.
-fn connect<C>(account: &Account, client: Client<C, Full<Bytes>>) -> Result<Api<C>, Error> {
+fn connect<C: Clone>(account: &Account, client: Client<C, Full<Bytes>>) -> Result<Api<C>, Error> {
     let bearer = BearerAuthLayer::new(credentials(account)?)
         // The token goes to this origin and nowhere else. For the real one, `ipxo::layer` says the same.
         .select(Origins::new([&account.api])?);

@@ -219,7 +219,7 @@
 //!     }))
 //! });
 //! let select = Origins::new(["https://api.example.com"])?.and(ByExtension::<Customer>::new());
-//! let layer = BearerAuthLayer::from_cache(customers).select(select);
+//! let layer = BearerAuthLayer::keyed(customers, select);
 //! # let _ = layer; }
 //! # Ok::<(), tower_bearer::Error>(())
 //! ```
