@@ -223,6 +223,37 @@ const MISTAKES: &[Mistake] = &[
         told: &["Service<http::Request<ReplayBody<Body>>>` is not implemented"],
     },
     Mistake {
+        name: "replay-of-another-kind",
+        code: "let _ = layer().replay(Always).layer(client::<Small>()).oneshot(request());",
+        told: &[
+            "Always` does not replay request bodies",
+            "Buffered::up_to(",
+            "NoReplay",
+        ],
+    },
+    Mistake {
+        name: "replay-up-to-a-number",
+        code: "let _ = ServiceBuilder::new().layer(layer().replay(64 * 1024));",
+        told: &["does not replay request bodies", "Buffered::up_to("],
+    },
+    Mistake {
+        name: "replay-of-ones-own-without-its-line",
+        code: r#"
+            struct Mine;
+            impl Replay<Small> for Mine {
+                type Body = Small;
+                type Recording = ();
+                fn pass(&self, body: Small) -> Small { body }
+                fn record(&self, body: Small) -> (Small, Option<()>) { (body, None) }
+                fn rewind(&self, _: ()) -> Option<Small> { None }
+            }
+        "#,
+        told: &[
+            "`Mine` does not replay request bodies",
+            "impl ReplayPolicy for Mine {}",
+        ],
+    },
+    Mistake {
         name: "error-oneshot",
         code: "let _ = layer().layer(no_error()).oneshot(request());",
         told: QUOTED,
@@ -305,9 +336,11 @@ const RIGHT: &[(&str, &str)] = &[
          is_a_service::<Small, _>(BearerAuthLayer::keyed(caches(), by_path).layer(client::<Small>()));",
     ),
     (
-        "right-below-a-buffer",
-        "let limited = ServiceBuilder::new().layer(layer()).map_err(|error: std::io::Error| error).service(client::<Small>());
-         is_a_service::<Small, _>(limited.check::<Small>());",
+        "right-shared-policies",
+        "let replay: std::sync::Arc<dyn Replay<Small, Body = Small, Recording = Small> + Send + Sync> =
+             std::sync::Arc::new(CloneBody);
+         let select: std::sync::Arc<dyn Select<Key = ()> + Send + Sync> = std::sync::Arc::new(Always);
+         is_a_service::<Small, _>(layer().replay(replay).select(select).layer(client::<Small>()));",
     ),
 ];
 
@@ -392,9 +425,16 @@ fn each_mistake_is_told_with_its_reason_or_the_way_out() {
 #[test]
 fn a_mistake_in_a_policy_is_told_once_and_where_it_is_made() {
     for Mistake { name, .. } in MISTAKES {
-        let is_of_a_policy = ["select-", "unauthorized-", "keyed-", "builder-", "result-"]
-            .iter()
-            .any(|kind| name.starts_with(kind));
+        let is_of_a_policy = [
+            "select-",
+            "unauthorized-",
+            "replay-",
+            "keyed-",
+            "builder-",
+            "result-",
+        ]
+        .iter()
+        .any(|kind| name.starts_with(kind));
         if is_of_a_policy && let Some(said) = SAID.get(*name) {
             let first = said.lines().next().unwrap();
             assert!(!first.contains("trait bounds were not satisfied"), "{said}");

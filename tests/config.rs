@@ -398,7 +398,7 @@ async fn plain_http_to_another_machine_is_allowed_by_a_long_name_only() {
             assert_eq!(api.requests().len(), usize::from(tokens_allowed));
             match told {
                 Ok(_) => assert!(authorization(&api.requests()[0]).is_some()),
-                Err(error) => assert!(error.to_string().contains("in the clear"), "{error}"),
+                Err(error) => assert!(error.to_string().contains("sent unencrypted"), "{error}"),
             }
         }
     }

@@ -938,7 +938,14 @@ mod printed {
         shown += &debug(&origins.and(ByExtension::<String>::new()));
         shown += &debug(&ByExtension::<u8>::new());
         shown += &debug(&tower_bearer::select::Always);
+        shown += &debug(&tower_bearer::ipxo::ByTenant);
         shown += &debug(&(BearerChallenge, GrpcUnauthenticated));
+        let mut request = request();
+        let authorization = token(hidden).authorization().clone();
+        request.headers_mut().insert(AUTHORIZATION, authorization);
+        shown += &debug(&tower_bearer::select::RequestHead::from(&request));
+        let answer = answer(200, "");
+        shown += &debug(&tower_bearer::unauthorized::ResponseHead::from(&answer));
         shown += &debug(&(CloneBody, NoReplay, ReusableBody));
         let limited = Buffered::up_to(64);
         let (body, recording) = limited.record(

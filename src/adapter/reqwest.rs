@@ -51,7 +51,7 @@ use tower_service::Service;
 use crate::{
     client_credentials::{ClientCredentials, ClientCredentialsBuilder},
     error::Error,
-    replay::Replay,
+    replay::{Replay, ReplayPolicy},
 };
 
 /// reqwest's client as a tower service of [`http::Request`]s.
@@ -198,6 +198,8 @@ impl ClientCredentialsBuilder {
     reason = "named as a value, it has nothing to add to"
 )]
 pub struct ReusableBody;
+
+impl ReplayPolicy for ReusableBody {}
 
 impl Replay<Body> for ReusableBody {
     type Body = Body;

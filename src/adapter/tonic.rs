@@ -66,7 +66,7 @@ use crate::{
     cache::{Caches, TokenCache},
     error::{Error, ErrorKind},
     middleware::{BearerAuth, BearerAuthLayer, ResponseFuture, deadline_of, extension::Deadline},
-    replay::{Buffered, CloneBody, Recording, Replay},
+    replay::{Buffered, CloneBody, Recording, Replay, ReplayPolicy},
     select::{Always, ExistingAuthorization, Select},
     token::TokenSource,
     unauthorized::{BearerChallenge, GrpcUnauthenticated},
@@ -335,6 +335,8 @@ const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
 /// Keeps the messages of a call while they are sent.
 #[derive(Clone, Copy, Debug)]
 struct Messages(Buffered);
+
+impl ReplayPolicy for Messages {}
 
 impl Replay<Body> for Messages {
     type Body = Body;

@@ -11,7 +11,7 @@ use crate::{
     cache::{Caches, TokenCache},
     error::Error,
     middleware::{admission::Admission, rules::Plan, service::BearerAuth},
-    replay::CloneBody,
+    replay::{CloneBody, ReplayPolicy},
     select::{Always, ExistingAuthorization, Origins, Select},
     token::TokenSource,
     unauthorized::{BearerChallenge, Unauthorized},
@@ -190,7 +190,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     /// cloned for each request.
     #[must_use]
     #[doc(alias = "retry")]
-    pub fn replay<T>(self, replay: T) -> BearerAuthLayer<Sel, U, T, C> {
+    pub fn replay<T: ReplayPolicy>(self, replay: T) -> BearerAuthLayer<Sel, U, T, C> {
         let Plan {
             cache,
             select,

@@ -61,7 +61,7 @@ pub use self::buffered::{Buffered, Recording, ReplayBody};
     note = "for any other body, keep a copy while it is sent: `BearerAuthLayer::new(source).replay(Buffered::up_to(64 * 1024))`",
     note = "or replay empty bodies only, `.replay(Buffered::up_to(0))`, or give up the retry and nothing else, `.replay(NoReplay)`"
 )]
-pub trait Replay<B> {
+pub trait Replay<B>: ReplayPolicy {
     /// The body that is sent.
     type Body;
     /// What is kept while the request is under way.
@@ -77,6 +77,24 @@ pub trait Replay<B> {
     /// The body for the retry; `None` if it cannot be replayed after all.
     fn rewind(&self, recording: Self::Recording) -> Option<Self::Body>;
 }
+
+/// What [`BearerAuthLayer::replay`](crate::BearerAuthLayer::replay) takes: a [`Replay`] of some body.
+///
+/// A layer does not know the body yet. With this it knows a policy all the same, and something else in its place is an error
+/// where the layer is composed, and not at the first request. A policy of your own has one line more:
+/// `impl ReplayPolicy for MyReplay {}`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not replay request bodies",
+    label = "not a replay policy",
+    note = "`replay` takes a `CloneBody`, a `Buffered::up_to(64 * 1024)` or a `NoReplay`",
+    note = "a `Replay` of your own is one by `impl ReplayPolicy for {Self} {{}}`"
+)]
+pub trait ReplayPolicy {}
+
+impl<T: ReplayPolicy + ?Sized> ReplayPolicy for Arc<T> {}
+impl ReplayPolicy for CloneBody {}
+impl ReplayPolicy for NoReplay {}
+impl ReplayPolicy for Buffered {}
 
 /// Lets a policy be shared, or chosen at run time.
 impl<B, T: Replay<B> + ?Sized> Replay<B> for Arc<T> {
