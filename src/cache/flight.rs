@@ -32,7 +32,7 @@ use super::{
     landing::{BEAT, Ending, Flight, GRACE, Landing, Outcome, Patience, SILENT_FOR, Waited},
     need::{Held, Need},
     pilot::{Answer, Pilot, Source},
-    rejection_guard::{Guard, Route},
+    rejection_guard::{Guard, Proven, Route},
     rt::{AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave},
     schedule::{LONGEST_LIFETIME, Schedule},
     state::{CacheState, Changes},
@@ -61,8 +61,8 @@ pub(super) struct SingleFlight {
     /// The tick of the steady clock in which the wall clock was looked at last. A second clock for each request would cost
     /// as much as all else that a read does.
     wall_tick: AtomicU64,
-    /// A hint for the usual request, which meets no failing route: the bits of those whose first tries are worth a look.
-    watched: AtomicU64,
+    /// From the first rejection on.
+    proven: OnceLock<Box<Proven>>,
     schedule: Arc<Schedule>,
     /// Told of each change that does not come by time alone, from when somebody first asks for them.
     changes: OnceLock<Box<Changes>>,
@@ -112,7 +112,7 @@ impl SingleFlight {
             quiet_until: AtomicU64::new(0),
             epoch: clock::steady(),
             wall_tick: AtomicU64::new(u64::MAX),
-            watched: AtomicU64::new(0),
+            proven: OnceLock::new(),
             schedule: schedule.shared(),
             changes: OnceLock::new(),
         }
@@ -272,18 +272,13 @@ impl SingleFlight {
                 }
                 given_up = Some(flying);
             }
-            let objection = slot.objection(need, permit, current.as_deref(), &self.schedule, now);
+            let objection = self.objection(&mut slot, need, permit, current.as_deref(), now);
             if let Some(error) = objection {
                 // In its last stretch a token is good enough while there is no other.
                 return match current.filter(|held| !held.ends_at.is_over(now)) {
                     Some(held) if matches!(need, Need::Usable) => Joined::Have(held),
                     _ => Joined::Fail(error),
                 };
-            }
-            if let Need::Other { .. } = need {
-                let guard = slot.guard.as_ref();
-                let watched = guard.map_or(0, |guard| guard.watched(now.steady()));
-                self.watched.store(watched, Ordering::Relaxed);
             }
             let flight = Flight::new(now.steady());
             slot.flying = Some(flight.clone());
@@ -305,6 +300,41 @@ impl SingleFlight {
             }
         }
         Joined::Wait(flight)
+    }
+
+    /// Why no flight may start now, if so.
+    fn objection(
+        &self,
+        slot: &mut Slot,
+        need: Need,
+        permit: Permit,
+        current: Option<&Held>,
+        now: Moment,
+    ) -> Option<Error> {
+        let now_steady = now.steady();
+        match &slot.failure {
+            // Whoever asks for a token request by name may have changed what a permanent failure is about.
+            Some(failure) if matches!(need, Need::New) && !failure.is_transient() => {}
+            Some(failure) if now_steady < failure.until => return failure.error_at(now_steady),
+            _ => {}
+        }
+        match need {
+            // Only while the rejected token is all there is: without one that may be sent, a token request is due anyway.
+            Need::Other {
+                than,
+                route,
+                is_retried,
+            } if permit == Permit::Ask
+                && current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
+            {
+                let guard = slot.guard.get_or_insert_default();
+                let proven = self.proven.get_or_init(Box::default);
+                let schedule = &self.schedule;
+                let permit = guard.permit(route, than, is_retried, proven, schedule, now_steady);
+                permit.err().map(Error::rejected_too)
+            }
+            _ => None,
+        }
     }
 
     /// Whether the flight under way was as silent when somebody looked last.
@@ -361,35 +391,38 @@ impl SingleFlight {
         self.tell_of_change();
     }
 
-    /// Whether any route is watched, so that it is worth knowing a request's route before it is sent.
-    pub(super) fn is_watching(&self) -> bool {
-        self.watched.load(Ordering::Relaxed) != 0
+    /// Whether acceptances count, so that it is worth knowing a request's route before it is sent.
+    pub(super) fn is_looking(&self) -> bool {
+        self.proven.get().is_some_and(|proven| proven.is_looking())
     }
 
     /// A first try with the token `generation` was accepted on this route.
     pub(super) fn accepted(&self, route: Route, generation: u64) {
-        if self.watched.load(Ordering::Relaxed) & route.bit() != 0 {
-            self.judge(|guard, now| guard.accepted(route, generation, now));
+        if let Some(proven) = self.proven.get() {
+            proven.accepted(route, generation);
         }
     }
 
     /// A retry with the token `generation`, which took the place of a rejected one, was accepted on this route.
     pub(super) fn healed(&self, route: Route, generation: u64) {
-        self.judge(|guard, now| guard.healed(route, generation, now));
+        self.with_guard(|guard, proven, now| {
+            guard.healed(route, generation, proven, &self.schedule, now);
+        });
     }
 
     /// The token request with this number, made because of a rejection on this route, healed nothing: its token was rejected as
     /// well, or was the rejected one again.
     pub(super) fn in_vain(&self, route: Route, landing: u64) {
-        self.judge(|guard, now| guard.in_vain(route, landing, &self.schedule, now));
+        self.with_guard(|guard, proven, now| {
+            guard.in_vain(route, landing, proven, &self.schedule, now);
+        });
     }
 
-    fn judge(&self, judge: impl FnOnce(&mut Guard, Instant)) {
+    fn with_guard(&self, tell: impl FnOnce(&mut Guard, &Proven, Instant)) {
         let now = clock::steady();
         let mut slot = self.lock();
         let guard = slot.guard.get_or_insert_default();
-        judge(guard, now);
-        self.watched.store(guard.watched(now), Ordering::Relaxed);
+        tell(guard, self.proven.get_or_init(Box::default), now);
     }
 
     /// The end of a flight, whatever it was: one change under the lock, so that whoever looks finds the token, the
@@ -579,38 +612,6 @@ impl fmt::Debug for SingleFlight {
         f.debug_struct("SingleFlight")
             .field("current", &self.current.load())
             .finish_non_exhaustive()
-    }
-}
-
-impl Slot {
-    /// Why no flight may start now, if so.
-    fn objection(
-        &mut self,
-        need: Need,
-        permit: Permit,
-        current: Option<&Held>,
-        schedule: &Schedule,
-        now: Moment,
-    ) -> Option<Error> {
-        let now_steady = now.steady();
-        match &self.failure {
-            // Whoever asks for a token request by name may have changed what a permanent failure is about.
-            Some(failure) if matches!(need, Need::New) && !failure.is_transient() => {}
-            Some(failure) if now_steady < failure.until => return failure.error_at(now_steady),
-            _ => {}
-        }
-        match need {
-            // Only while the rejected token is all there is: without one that may be sent, a token request is due anyway.
-            Need::Other { than, route, judge }
-                if permit == Permit::Ask
-                    && current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
-            {
-                let guard = self.guard.get_or_insert_default();
-                let permit = guard.permit(route, than, judge, schedule, now_steady);
-                permit.err().map(Error::rejected_too)
-            }
-            _ => None,
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One credential's token: read without a lock, requested once for everyone.
 //!
 //! Knows no HTTP. [`flight`] is the single flight and [`pilot`] the task that flies it; [`schedule`] is their arithmetic,
-//! and [`rejection`] says which rejections may cause a token request.
+//! and [`rejection_guard`] says which rejections may cause a token request.
 
 mod builder;
 mod caches;
@@ -34,7 +34,6 @@ pub use self::{
 use self::{
     flight::{Permit, SingleFlight},
     need::Need,
-    rejection_guard::Judge,
     rt::Spawner,
 };
 pub(crate) use self::{landing::Outcome, need::Held, rejection_guard::Route, schedule::Schedule};
@@ -215,7 +214,7 @@ impl TokenCache {
         let need = Need::Other {
             than: rejected,
             route,
-            judge: Judge::Retry,
+            is_retried: true,
         };
         let held = self.flight.wait(need).await?;
         if held.token.generation() == rejected {
@@ -226,11 +225,11 @@ impl TokenCache {
     }
 
     /// The same for a request that is not sent again: starts a token request for those to come, and does not wait.
-    pub(crate) fn rejected_for_good(&self, rejected: u64, route: Option<Route>) {
+    pub(crate) fn rejected_for_good(&self, rejected: u64, route: Route) {
         let need = Need::Other {
             than: rejected,
-            route: route.unwrap_or(Route::UNKNOWN),
-            judge: Judge::NextFirstTry,
+            route,
+            is_retried: false,
         };
         drop(self.flight.join(need, Permit::Ask));
     }
@@ -251,9 +250,9 @@ impl TokenCache {
         Arc::strong_count(&self.flight) > 1
     }
 
-    /// Whether it is worth knowing a request's route before it is sent: as a rule it is not, and costs nothing.
-    pub(crate) fn is_watching(&self) -> bool {
-        self.flight.is_watching()
+    /// Whether it is worth knowing a request's route before it is sent. Usually it is not.
+    pub(crate) fn is_looking(&self) -> bool {
+        self.flight.is_looking()
     }
 
     /// A first try with the token `generation` was accepted on this route.

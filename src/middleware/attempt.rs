@@ -2,18 +2,35 @@
 
 use std::time::Duration;
 
-use http::{Extensions, HeaderValue, Request, header::AUTHORIZATION};
+use http::{Extensions, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::time::Instant;
 
 use crate::{
-    cache::Route,
+    cache::{Route, TokenCache},
     middleware::{
         extension::{Deadline, NoRetry},
         head::Snapshot,
         route,
     },
     replay::Replay,
+    unauthorized::{ResponseHead, Unauthorized},
 };
+
+/// What a request under way needs to know after it was sent. Each request has its own copy: a handle to the cache of its
+/// credential, and two values that are mostly nothing at all.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules<U, Rp> {
+    pub(crate) cache: TokenCache,
+    pub(crate) unauthorized: U,
+    pub(crate) replay: Rp,
+}
+
+impl<U: Unauthorized, Rp> Rules<U, Rp> {
+    pub(crate) fn rejects<R>(&self, response: &Response<R>) -> bool {
+        self.unauthorized
+            .is_rejection(&ResponseHead::from(response))
+    }
+}
 
 /// A request as it was before the token was put on it, and a service to send it again.
 pub(crate) struct Recorded<S, T> {
@@ -32,19 +49,22 @@ pub(crate) struct Again<S, B> {
     budget: Option<Budget>,
 }
 
-/// A request to send, and what it takes to send it again, if it can be.
+/// A request to send, what it takes to send it again, if it can be, and its route: while it is looked at, and where nothing
+/// recorded tells it later.
 pub(crate) type Prepared<S, B, Rp> = (
     Request<<Rp as Replay<B>>::Body>,
     Option<Recorded<S, <Rp as Replay<B>>::Recording>>,
+    Option<Route>,
 );
 
-/// Puts the token on a request, and records it before, if it can be said again, for a service that `again` makes.
+/// Puts the token on a request, and records it before, if it can be replayed, for a service that `again` makes.
 // Inlined, for else the request is copied twice more on its way through.
 #[inline]
 pub(crate) fn prepare<B, S, Rp: Replay<B>>(
     request: Request<B>,
     authorization: HeaderValue,
     replay: &Rp,
+    is_looked_at: bool,
     again: impl FnOnce() -> S,
 ) -> Prepared<S, B, Rp> {
     let (mut head, body) = request.into_parts();
@@ -60,8 +80,10 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
         });
         (body, recorded)
     };
+    let is_route_worth_knowing = is_looked_at || recorded.is_none();
+    let route = is_route_worth_knowing.then(|| route::of(&head.method, &head.uri));
     head.headers.insert(AUTHORIZATION, authorization);
-    (Request::from_parts(head, body), recorded)
+    (Request::from_parts(head, body), recorded, route)
 }
 
 impl<S, T> Recorded<S, T> {

@@ -18,10 +18,9 @@ use crate::{
     cache::{Held, Route},
     error::Error,
     middleware::{
-        attempt::{Again, Recorded, deadline_of, prepare},
+        attempt::{Again, Recorded, Rules, deadline_of, prepare},
         drain::Drain,
         extension::MinValidity,
-        rules::Rules,
     },
     replay::Replay,
     telemetry,
@@ -220,9 +219,10 @@ where
                     let held = ready!(wait.as_mut().poll(cx))?;
                     let (mut service, request) = first.take().ok_or(POLLED_AFTER_END)?;
                     let authorization = held.token.authorization().clone();
-                    let route = rules.route_worth_knowing(&request);
+                    let is_looked_at = rules.cache.is_looking();
                     let clone = || service.clone();
-                    let (request, again) = prepare(request, authorization, &rules.replay, clone);
+                    let (request, again, route) =
+                        prepare(request, authorization, &rules.replay, is_looked_at, clone);
                     State::First {
                         // The instance that was made ready before `BearerAuth::call` put it here.
                         response: service.call(request),
@@ -249,12 +249,14 @@ where
                         return Poll::Ready(Ok(response));
                     }
                     let recorded = again.take();
-                    let route = recorded.as_ref().and_then(Recorded::route).or(route);
+                    let route = route.or_else(|| recorded.as_ref()?.route());
                     let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
                     telemetry::rejected(again.is_some());
                     let Some(again) = again else {
                         // Another token is of no use to this request, but to the next.
-                        rules.cache.rejected_for_good(sent, route);
+                        if let Some(route) = route {
+                            rules.cache.rejected_for_good(sent, route);
+                        }
                         return Poll::Ready(Ok(response));
                     };
                     let (cache, route, deadline) =

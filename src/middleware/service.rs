@@ -14,7 +14,7 @@ use crate::{
     cache::{Caches, TokenCache},
     middleware::{
         admission::Verdict, attempt::prepare, extension::MinValidity, future::ResponseFuture,
-        rules::Plan,
+        layer::Plan,
     },
     replay::{CloneBody, Replay},
     select::{Always, Select},
@@ -100,7 +100,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let key = match self.plan.judge(&request) {
+        let key = match self.plan.admit(&request) {
             Verdict::Token(key) => key,
             Verdict::Pass => {
                 let request = request.map(|body| self.plan.replay.pass(body));
@@ -121,11 +121,12 @@ where
             let ready = mem::replace(&mut self.inner, clone);
             return ResponseFuture::cold(ready, request, rules);
         };
-        let route = rules.route_worth_knowing(&request);
+        let is_looked_at = rules.cache.is_looking();
         // `self.inner` was made ready and takes the first try. A second goes to a clone, which `ResponseFuture` makes
         // ready before it calls it.
         let clone = || self.inner.clone();
-        let (request, again) = prepare(request, authorization, &rules.replay, clone);
+        let (request, again, route) =
+            prepare(request, authorization, &rules.replay, is_looked_at, clone);
         ResponseFuture::first(self.inner.call(request), sent, route, again, rules)
     }
 }
