@@ -234,6 +234,24 @@ impl TokenCache {
         drop(self.flight.join(need, Permit::Ask));
     }
 
+    /// Whether the token of this generation was rejected and the request for another is under way.
+    pub(crate) fn is_being_replaced(&self, generation: u64) -> bool {
+        self.flight.is_being_replaced(generation)
+    }
+
+    /// Waits for the token request under way; where none comes of it, for any token that may be sent.
+    pub(crate) async fn wait_for_another(&self, than: u64, route: Route) -> Outcome {
+        let need = Need::Other {
+            than,
+            route,
+            is_retried: false,
+        };
+        match self.flight.wait(need).await {
+            Ok(held) => Ok(held),
+            Err(_) => self.wait_for_usable().await,
+        }
+    }
+
     /// What became of a retry with the token `generation`: whether it was rejected as well.
     pub(crate) fn retry(&self, route: Route, generation: u64, rejected: bool) {
         if rejected {
@@ -255,8 +273,8 @@ impl TokenCache {
         self.flight.is_looking()
     }
 
-    /// A first try with the token `generation` was accepted on this route.
-    pub(crate) fn accepted(&self, route: Route, generation: u64) {
+    /// A first try with the token `generation` was accepted, on this route if that is worth knowing.
+    pub(crate) fn accepted(&self, route: Option<Route>, generation: u64) {
         self.flight.accepted(route, generation);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A token that a cache holds, and how long it is good for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) token: Token,
     /// The token request it came by. The token's generation is older where the server gave the same token again.

@@ -169,6 +169,15 @@ impl Guard {
         Ok(())
     }
 
+    /// Whether this route rejected fresh tokens lately, so that its rejections say little of a token.
+    pub(super) fn is_failing(&self, route: Route, now: Instant) -> bool {
+        let mut failing = self
+            .routes
+            .iter()
+            .filter(|(_, latch)| latch.is_failing(now));
+        failing.any(|(known, _)| *known == route)
+    }
+
     /// The token request with this number, made because of a rejection on this route, healed nothing.
     pub(super) fn in_vain(
         &mut self,

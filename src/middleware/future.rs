@@ -50,7 +50,8 @@ pin_project! {
     ///   ▼                ▼                    ▼
     ///  error           answer            the rejection
     /// ```
-    /// A warm request starts at `First`; one that is none of our business is in `Passing` all along, and one that is not to
+    /// A warm request starts at `First`, or at `HeldBack` and then like `Cold` where it can be sent once and its token was just
+    /// rejected; one that is none of our business is in `Passing` all along, and one that is not to
     /// be sent in `NotAllowed`. What is taken out of a state is in an `Option`.
     #[project = StateProj]
     enum State<S, B, R, U, Rp>
@@ -62,6 +63,13 @@ pin_project! {
         Cold {
             wait: Wait<Arc<Held>>,
             first: Option<(S, Request<B>)>,
+            rules: Rules<U, Rp>,
+        },
+        // It cannot be sent twice, and its token was rejected: waits for another, with the ready service in hand.
+        HeldBack {
+            wait: Wait<Arc<Held>>,
+            first: Option<(S, Request<Rp::Body>)>,
+            route: Route,
             rules: Rules<U, Rp>,
         },
         // The first try is under way with the token `sent`. Without `again` there can be no second. The route is known
@@ -181,6 +189,27 @@ where
         }
     }
 
+    /// A request that can be sent only once, while another token than `rejected`, which was rejected, is under way.
+    pub(crate) fn held_back(
+        ready: S,
+        request: Request<Rp::Body>,
+        rejected: u64,
+        route: Route,
+        rules: Rules<U, Rp>,
+    ) -> Self {
+        let cache = rules.cache.clone();
+        let deadline = deadline_of(request.extensions());
+        let wait = async move { cache.wait_for_another(rejected, route).await };
+        Self {
+            state: State::HeldBack {
+                wait: Box::pin(within(deadline, wait)),
+                first: Some((ready, request)),
+                route,
+                rules,
+            },
+        }
+    }
+
     /// A request that was sent with the token `sent`.
     pub(crate) fn first(
         response: S::Future,
@@ -233,6 +262,25 @@ where
                     }
                 }
 
+                StateProj::HeldBack {
+                    wait,
+                    first,
+                    route,
+                    rules,
+                } => {
+                    let held = ready!(wait.as_mut().poll(cx))?;
+                    let (mut service, mut request) = first.take().ok_or(POLLED_AFTER_END)?;
+                    let authorization = held.token.authorization().clone();
+                    request.headers_mut().insert(AUTHORIZATION, authorization);
+                    State::First {
+                        response: service.call(request),
+                        sent: held.token.generation(),
+                        route: Some(*route),
+                        again: None,
+                        rules: rules.clone(),
+                    }
+                }
+
                 StateProj::First {
                     response,
                     sent,
@@ -243,9 +291,7 @@ where
                     let response = ready!(response.poll(cx)).map_err(Into::into)?;
                     let (sent, route) = (*sent, *route);
                     if !rules.rejects(&response) {
-                        if let Some(route) = route {
-                            rules.cache.accepted(route, sent);
-                        }
+                        rules.cache.accepted(route, sent);
                         return Poll::Ready(Ok(response));
                     }
                     let recorded = again.take();
@@ -416,7 +462,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Cold { .. } => "waiting for a token",
+            State::Cold { .. } | State::HeldBack { .. } => "waiting for a token",
             State::First { .. } => "sent",
             State::Replacing { .. } => "rejected, waiting for another token",
             State::Draining { .. } | State::Readying { .. } => "rejected, waiting to be sent again",

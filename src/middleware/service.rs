@@ -127,6 +127,15 @@ where
         let clone = || self.inner.clone();
         let (request, again, route) =
             prepare(request, authorization, &rules.replay, is_looked_at, clone);
+        if let Some(route) = route
+            && again.is_none()
+            && rules.cache.is_being_replaced(sent)
+        {
+            // It has one try, which this token would waste.
+            let clone = self.inner.clone();
+            let ready = mem::replace(&mut self.inner, clone);
+            return ResponseFuture::held_back(ready, request, sent, route, rules);
+        }
         ResponseFuture::first(self.inner.call(request), sent, route, again, rules)
     }
 }
