@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::{error::Error, token::Token};
+use crate::{error::Error, middleware::extension::NotRetried, token::Token};
 
 /// A token request ended, well or not.
 pub(crate) fn token_request_over(outcome: Result<&Token, &Error>, took: Duration) {
@@ -55,14 +55,15 @@ pub(crate) fn rejected(will_retry: bool) {
     let _ = will_retry;
 }
 
-/// A rejected token was not replaced, so that the caller gets the rejection. Why is told where it happened, once, and not for
-/// each request that it happens to.
-pub(crate) fn not_replaced(error: Option<&Error>) {
+/// A rejected request is not retried, so that the caller gets the rejection. The cause of an error is told where it happened,
+/// once, and not for each request that it happens to.
+pub(crate) fn not_retried(reason: NotRetried, error: Option<&Error>) {
     #[cfg(feature = "tracing")]
     tracing::debug!(
+        ?reason,
         error = error.map(|error| error as &dyn std::error::Error),
-        "a rejected access token was not replaced"
+        "a rejected request is not retried"
     );
     #[cfg(not(feature = "tracing"))]
-    let _ = error;
+    let _ = (reason, error);
 }

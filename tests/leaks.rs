@@ -175,7 +175,7 @@ mod traced {
             "requested an access token",
             "could not token request an access token",
             "the access token was rejected",
-            "a rejected access token was not replaced",
+            "a rejected request is not retried",
         ] {
             assert!(
                 own.iter().any(|line| line.contains(event)),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     cache::{Route, TokenCache},
     middleware::{
-        extension::{Deadline, NoRetry},
+        extension::{Deadline, NoRetry, NotRetried},
         head::Snapshot,
         route,
     },
@@ -53,7 +53,7 @@ pub(crate) struct Again<S, B> {
 /// recorded tells it later.
 pub(crate) type Prepared<S, B, Rp> = (
     Request<<Rp as Replay<B>>::Body>,
-    Option<Recorded<S, <Rp as Replay<B>>::Recording>>,
+    Result<Recorded<S, <Rp as Replay<B>>::Recording>, NotRetried>,
     Option<Route>,
 );
 
@@ -69,7 +69,7 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
 ) -> Prepared<S, B, Rp> {
     let (mut head, body) = request.into_parts();
     let (body, recorded) = if head.extensions.get::<NoRetry>().is_some() {
-        (replay.pass(body), None)
+        (replay.pass(body), Err(NotRetried::OptedOut))
     } else {
         let (body, recording) = replay.record(body);
         let recorded = recording.map(|recording| Recorded {
@@ -78,9 +78,9 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
             recording,
             sent_at: deadline_of(&head.extensions).map(|_| Instant::now()),
         });
-        (body, recorded)
+        (body, recorded.ok_or(NotRetried::CannotBeReplayed))
     };
-    let is_route_worth_knowing = is_looked_at || recorded.is_none();
+    let is_route_worth_knowing = is_looked_at || recorded.is_err();
     let route = is_route_worth_knowing.then(|| route::of(&head.method, &head.uri));
     head.headers.insert(AUTHORIZATION, authorization);
     (Request::from_parts(head, body), recorded, route)
@@ -91,11 +91,11 @@ impl<S, T> Recorded<S, T> {
         Some(route::of(self.head.method(), &self.head.uri()?))
     }
 
-    /// The request to send again; `None` if it cannot be said again after all, or if there is no time for it.
+    /// The request to send again, or why there is none.
     pub(crate) fn rewind<B, Rp: Replay<B, Recording = T>>(
         self,
         replay: &Rp,
-    ) -> Option<Box<Again<S, Rp::Body>>> {
+    ) -> Result<Box<Again<S, Rp::Body>>, NotRetried> {
         let deadline = deadline_of(self.head.extensions());
         let budget = deadline
             .zip(self.sent_at)
@@ -104,12 +104,14 @@ impl<S, T> Recorded<S, T> {
                 first_try: sent_at.elapsed(),
             });
         if budget.is_some_and(|budget| !budget.allows_another()) {
-            return None;
+            return Err(NotRetried::NoTimeLeft);
         }
-        let head = self.head.restore()?;
+        let restored = self.head.restore();
+        let head = restored.ok_or(NotRetried::CannotBeReplayed)?;
         let route = route::of(&head.method, &head.uri);
-        let body = replay.rewind(self.recording)?;
-        Some(Box::new(Again {
+        let body = replay.rewind(self.recording);
+        let body = body.ok_or(NotRetried::CannotBeReplayed)?;
+        Ok(Box::new(Again {
             service: self.service,
             request: Request::from_parts(head, body),
             route,

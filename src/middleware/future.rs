@@ -1,7 +1,7 @@
 //! A request under way: at most one rejection, and at most one retry.
 
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -20,7 +20,7 @@ use crate::{
     middleware::{
         attempt::{Again, Recorded, Rules, deadline_of, prepare},
         drain::Drain,
-        extension::MinValidity,
+        extension::{MinValidity, NotRetried},
     },
     replay::Replay,
     telemetry,
@@ -70,6 +70,7 @@ pin_project! {
             wait: Wait<Arc<Held>>,
             first: Option<(S, Request<Rp::Body>)>,
             route: Route,
+            reason: NotRetried,
             rules: Rules<U, Rp>,
         },
         // The first try is under way with the token `sent`. Without `again` there can be no second. The route is known
@@ -79,7 +80,7 @@ pin_project! {
             response: S::Future,
             sent: u64,
             route: Option<Route>,
-            again: Option<Recorded<S, Rp::Recording>>,
+            again: Result<Recorded<S, Rp::Recording>, NotRetried>,
             rules: Rules<U, Rp>,
         },
         // The token was rejected: waits for another, with the rejection in hand in case none comes.
@@ -134,6 +135,15 @@ async fn within<T>(
         Some(deadline) => timeout_at(deadline, wait)
             .await
             .unwrap_or_else(|_| Err(Error::deadline())),
+    }
+}
+
+/// Says why a rejection is the caller's.
+fn tell_why<R>(rejection: &mut Response<R>, reason: NotRetried, error: Option<Error>) {
+    telemetry::not_retried(reason, error.as_ref());
+    rejection.extensions_mut().insert(reason);
+    if let Some(error) = error {
+        rejection.extensions_mut().insert(error);
     }
 }
 
@@ -195,6 +205,7 @@ where
         request: Request<Rp::Body>,
         rejected: u64,
         route: Route,
+        reason: NotRetried,
         rules: Rules<U, Rp>,
     ) -> Self {
         let cache = rules.cache.clone();
@@ -205,6 +216,7 @@ where
                 wait: Box::pin(within(deadline, wait)),
                 first: Some((ready, request)),
                 route,
+                reason,
                 rules,
             },
         }
@@ -215,7 +227,7 @@ where
         response: S::Future,
         sent: u64,
         route: Option<Route>,
-        again: Option<Recorded<S, Rp::Recording>>,
+        again: Result<Recorded<S, Rp::Recording>, NotRetried>,
         rules: Rules<U, Rp>,
     ) -> Self {
         Self {
@@ -266,6 +278,7 @@ where
                     wait,
                     first,
                     route,
+                    reason,
                     rules,
                 } => {
                     let held = ready!(wait.as_mut().poll(cx))?;
@@ -276,7 +289,7 @@ where
                         response: service.call(request),
                         sent: held.token.generation(),
                         route: Some(*route),
-                        again: None,
+                        again: Err(*reason),
                         rules: rules.clone(),
                     }
                 }
@@ -288,22 +301,26 @@ where
                     again,
                     rules,
                 } => {
-                    let response = ready!(response.poll(cx)).map_err(Into::into)?;
+                    let mut response = ready!(response.poll(cx)).map_err(Into::into)?;
                     let (sent, route) = (*sent, *route);
                     if !rules.rejects(&response) {
                         rules.cache.accepted(route, sent);
                         return Poll::Ready(Ok(response));
                     }
-                    let recorded = again.take();
-                    let route = route.or_else(|| recorded.as_ref()?.route());
+                    let recorded = mem::replace(again, Err(NotRetried::CannotBeReplayed));
+                    let route = route.or_else(|| recorded.as_ref().ok()?.route());
                     let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
-                    telemetry::rejected(again.is_some());
-                    let Some(again) = again else {
-                        // Another token is of no use to this request, but to the next.
-                        if let Some(route) = route {
-                            rules.cache.rejected_for_good(sent, route);
+                    telemetry::rejected(again.is_ok());
+                    let again = match again {
+                        Ok(again) => again,
+                        Err(reason) => {
+                            // Another token is of no use to this request, but to the next.
+                            if let Some(route) = route {
+                                rules.cache.rejected_for_good(sent, route);
+                            }
+                            tell_why(&mut response, reason, None);
+                            return Poll::Ready(Ok(response));
                         }
-                        return Poll::Ready(Ok(response));
                     };
                     let (cache, route, deadline) =
                         (rules.cache.clone(), again.route, again.deadline());
@@ -325,7 +342,8 @@ where
                 } => {
                     let mut outcome = ready!(wait.as_mut().poll(cx));
                     let again = again.take().ok_or(POLLED_AFTER_END)?;
-                    if !again.is_in_time() {
+                    let is_in_time = again.is_in_time();
+                    if !is_in_time {
                         outcome = outcome.and(Err(Error::deadline()));
                     }
                     match outcome {
@@ -344,16 +362,19 @@ where
                             }
                         }
                         Ok(None) => {
-                            telemetry::not_replaced(None);
-                            let rejection = rejection.take().ok_or(POLLED_AFTER_END)?;
+                            let mut rejection = rejection.take().ok_or(POLLED_AFTER_END)?;
+                            tell_why(&mut rejection, NotRetried::SameToken, None);
                             return Poll::Ready(Ok(rejection));
                         }
                         Err(error) => {
-                            telemetry::not_replaced(Some(&error));
                             let Some(mut rejection) = rejection.take() else {
                                 return Poll::Ready(Err(error.into()));
                             };
-                            rejection.extensions_mut().insert(error);
+                            let reason = match is_in_time {
+                                true => NotRetried::because_of(&error),
+                                false => NotRetried::NoTimeLeft,
+                            };
+                            tell_why(&mut rejection, reason, Some(error));
                             return Poll::Ready(Ok(rejection));
                         }
                     }

@@ -32,8 +32,9 @@ use crate::{
 ///    out without a token because none could be had.
 /// 3. If the server rejects the token (401), it is sent once more, the same but for a newer token, and the caller gets
 ///    that answer, whatever it is. If no newer token can be had, or the body cannot be said again, the caller gets the
-///    401 as it came; where there was a token request that failed, or none because of a backoff, a cool-down or the request's
-///    deadline, an [`Error`](crate::Error) in its [extensions](http::Response::extensions) says so.
+///    401 as it came, with [`NotRetried`](crate::extension::NotRetried) in its [extensions](http::Response::extensions), and an
+///    [`Error`](crate::Error) where there was a token request that failed, or none because of a backoff, a cool-down or the request's
+///    deadline.
 ///
 /// # Errors
 /// The errors of the service below as they are, and [`Error`](crate::Error) when the request is not to be sent, or when no
@@ -128,13 +129,13 @@ where
         let (request, again, route) =
             prepare(request, authorization, &rules.replay, is_looked_at, clone);
         if let Some(route) = route
-            && again.is_none()
+            && let Err(reason) = again
             && rules.cache.is_being_replaced(sent)
         {
             // It has one try, which this token would waste.
             let clone = self.inner.clone();
             let ready = mem::replace(&mut self.inner, clone);
-            return ResponseFuture::held_back(ready, request, sent, route, rules);
+            return ResponseFuture::held_back(ready, request, sent, route, reason, rules);
         }
         ResponseFuture::first(self.inner.call(request), sent, route, again, rules)
     }
