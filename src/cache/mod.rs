@@ -24,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "keyed")]
 pub use self::keyed::Keyed;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 pub use self::{
     builder::TokenCacheBuilder,
@@ -40,7 +40,7 @@ pub(crate) use self::{landing::Outcome, need::Held, rejection_guard::Route, sche
 use crate::{
     error::Error,
     token::{Token, TokenSource},
-    util::clock::Moment,
+    util::{clock::Moment, timer::until},
 };
 
 /// One credential's current token, and the one place where it is requested.
@@ -193,8 +193,8 @@ impl TokenCache {
             let now = Moment::now();
             let half = now.steady() + current.unusable_at.left(now) / 2;
             let latest = latest.map_or(half, |latest| latest.min(half));
-            let lasting = timeout_at(latest, self.flight.wait(Need::Lasting(least))).await;
-            if let Ok(Ok(held)) = lasting {
+            let lasting = until(latest, self.flight.wait(Need::Lasting(least))).await;
+            if let Some(Ok(held)) = lasting {
                 return Ok(held);
             }
             if let Some(current) = self.flight.usable() {

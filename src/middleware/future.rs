@@ -10,7 +10,7 @@ use std::{
 use http::{Request, Response, header::AUTHORIZATION};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep};
 use tower::BoxError;
 use tower_service::Service;
 
@@ -25,6 +25,7 @@ use crate::{
     replay::Replay,
     telemetry,
     unauthorized::Unauthorized,
+    util::timer::{timer, until},
 };
 
 pin_project! {
@@ -132,9 +133,9 @@ async fn within<T>(
 ) -> Result<T, Error> {
     match deadline {
         None => wait.await,
-        Some(deadline) => timeout_at(deadline, wait)
+        Some(deadline) => until(deadline, wait)
             .await
-            .unwrap_or_else(|_| Err(Error::deadline())),
+            .unwrap_or_else(|| Err(Error::deadline())),
     }
 }
 
@@ -469,7 +470,7 @@ where
 {
     fn readying(again: Box<Again<S, Rp::Body>>, rules: Rules<U, Rp>) -> Self {
         Self::Readying {
-            deadline: again.deadline().map(|at| Box::pin(sleep_until(at))),
+            deadline: again.deadline().and_then(timer),
             again: Some(again),
             rules,
         }
