@@ -103,15 +103,16 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         self
     }
 
-    /// How long a route that rejects fresh tokens too causes no token request: `first`, doubled each time up to `last`; and all
-    /// routes together, while more than four of them do. 1 s and 5 minutes by default.
+    /// How long a route that also rejects fresh tokens causes no token request: `first`, doubled each time up to `last`. While
+    /// more than four routes do, the same holds for all routes together but those that accepted a token lately. 1 s and 5 minutes by
+    /// default.
     pub fn rejection_cool_down(mut self, first: Duration, last: Duration) -> Self {
         self.schedule.rejected = Backoff { first, last };
         self
     }
 
     /// How many token requests rejections may cause at a stretch, whatever the routes say, and how long until there is one more.
-    /// 30 and 10 s by default. It is met only where an API rejects good tokens at random.
+    /// 30 and 10 s by default. The last third is kept for routes that accepted a token lately.
     pub fn rejection_allowance(mut self, token_requests: u32, interval: Duration) -> Self {
         self.schedule.rejection_allowance = token_requests;
         self.schedule.rejection_allowance_interval = interval;

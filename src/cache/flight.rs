@@ -513,8 +513,8 @@ impl SingleFlight {
     pub(super) fn accepted(&self, route: Option<Route>, generation: u64) {
         if self.on_trial.load(Ordering::Relaxed) == generation {
             let mut slot = self.lock();
-            let is_next = |trial: &Box<Trial>| trial.next.token.generation() == generation;
-            if slot.trial.as_ref().is_some_and(is_next) {
+            let is_next = |trial: &Trial| trial.next.token.generation() == generation;
+            if slot.trial.as_deref().is_some_and(is_next) {
                 self.end_trial(&mut slot);
             }
         }
@@ -539,8 +539,8 @@ impl SingleFlight {
         {
             // Where the token before was rejected as well, it is no help that the API knows it.
             let mut slot = self.lock();
-            let is_previous = |trial: &Box<Trial>| trial.previous.token.generation() == landing;
-            if slot.trial.as_ref().is_some_and(is_previous)
+            let is_previous = |trial: &Trial| trial.previous.token.generation() == landing;
+            if slot.trial.as_deref().is_some_and(is_previous)
                 && !slot.is_failing(route, clock::steady())
             {
                 self.end_trial(&mut slot);

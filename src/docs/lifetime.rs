@@ -44,11 +44,19 @@
 //! half second at the most. An acceptance by another request, even on the same route, is no heal.
 //!
 //! Up to four such routes are told apart from the healthy ones, which heal from a revocation at once. When more are failing,
-//! the API as a whole is taken to be: all routes wait together, by the same steps, until a fresh token heals any of them.
-//! A real revocation in that time is healed with the next step, which may be 5 minutes away.
+//! the API as a whole is taken to be: the routes wait together, by the same steps, until a fresh token heals any of them. A route
+//! that accepted a token in that time does not wait, and heals at once too.
 //!
 //! A route that was put right is still held for what is left of its step. And whatever the routes say, rejections cause no
-//! more than 30 token requests at a stretch and one more every 10 s: that is for an API that rejects good tokens at random.
+//! more than 30 token requests at a stretch and one more every 10 s. The last 10 of the 30 are for routes that accepted a token
+//! lately.
+//!
+//! A refreshed token may be rejected because the API does not know it yet. While the token before it is good, rejected requests
+//! are retried with that one, and no token is requested; the new one is tried again after a second. A request that cannot be
+//! retried is not sent with a rejected token while the request for another is under way: it waits for that.
+//!
+//! Why a rejected request was not retried is in the response's extensions:
+//! [`NotRetried`](crate::extension::NotRetried).
 //!
 //! Where requests are not sent a second time ([`NoReplay`](crate::replay::NoReplay), [`NoRetry`](crate::extension::NoRetry)), the next
 //! requests of the route tell instead.
