@@ -398,6 +398,12 @@ impl Error {
         .into()
     }
 
+    /// Whether it was made by [`backing_off`](Self::backing_off), which alone wraps one of ours.
+    pub(crate) fn is_backing_off(&self) -> bool {
+        let source = self.0.source.as_ref();
+        source.is_some_and(|source| source.is::<Self>())
+    }
+
     /// Ours if `error` is or wraps one of ours, so that kind and class survive tower's layers around a source.
     pub(crate) fn from_source(error: BoxError) -> Self {
         let mut level: Option<&(dyn StdError + 'static)> = Some(&*error);

@@ -2,7 +2,7 @@
 //!
 //! Call sites have no `cfg`: this is the one place that knows about the feature. No event holds a token or a secret.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{error::Error, token::Token};
 
@@ -55,14 +55,15 @@ pub(crate) fn rejected(will_retry: bool) {
     let _ = will_retry;
 }
 
-/// A rejected token was not replaced, and the caller gets the rejection. The cause has an event of its own, where it happened:
-/// one, however many requests it concerns.
-pub(crate) fn not_replaced(error: Option<&Error>) {
+/// A rejected request is not retried, and its caller gets the rejection. The cause of an error has an event of its own, where it
+/// happened: one, however many requests it concerns.
+pub(crate) fn not_retried(reason: impl fmt::Debug, error: Option<&Error>) {
     #[cfg(feature = "tracing")]
     tracing::debug!(
+        ?reason,
         error = error.map(|error| error as &dyn std::error::Error),
-        "a rejected access token was not replaced"
+        "a rejected request is not retried"
     );
     #[cfg(not(feature = "tracing"))]
-    let _ = error;
+    let _ = (reason, error);
 }

@@ -176,7 +176,7 @@ mod traced {
             "requested an access token",
             "a token request failed",
             "the access token was rejected",
-            "a rejected access token was not replaced",
+            "a rejected request is not retried",
         ] {
             assert!(
                 own.iter().any(|line| line.contains(event)),

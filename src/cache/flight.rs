@@ -32,7 +32,7 @@ use super::{
     landing::{BEAT, Ending, Flight, GRACE, Landing, Outcome, Patience, SILENT_FOR, Waited},
     need::{Held, Need},
     pilot::{Answer, Base, Pilot, Source},
-    rejection_guard::{Guard, Route},
+    rejection_guard::{Guard, Proven, Route},
     rt::{AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave},
     schedule::{LONGEST_LIFETIME, Schedule},
     state::{CacheState, Changes},
@@ -61,8 +61,12 @@ pub(super) struct SingleFlight {
     /// The tick of the steady clock in which the wall clock was looked at last. A second clock for each request would cost
     /// as much as all else that a read does.
     wall_tick: AtomicU64,
-    /// A hint for the usual request, which meets no failing route: the bits of those whose first tries are worth a look.
-    watched: AtomicU64,
+    /// From the first rejection on.
+    proven: OnceLock<Box<Proven>>,
+    /// A hint: the generation of the token on trial, if there is one.
+    on_trial: AtomicU64,
+    /// A hint: the generation of a rejected token while the request for another is under way.
+    being_replaced: AtomicU64,
     schedule: Arc<Schedule>,
     /// Told of each change that does not come by time alone, from when somebody first asks for them.
     changes: OnceLock<Box<Changes>>,
@@ -76,8 +80,19 @@ struct Slot {
     /// The flight under way.
     flying: Option<Flight>,
     failure: Option<Box<Failure>>,
+    /// The newest token that was rejected, but for routes that reject all of them.
+    rejected: u64,
+    /// After a refresh, until the new token was accepted.
+    trial: Option<Box<Trial>>,
     /// From the first rejection on.
     guard: Option<Box<Guard>>,
+}
+
+/// A refreshed token that nobody has accepted yet, and the one before it, which is still good. Some APIs learn of new tokens late.
+/// Where such a one is rejected, the one before it is used for [`TRY_AGAIN_AFTER`], and then the new one is tried again.
+struct Trial {
+    previous: Arc<Held>,
+    next: Arc<Held>,
 }
 
 /// Whether a rejection has to be permitted by the guard before it may cause a token request. A caller whose flight was cut off
@@ -103,13 +118,17 @@ impl SingleFlight {
                 source: Some(Box::new(source)),
                 flying: None,
                 failure: None,
+                rejected: 0,
+                trial: None,
                 guard: None,
             }),
             runtime: runtime.map(Box::new),
             quiet_until: AtomicU64::new(0),
             epoch: clock::steady(),
             wall_tick: AtomicU64::new(u64::MAX),
-            watched: AtomicU64::new(0),
+            proven: OnceLock::new(),
+            on_trial: AtomicU64::new(0),
+            being_replaced: AtomicU64::new(0),
             schedule: schedule.shared(),
             changes: OnceLock::new(),
         }
@@ -175,11 +194,15 @@ impl SingleFlight {
         let mut patience: Option<Patience> = None;
         let mut permit = Permit::Ask;
         let mut cuts = 0;
+        let mut next = None;
         loop {
-            let flight = match self.join(need, permit) {
-                Joined::Have(held) => return Ok(held),
-                Joined::Fail(error) => return Err(error),
-                Joined::Wait(flight) => flight,
+            let flight = match next.take() {
+                Some(next) => next,
+                None => match self.join(need, permit) {
+                    Joined::Have(held) => return Ok(held),
+                    Joined::Fail(error) => return Err(error),
+                    Joined::Wait(flight) => flight,
+                },
             };
             let patience = match &mut patience {
                 Some(patience) => patience,
@@ -187,9 +210,11 @@ impl SingleFlight {
             };
             permit = Permit::Had;
             match flight.landed(patience).await {
-                // A waiter that is polled late may find that its token has ended meanwhile, or is the current one no more.
+                // A waiter that is polled late may find that its token has ended meanwhile, is the current one no more, or was
+                // rejected.
                 Waited::Landed(Landing::Held(held)) if !self.is_current(&held) => {
                     permit = Permit::Ask;
+                    next = self.flight_replacing(&held);
                 }
                 Waited::Landed(Landing::Held(held)) => return Ok(held),
                 Waited::Landed(Landing::Failed(error)) => return self.or_current(need, error),
@@ -227,7 +252,16 @@ impl SingleFlight {
     fn is_current(&self, held: &Held) -> bool {
         let current = self.current.load();
         let is_same = |current: &Arc<Held>| current.token.generation() == held.token.generation();
-        current.as_ref().is_some_and(is_same) && !held.ends_at.is_over(Moment::now())
+        current.as_ref().is_some_and(is_same)
+            && !held.ends_at.is_over(Moment::now())
+            && !self.is_being_replaced(held.token.generation())
+    }
+
+    /// The flight under way, if it is there because this token was rejected.
+    fn flight_replacing(&self, held: &Held) -> Option<Flight> {
+        let slot = self.lock();
+        let is_rejected = self.is_being_replaced(held.token.generation());
+        slot.flying.clone().filter(|_| is_rejected)
     }
 
     /// What a caller is told whose own time is over.
@@ -258,6 +292,10 @@ impl SingleFlight {
             {
                 return Joined::Have(Arc::clone(held));
             }
+            if let Some(held) = self.of_trial(&mut slot, need, current.as_deref(), now) {
+                return Joined::Have(held);
+            }
+            self.note_rejection(&mut slot, need, current.as_deref(), now);
             let mut given_up = None;
             if let Some(flying) = slot.flying.take() {
                 // Whoever does not wait cannot see a flight stand still: it compares with what the last one saw.
@@ -268,7 +306,7 @@ impl SingleFlight {
                 }
                 given_up = Some(flying);
             }
-            let objection = slot.objection(need, permit, current.as_deref(), &self.schedule, now);
+            let objection = self.objection(&mut slot, need, permit, current.as_deref(), now);
             if let Some(error) = objection {
                 // In its last stretch a token is good enough while there is no other.
                 return match current.filter(|held| !held.ends_at.is_over(now)) {
@@ -276,10 +314,11 @@ impl SingleFlight {
                     _ => Joined::Fail(error),
                 };
             }
-            if let Need::Other { .. } = need {
-                let guard = slot.guard.as_ref();
-                let watched = guard.map_or(0, |guard| guard.watched(now.steady()));
-                self.watched.store(watched, Ordering::Relaxed);
+            if let (Need::Other { than, .. }, Some(held)) = (need, &current)
+                && held.token.generation() == than
+            {
+                slot.rejected = slot.rejected.max(than);
+                self.being_replaced.store(than, Ordering::Relaxed);
             }
             let flight = Flight::new(now.steady());
             slot.flying = Some(flight.clone());
@@ -302,6 +341,107 @@ impl SingleFlight {
         Joined::Wait(flight)
     }
 
+    /// Why no flight may start now, if so.
+    fn objection(
+        &self,
+        slot: &mut Slot,
+        need: Need,
+        permit: Permit,
+        current: Option<&Held>,
+        now: Moment,
+    ) -> Option<Error> {
+        let now_steady = now.steady();
+        match &slot.failure {
+            // Whoever asks for a token request by name may have changed what a permanent failure is about.
+            Some(failure) if matches!(need, Need::New) && !failure.is_transient() => {}
+            Some(failure) if now_steady < failure.until => return failure.error_at(now_steady),
+            _ => {}
+        }
+        match need {
+            // Only while the rejected token is all there is: without one that may be sent, a token request is due anyway.
+            Need::Other {
+                than,
+                route,
+                is_retried,
+            } if permit == Permit::Ask
+                && current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
+            {
+                let guard = slot.guard.get_or_insert_default();
+                let proven = self.proven.get_or_init(Box::default);
+                let schedule = &self.schedule;
+                let permit = guard.permit(route, than, is_retried, proven, schedule, now_steady);
+                permit.err().map(Error::rejected_too)
+            }
+            _ => None,
+        }
+    }
+
+    /// The other token of a trial, if it meets the need: the one before, where the new one was just rejected; the new one, where
+    /// the one before is due or was rejected too.
+    fn of_trial(
+        &self,
+        slot: &mut Slot,
+        need: Need,
+        current: Option<&Held>,
+        now: Moment,
+    ) -> Option<Arc<Held>> {
+        let trial = slot.trial.as_deref()?;
+        let generation = current?.token.generation();
+        let held = if generation == trial.previous.token.generation() {
+            Arc::clone(&trial.next)
+        } else {
+            let Need::Other { than, .. } = need else {
+                return None;
+            };
+            if than != trial.next.token.generation() || trial.previous.unusable_at.is_over(now) {
+                return None;
+            }
+            Arc::new(Held {
+                refresh_at: now.after(TRY_AGAIN_AFTER),
+                ..Held::clone(&trial.previous)
+            })
+        };
+        if !held.meets(need, now) {
+            return None;
+        }
+        interleave();
+        self.current.store(Some(Arc::clone(&held)));
+        Some(held)
+    }
+
+    /// A rejection that joins the flight under way says of the current token what one that starts a flight says.
+    fn note_rejection(&self, slot: &mut Slot, need: Need, current: Option<&Held>, now: Moment) {
+        if let (Need::Other { than, route, .. }, Some(held)) = (need, current)
+            && slot.flying.is_some()
+            && held.token.generation() == than
+            && !slot.is_failing(route, now.steady())
+        {
+            slot.rejected = slot.rejected.max(than);
+            self.being_replaced.store(than, Ordering::Relaxed);
+        }
+    }
+
+    /// The end of a trial, with the new token in use.
+    fn end_trial(&self, slot: &mut Slot) {
+        self.on_trial.store(0, Ordering::Relaxed);
+        let Some(trial) = slot.trial.take() else {
+            return;
+        };
+        let is_set_back =
+            self.current.load().as_ref().is_some_and(|current| {
+                current.token.generation() == trial.previous.token.generation()
+            });
+        if is_set_back {
+            interleave();
+            self.current.store(Some(trial.next));
+        }
+    }
+
+    /// Whether the token of this generation was rejected and the request for another is under way.
+    pub(super) fn is_being_replaced(&self, generation: u64) -> bool {
+        self.being_replaced.load(Ordering::Relaxed) == generation
+    }
+
     /// Whether the flight under way was as silent when somebody looked last.
     fn is_stuck(&self, flight: &Flight, now: Instant) -> bool {
         let beat = flight.last_beat();
@@ -320,6 +460,7 @@ impl SingleFlight {
                 return;
             }
             slot.flying = None;
+            self.being_replaced.store(0, Ordering::Relaxed);
             self.quiet_until.store(0, Ordering::Relaxed);
         }
         // It is in the slot no more, so its pilot tells nobody anything from now on.
@@ -331,46 +472,94 @@ impl SingleFlight {
     pub(super) fn forget(&self, generation: u64) {
         {
             // Under the lock, so that no token that lands meanwhile is taken for the one that was looked at.
-            let _slot = self.lock();
+            let mut slot = self.lock();
             match &*self.current.load() {
                 Some(held) if held.token.generation() == generation => {}
                 _ => return,
             }
+            slot.trial = None;
+            self.on_trial.store(0, Ordering::Relaxed);
             interleave();
             self.current.store(None);
         }
         self.tell_of_change();
     }
 
-    /// Whether any route is watched, so that it is worth knowing a request's route before it is sent.
-    pub(super) fn is_watching(&self) -> bool {
-        self.watched.load(Ordering::Relaxed) != 0
+    /// Whether acceptances count, so that it is worth knowing a request's route before it is sent.
+    pub(super) fn is_looking(&self) -> bool {
+        self.proven.get().is_some_and(|proven| proven.is_looking())
     }
 
     /// A first try with the token `generation` was accepted on this route.
-    pub(super) fn accepted(&self, route: Route, generation: u64) {
-        if self.watched.load(Ordering::Relaxed) & route.bit() != 0 {
-            self.judge(|guard, now| guard.accepted(route, generation, now));
+    pub(super) fn accepted(&self, route: Option<Route>, generation: u64) {
+        if self.on_trial.load(Ordering::Relaxed) == generation {
+            let mut slot = self.lock();
+            let is_next = |trial: &Trial| trial.next.token.generation() == generation;
+            if slot.trial.as_deref().is_some_and(is_next) {
+                self.end_trial(&mut slot);
+            }
+        }
+        if let Some(route) = route
+            && let Some(proven) = self.proven.get()
+        {
+            proven.accepted(route, generation);
         }
     }
 
     /// A retry with the token `generation`, which took the place of a rejected one, was accepted on this route.
     pub(super) fn healed(&self, route: Route, generation: u64) {
-        self.judge(|guard, now| guard.healed(route, generation, now));
+        self.accepted(None, generation);
+        self.with_guard(|guard, proven, now| {
+            guard.healed(route, generation, proven, &self.schedule, now);
+        });
     }
 
     /// The token request with this number, made because of a rejection on this route, healed nothing: its token was rejected as
     /// well, or was the rejected one again.
     pub(super) fn in_vain(&self, route: Route, landing: u64) {
-        self.judge(|guard, now| guard.in_vain(route, landing, &self.schedule, now));
+        {
+            // Where the token before was rejected as well, it is no help that the API knows it.
+            let mut slot = self.lock();
+            let is_previous = |trial: &Trial| trial.previous.token.generation() == landing;
+            if slot.trial.as_deref().is_some_and(is_previous)
+                && !slot.is_failing(route, clock::steady())
+            {
+                self.end_trial(&mut slot);
+            }
+        }
+        self.with_guard(|guard, proven, now| {
+            guard.in_vain(route, landing, proven, &self.schedule, now);
+        });
     }
 
-    fn judge(&self, judge: impl FnOnce(&mut Guard, Instant)) {
+    fn with_guard(&self, tell: impl FnOnce(&mut Guard, &Proven, Instant)) {
         let now = clock::steady();
         let mut slot = self.lock();
         let guard = slot.guard.get_or_insert_default();
-        judge(guard, now);
-        self.watched.store(guard.watched(now), Ordering::Relaxed);
+        tell(guard, self.proven.get_or_init(Box::default), now);
+    }
+
+    /// Begins a trial of `next`, if the token before it is still good.
+    fn try_out(&self, slot: &mut Slot, next: &Arc<Held>, now: Moment) {
+        // One that was on trial itself stands behind the one before it.
+        let previous = match slot.trial.take() {
+            Some(trial) => Some(trial.previous),
+            None => self.current.load_full(),
+        };
+        let generation = next.token.generation();
+        slot.trial = previous
+            .filter(|previous| {
+                let previous_generation = previous.token.generation();
+                previous_generation != generation
+                    && previous_generation > slot.rejected
+                    && !previous.unusable_at.is_over(now)
+            })
+            .map(|previous| {
+                let next = Arc::clone(next);
+                Box::new(Trial { previous, next })
+            });
+        let on_trial = slot.trial.as_ref().map_or(0, |_| generation);
+        self.on_trial.store(on_trial, Ordering::Relaxed);
     }
 
     /// Dates the token, from before it was asked for. One that is over already is an error: held as valid it would be
@@ -537,6 +726,7 @@ impl Base for SingleFlight {
             Ending::Failed(error) => Err(error),
             Ending::Cut(error) => {
                 slot.flying = None;
+                self.being_replaced.store(0, Ordering::Relaxed);
                 self.quiet_until.store(0, Ordering::Relaxed);
                 drop(slot);
                 self.tell_of_change();
@@ -545,6 +735,7 @@ impl Base for SingleFlight {
         };
         let (landing, failure) = match result {
             Ok(held) => {
+                self.try_out(&mut slot, &held, now);
                 interleave();
                 self.current.store(Some(Arc::clone(&held)));
                 (Landing::Held(held), None)
@@ -563,6 +754,7 @@ impl Base for SingleFlight {
             .map_or(0, |failure| self.since_epoch(failure.until));
         self.quiet_until.store(quiet_until, Ordering::Relaxed);
         slot.flying = None;
+        self.being_replaced.store(0, Ordering::Relaxed);
         let displaced = mem::replace(&mut slot.failure, failure);
         drop(slot);
         // Only now: the last failure may hold a user's error, whose destructor is not ours.
@@ -597,34 +789,9 @@ impl fmt::Debug for SingleFlight {
 }
 
 impl Slot {
-    /// Why no flight may start now, if so.
-    fn objection(
-        &mut self,
-        need: Need,
-        permit: Permit,
-        current: Option<&Held>,
-        schedule: &Schedule,
-        now: Moment,
-    ) -> Option<Error> {
-        let now_steady = now.steady();
-        match &self.failure {
-            // Whoever asks for a token request by name may have changed what a permanent failure is about.
-            Some(failure) if matches!(need, Need::New) && !failure.is_transient() => {}
-            Some(failure) if now_steady < failure.until => return failure.error_at(now_steady),
-            _ => {}
-        }
-        match need {
-            // Only while the rejected token is all there is: without one that may be sent, a token request is due anyway.
-            Need::Other { than, route, judge }
-                if permit == Permit::Ask
-                    && current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
-            {
-                let guard = self.guard.get_or_insert_default();
-                let permit = guard.permit(route, than, judge, schedule, now_steady);
-                permit.err().map(Error::rejected_too)
-            }
-            _ => None,
-        }
+    fn is_failing(&self, route: Route, now: Instant) -> bool {
+        let guard = self.guard.as_ref();
+        guard.is_some_and(|guard| guard.is_failing(route, now))
     }
 }
 
@@ -658,6 +825,9 @@ const MOST_CUTS: u32 = 8;
 
 /// While a flight is under way, those who need not wait look at it this often.
 const LOOK_AT_FLIGHT: Duration = SILENT_FOR;
+
+/// A token that the API does not know yet is tried again after this.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A server that repeats a token is asked again no earlier.
 const SHORTEST_REPEAT: Duration = Duration::from_secs(1);

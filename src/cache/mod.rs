@@ -24,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "keyed")]
 pub use self::keyed::Keyed;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 pub use self::{
     builder::TokenCacheBuilder,
@@ -34,14 +34,13 @@ pub use self::{
 use self::{
     flight::{Permit, SingleFlight},
     need::Need,
-    rejection_guard::Judge,
     rt::Spawner,
 };
 pub(crate) use self::{landing::Outcome, need::Held, rejection_guard::Route, schedule::Schedule};
 use crate::{
     error::Error,
     token::{Token, TokenSource},
-    util::clock::Moment,
+    util::{clock::Moment, timer::until},
 };
 
 /// One credential's current token, and the one place where it is requested.
@@ -195,8 +194,8 @@ impl TokenCache {
             let now = Moment::now();
             let half = now.steady() + current.unusable_at.left(now) / 2;
             let latest = latest.map_or(half, |latest| latest.min(half));
-            let lasting = timeout_at(latest, self.flight.wait(Need::Lasting(least))).await;
-            if let Ok(Ok(held)) = lasting {
+            let lasting = until(latest, self.flight.wait(Need::Lasting(least))).await;
+            if let Some(Ok(held)) = lasting {
                 return Ok(held);
             }
             if let Some(current) = self.flight.usable() {
@@ -216,7 +215,7 @@ impl TokenCache {
         let need = Need::Other {
             than: rejected,
             route,
-            judge: Judge::Retry,
+            is_retried: true,
         };
         let held = self.flight.wait(need).await?;
         if held.token.generation() == rejected {
@@ -227,13 +226,31 @@ impl TokenCache {
     }
 
     /// The same for a request that is not sent again: starts a token request for those to come, and does not wait.
-    pub(crate) fn rejected_for_good(&self, rejected: u64, route: Option<Route>) {
+    pub(crate) fn rejected_for_good(&self, rejected: u64, route: Route) {
         let need = Need::Other {
             than: rejected,
-            route: route.unwrap_or(Route::UNKNOWN),
-            judge: Judge::NextFirstTry,
+            route,
+            is_retried: false,
         };
         drop(self.flight.join(need, Permit::Ask));
+    }
+
+    /// Whether the token of this generation was rejected and the request for another is under way.
+    pub(crate) fn is_being_replaced(&self, generation: u64) -> bool {
+        self.flight.is_being_replaced(generation)
+    }
+
+    /// Waits for the token request under way; where none comes of it, for any token that may be sent.
+    pub(crate) async fn wait_for_another(&self, than: u64, route: Route) -> Outcome {
+        let need = Need::Other {
+            than,
+            route,
+            is_retried: false,
+        };
+        match self.flight.wait(need).await {
+            Ok(held) => Ok(held),
+            Err(_) => self.wait_for_usable().await,
+        }
     }
 
     /// What became of a retry with the token `generation`: whether it was rejected as well.
@@ -252,13 +269,13 @@ impl TokenCache {
         Arc::strong_count(&self.flight) > 1
     }
 
-    /// Whether it is worth knowing a request's route before it is sent: as a rule it is not, and costs nothing.
-    pub(crate) fn is_watching(&self) -> bool {
-        self.flight.is_watching()
+    /// Whether it is worth knowing a request's route before it is sent. Usually it is not.
+    pub(crate) fn is_looking(&self) -> bool {
+        self.flight.is_looking()
     }
 
-    /// A first try with the token `generation` was accepted on this route.
-    pub(crate) fn accepted(&self, route: Route, generation: u64) {
+    /// A first try with the token `generation` was accepted, on this route if that is worth knowing.
+    pub(crate) fn accepted(&self, route: Option<Route>, generation: u64) {
         self.flight.accepted(route, generation);
     }
 }

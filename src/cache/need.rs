@@ -1,15 +1,15 @@
 //! A token that a cache holds, and what a caller needs of it.
 
-use super::rejection_guard::{Judge, Route};
 use std::time::Duration;
 
+use super::rejection_guard::Route;
 use crate::{
     token::{Reason, Token, TokenRequest},
     util::clock::Moment,
 };
 
 /// A token that a cache holds, and how long it is good for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) token: Token,
     /// The token request it came by. The token's generation is older where the server gave the same token again.
@@ -38,7 +38,8 @@ pub(super) enum Need {
     Other {
         than: u64,
         route: Route,
-        judge: Judge,
+        /// Whether a retry will tell if that healed the route. If none does, the next first try has to.
+        is_retried: bool,
     },
     /// The outcome of a token request, whatever token is there.
     New,

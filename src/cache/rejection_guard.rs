@@ -1,15 +1,23 @@
 //! Whether a rejected token may cause a token request.
 //!
-//! As a rule it may: the token was revoked, and a fresh one heals it. But some rejections no token heals (a wrong audience,
+//! Usually it may: the token was revoked, and a fresh one heals it. But some rejections no token heals (a wrong audience,
 //! a missing scope, a broken route), and a token request for each of those would be a storm. What tells them apart is whether
 //! the *fresh* token is rejected too. That is kept by route, so that one failing route costs the healthy ones nothing:
 //!
 //! - A route whose fresh token was rejected causes no token request for 1 s, then 2 s, … 5 min, each time one that is in vain.
 //! - A fresh token that is accepted clears its route. An acceptance elsewhere is no heal.
-//! - When more than a few routes are failing, the API as a whole is taken to be: then all routes wait by the same steps
+//! - When more than a few routes are failing, the API as a whole is taken to be: then the routes wait by the same steps
 //!   together, until a fresh token heals any of them.
-//! - An API that rejects good tokens at random is healed each time. Whatever the routes say, no more than so many token requests
-//!   are made on account of rejections.
+//! - That wait is not for a *proven* route, one that accepted a token while the guard was looking. Whoever can choose paths that
+//!   answer 401, without end, so delays the healing of no route that works: proving a route takes an acceptance on it.
+//! - Whatever the routes say, no more than so many token requests are made on account of rejections: the allowance. Its last
+//!   third is kept for proven routes. So a revocation heals at once on them while failing routes have used up the rest.
+//!
+//! The guard looks while about as many routes fail as make a crowd, while a third of the allowance is spent, and while the next
+//! first try has to tell. Otherwise a healthy request costs one load, and its route is not worked out.
+//!
+//! What it does not hold against: somebody who makes many routes accept first and reject then may use up the last third
+//! too. Then a revocation heals within one interval of the allowance.
 //!
 //! Has no clock, and knows no HTTP: a route is a number.
 
@@ -17,42 +25,88 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::schedule::Schedule;
+use super::{
+    rt::{AtomicU64, Ordering},
+    schedule::Schedule,
+};
 
-/// What requests that succeed and fail alike have in common. Made from a request by whoever knows HTTP.
+/// What requests that succeed and fail alike have in common. Made from a request by the part that knows HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Route(u64);
 
 impl Route {
-    /// The route of a request that nobody looked at, because no route was failing when it was sent, and that is not sent
-    /// again.
-    pub(crate) const UNKNOWN: Self = Self(0);
-
     pub(crate) fn new(hash: u64) -> Self {
         Self(hash.max(1))
     }
+}
 
-    /// A bit that it shares with a 64th of all routes.
-    pub(super) fn bit(self) -> u64 {
-        1 << (self.0 % 64)
+/// The routes that accepted a token while the guard was looking. Written without a lock, and of a fixed size: a route takes the
+/// place of another.
+#[derive(Debug)]
+pub(super) struct Proven {
+    /// Acceptances count while this is not zero: those of a token that is as new as this generation.
+    since: AtomicU64,
+    routes: [AtomicU64; PROVEN_ROUTES],
+}
+
+impl Default for Proven {
+    fn default() -> Self {
+        Self {
+            since: AtomicU64::new(0),
+            routes: [const { AtomicU64::new(0) }; PROVEN_ROUTES],
+        }
     }
 }
 
-/// Whether a retry will tell if a token request healed a rejection. If none will, the next first try has to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Judge {
-    Retry,
-    NextFirstTry,
+impl Proven {
+    pub(super) fn is_looking(&self) -> bool {
+        self.since.load(Ordering::Relaxed) != 0
+    }
+
+    /// A first try with the token `generation` was accepted on this route. A token that was rejected proves nothing: a route
+    /// may well accept one request and reject the next.
+    pub(super) fn accepted(&self, route: Route, generation: u64) {
+        let since = self.since.load(Ordering::Relaxed);
+        if since != 0 && generation >= since {
+            self.insert(route);
+        }
+    }
+
+    fn insert(&self, route: Route) {
+        let place = self.place(route);
+        // Mostly it is there already, and a line that is only read is shared by all cores.
+        if place.load(Ordering::Relaxed) != route.0 {
+            place.store(route.0, Ordering::Relaxed);
+        }
+    }
+
+    fn remove(&self, route: Route) {
+        if self.has(route) {
+            self.place(route).store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn has(&self, route: Route) -> bool {
+        self.place(route).load(Ordering::Relaxed) == route.0
+    }
+
+    fn place(&self, Route(hash): Route) -> &AtomicU64 {
+        #[allow(clippy::cast_possible_truncation, reason = "any bits of it do")]
+        let hash = hash as usize;
+        &self.routes[hash % PROVEN_ROUTES]
+    }
 }
 
 /// The routes that were rejected lately.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     routes: Vec<(Route, Latch)>,
-    /// All routes together, while more than a few of them are failing.
+    /// All routes together that are not proven, while more than a few are failing.
     api: Latch,
     /// When the allowance of token requests is full again.
     full_at: Option<Instant>,
+    /// The newest token whose rejection caused a token request.
+    rejected: u64,
 }
 
 /// How often fresh tokens were rejected in a row, and until when no other is tried.
@@ -60,46 +114,68 @@ pub(super) struct Guard {
 struct Latch {
     times: u32,
     until: Option<Instant>,
-    /// The token whose rejection caused a token request the last time, if the next first try has to tell whether that healed it.
-    awaits_newer_than: Option<u64>,
+    /// Whether no retry tells if the last token request healed the route, but the next first try.
+    awaits_first_try: bool,
     /// The token request that was in vain the last time: a thousand requests that its token is rejected for are one time.
     landing: u64,
 }
 
 impl Guard {
-    /// Whether a rejection on this route may cause a token request now. If not, how long until it may.
+    /// Whether a rejection of the token `rejected` on this route may cause a token request now. If not, how long until it may.
     pub(super) fn permit(
         &mut self,
         route: Route,
         rejected: u64,
-        judge: Judge,
+        is_retried: bool,
+        proven: &Proven,
         schedule: &Schedule,
         now: Instant,
     ) -> Result<(), Duration> {
-        let crowded = self.is_crowded(now);
-        if crowded {
+        let is_proven = proven.has(route);
+        let is_held_up = !is_proven && self.is_crowded(now);
+        if is_held_up {
             self.api.left(now)?;
         }
-        self.known(route, now).left(now)?;
-        self.spend_allowance(schedule, now)?;
+        let latch = self.known(route, now);
+        if latch.awaits_first_try && is_proven {
+            // Since it was closed, a first try with another token was accepted.
+            *latch = Latch {
+                landing: latch.landing,
+                ..Latch::default()
+            };
+        }
+        latch.left(now)?;
+        self.spend_allowance(is_proven, schedule, now)?;
 
-        if crowded {
+        self.rejected = self.rejected.max(rejected);
+        if is_held_up {
             // Taken to be in vain, like those before it, until a heal says otherwise.
             self.api.close(schedule, now);
         }
         let latch = self.known(route, now);
-        match (latch.times, judge) {
-            // Taken to be in vain too, until a first try with another token is accepted here.
-            (_, Judge::NextFirstTry) if route != Route::UNKNOWN => {
-                latch.awaits_newer_than = Some(rejected);
+        latch.awaits_first_try = !is_retried;
+        match (latch.times, is_retried) {
+            (_, false) => {
+                // Taken to be in vain too, until a first try is accepted.
                 latch.close(schedule, now);
+                proven.remove(route);
             }
-            (0, _) => latch.until = Some(now + SHORTEST_INTERVAL),
+            (0, true) => latch.until = Some(now + SHORTEST_INTERVAL),
             // Held as long as the last time until the retry is judged, which may take as long as the API likes:
             // meanwhile first tries with the fresh token are rejected too, and must not have their own.
-            (times, _) => latch.until = Some(now + schedule.cool_down(times, fastrand::f64())),
+            (times, true) => latch.until = Some(now + schedule.cool_down(times, fastrand::f64())),
         }
+        self.look(proven, schedule, now);
         Ok(())
+    }
+
+    /// Whether this route rejected fresh tokens lately, so that its rejections say little of a token.
+    pub(super) fn is_failing(&self, route: Route, now: Instant) -> bool {
+        let mut failing = self
+            .routes
+            .iter()
+            .filter(|(_, latch)| latch.is_failing(now));
+        failing.any(|(known, _)| *known == route)
     }
 
     /// The token request with this number, made because of a rejection on this route, healed nothing.
@@ -107,6 +183,7 @@ impl Guard {
         &mut self,
         route: Route,
         landing: u64,
+        proven: &Proven,
         schedule: &Schedule,
         now: Instant,
     ) {
@@ -114,53 +191,60 @@ impl Guard {
         if latch.landing < landing {
             latch.landing = landing;
             latch.close(schedule, now);
+            proven.remove(route);
+            self.look(proven, schedule, now);
         }
     }
 
-    /// The token with this generation was accepted on this route.
-    pub(super) fn healed(&mut self, route: Route, generation: u64, now: Instant) {
+    /// A retry with the token of this generation was accepted on this route.
+    pub(super) fn healed(
+        &mut self,
+        route: Route,
+        generation: u64,
+        proven: &Proven,
+        schedule: &Schedule,
+        now: Instant,
+    ) {
         let latch = self.known(route, now);
         if latch.times > 0 {
             latch.times = 0;
             latch.until = None;
         }
-        latch.awaits_newer_than = None;
+        latch.awaits_first_try = false;
         // Whoever is rejected with it from now on comes late, or it was revoked since: neither is in vain.
         latch.landing = latch.landing.max(generation);
         self.api = Latch::default();
+        proven.insert(route);
+        self.look(proven, schedule, now);
     }
 
-    /// The token with this generation was accepted on this route by a first try. That is a heal only where no retry
-    /// tells: a route may well accept one request and reject the next, whatever the token.
-    pub(super) fn accepted(&mut self, route: Route, generation: u64, now: Instant) {
-        let heals = self.routes.iter().any(|(known, latch)| {
-            *known == route
-                && latch
-                    .awaits_newer_than
-                    .is_some_and(|rejected| rejected < generation)
-        });
-        if heals {
-            self.healed(route, generation, now);
-        }
-    }
-
-    /// The bits of the routes whose first tries are worth a look.
-    pub(super) fn watched(&self, now: Instant) -> u64 {
-        self.routes
-            .iter()
-            .filter(|(route, latch)| {
-                let is_watched = latch.awaits_newer_than.is_some() || *route == Route::UNKNOWN;
-                is_watched && !latch.is_stale(now)
-            })
-            .fold(0, |bits, (route, _)| bits | route.bit())
+    /// Has acceptances counted for as long as there is something to learn from them.
+    fn look(&self, proven: &Proven, schedule: &Schedule, now: Instant) {
+        let mut live = self.routes.iter().filter(|(_, latch)| !latch.is_stale(now));
+        let is_strained = self
+            .full_at
+            .is_some_and(|full_at| full_at - now > schedule.rejection_reserve());
+        let is_looking = is_strained
+            || self.failing(now) >= MOST_FAILING_ROUTES
+            || live.any(|(_, latch)| latch.awaits_first_try);
+        let since = if is_looking { self.rejected + 1 } else { 0 };
+        proven.since.store(since, Ordering::Relaxed);
     }
 
     /// Takes one token request of the allowance, if there is one left. If not, how long until there is.
-    fn spend_allowance(&mut self, schedule: &Schedule, now: Instant) -> Result<(), Duration> {
+    fn spend_allowance(
+        &mut self,
+        is_proven: bool,
+        schedule: &Schedule,
+        now: Instant,
+    ) -> Result<(), Duration> {
         let interval = schedule.rejection_allowance_interval;
         let full_at = self.full_at.unwrap_or(now).max(now) + interval;
         let spent = full_at - now;
-        let most = interval * schedule.rejection_allowance;
+        let mut most = interval * schedule.rejection_allowance;
+        if !is_proven {
+            most -= schedule.rejection_reserve();
+        }
         if spent > most {
             return Err(spent - most);
         }
@@ -170,9 +254,15 @@ impl Guard {
 
     /// Whether the API as a whole is taken to be failing.
     fn is_crowded(&self, now: Instant) -> bool {
-        let is_failing = |latch: &Latch| latch.times > 0 && !latch.is_stale(now);
-        let failing = self.routes.iter().filter(|(_, latch)| is_failing(latch));
-        is_failing(&self.api) || failing.count() > MOST_FAILING_ROUTES
+        self.api.is_failing(now) || self.failing(now) > MOST_FAILING_ROUTES
+    }
+
+    fn failing(&self, now: Instant) -> usize {
+        let failing = self
+            .routes
+            .iter()
+            .filter(|(_, latch)| latch.is_failing(now));
+        failing.count()
     }
 
     /// What is known of a route. A new one takes the place of the one that matters least, if there is no other.
@@ -213,6 +303,10 @@ impl Latch {
         self.until = Some(now + schedule.cool_down(self.times, fastrand::f64()));
     }
 
+    fn is_failing(&self, now: Instant) -> bool {
+        self.times > 0 && !self.is_stale(now)
+    }
+
     /// Whether it has been open for so long that it says nothing any more.
     fn is_stale(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| now >= until + REMEMBERED)
@@ -222,8 +316,11 @@ impl Latch {
 /// With more failing routes than this, it is the API that is failing.
 const MOST_FAILING_ROUTES: usize = 4;
 
-/// As many routes are remembered.
+/// As many failing routes are remembered.
 const MOST_ROUTES: usize = 32;
+
+/// And as many proven ones.
+const PROVEN_ROUTES: usize = 256;
 
 /// A route causes token requests no more often than this, even if each of them heals it.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);

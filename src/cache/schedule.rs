@@ -135,13 +135,18 @@ impl Schedule {
                 )));
             }
         }
+        let interval = self.rejection_allowance_interval;
         let longest = self
             .remembered()
             .max(self.rejected.last)
-            .max(self.longest_retry_after);
+            .max(self.longest_retry_after)
+            .max(self.token_request_timeout)
+            .max(interval)
+            .max(interval.saturating_mul(self.rejection_allowance));
         if longest > LONGEST_WAIT {
             return Err(Error::configuration(format!(
-                "a backoff, a cool-down, an allowance or a `Retry-After` of up to {longest:?} is longer than a year; give it a few minutes"
+                "a timeout, a backoff, a cool-down, an allowance or a `Retry-After` of up to {longest:?} is longer than a year; \
+                 give it a few minutes"
             )));
         }
         Ok(())
@@ -207,6 +212,13 @@ impl Schedule {
     /// `0.0..1.0`. The jitter only lengthens it: the bound holds, and processes that share a fault part ways.
     pub(super) fn cool_down(&self, times: u32, random: f64) -> Duration {
         self.rejected.step(times).mul_f64(1.0 + 0.1 * random)
+    }
+}
+
+impl Schedule {
+    /// The part of the allowance that is for proven routes alone.
+    pub(super) fn rejection_reserve(&self) -> Duration {
+        self.rejection_allowance_interval * (self.rejection_allowance / 3)
     }
 }
 

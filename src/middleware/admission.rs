@@ -28,7 +28,7 @@ pub(crate) enum Verdict<K> {
 }
 
 impl Admission {
-    pub(crate) fn judge<B, Sel: Select>(
+    pub(crate) fn admit<B, Sel: Select>(
         self,
         select: &Sel,
         request: &Request<B>,

@@ -2,18 +2,35 @@
 
 use std::time::Duration;
 
-use http::{Extensions, HeaderValue, Request, header::AUTHORIZATION};
+use http::{Extensions, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::time::Instant;
 
 use crate::{
-    cache::Route,
+    cache::{Route, TokenCache},
     middleware::{
-        extension::{Deadline, NoRetry},
+        extension::{Deadline, NoRetry, NotRetried},
         head::Snapshot,
         route,
     },
     replay::Replay,
+    unauthorized::{ResponseHead, Unauthorized},
 };
+
+/// What a request under way needs to know after it was sent. Each request has its own copy: a handle to the cache of its
+/// credential, and two values that are mostly nothing at all.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules<U, Rp> {
+    pub(crate) cache: TokenCache,
+    pub(crate) unauthorized: U,
+    pub(crate) replay: Rp,
+}
+
+impl<U: Unauthorized, Rp> Rules<U, Rp> {
+    pub(crate) fn rejects<R>(&self, response: &Response<R>) -> bool {
+        self.unauthorized
+            .is_rejection(&ResponseHead::from(response))
+    }
+}
 
 /// A request as it was before the token was put on it, and a service to send it again.
 pub(crate) struct Recorded<S, T> {
@@ -32,24 +49,27 @@ pub(crate) struct Again<S, B> {
     budget: Option<Budget>,
 }
 
-/// A request to send, and what it takes to send it again, if it can be.
+/// A request to send, what it takes to send it again, if it can be, and its route: while it is looked at, and where nothing
+/// recorded tells it later.
 pub(crate) type Prepared<S, B, Rp> = (
     Request<<Rp as Replay<B>>::Body>,
-    Option<Recorded<S, <Rp as Replay<B>>::Recording>>,
+    Result<Recorded<S, <Rp as Replay<B>>::Recording>, NotRetried>,
+    Option<Route>,
 );
 
-/// Puts the token on a request, and records it before, if it can be said again, for a service that `again` makes.
+/// Puts the token on a request, and records it before, if it can be replayed, for a service that `again` makes.
 // Inlined, for else the request is copied twice more on its way through.
 #[inline]
 pub(crate) fn prepare<B, S, Rp: Replay<B>>(
     request: Request<B>,
     authorization: HeaderValue,
     replay: &Rp,
+    is_looked_at: bool,
     again: impl FnOnce() -> S,
 ) -> Prepared<S, B, Rp> {
     let (mut head, body) = request.into_parts();
     let (body, recorded) = if head.extensions.get::<NoRetry>().is_some() {
-        (replay.pass(body), None)
+        (replay.pass(body), Err(NotRetried::OptedOut))
     } else {
         let (body, recording) = replay.record(&head, body);
         let recorded = recording.map(|recording| Recorded {
@@ -58,10 +78,12 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
             recording,
             sent_at: deadline_of(&head.extensions).map(|_| Instant::now()),
         });
-        (body, recorded)
+        (body, recorded.ok_or(NotRetried::CannotBeReplayed))
     };
+    let is_route_worth_knowing = is_looked_at || recorded.is_err();
+    let route = is_route_worth_knowing.then(|| route::of(&head.method, &head.uri));
     head.headers.insert(AUTHORIZATION, authorization);
-    (Request::from_parts(head, body), recorded)
+    (Request::from_parts(head, body), recorded, route)
 }
 
 impl<S, T> Recorded<S, T> {
@@ -69,11 +91,11 @@ impl<S, T> Recorded<S, T> {
         Some(route::of(self.head.method(), &self.head.uri()?))
     }
 
-    /// The request to send again; `None` if it cannot be said again after all, or if there is no time for it.
+    /// The request to send again, or why there is none.
     pub(crate) fn rewind<B, Rp: Replay<B, Recording = T>>(
         self,
         replay: &Rp,
-    ) -> Option<Box<Again<S, Rp::Body>>> {
+    ) -> Result<Box<Again<S, Rp::Body>>, NotRetried> {
         let deadline = deadline_of(self.head.extensions());
         let budget = deadline
             .zip(self.sent_at)
@@ -82,12 +104,14 @@ impl<S, T> Recorded<S, T> {
                 first_try: sent_at.elapsed(),
             });
         if budget.is_some_and(|budget| !budget.allows_another()) {
-            return None;
+            return Err(NotRetried::NoTimeLeft);
         }
-        let head = self.head.restore()?;
+        let restored = self.head.restore();
+        let head = restored.ok_or(NotRetried::CannotBeReplayed)?;
         let route = route::of(&head.method, &head.uri);
-        let body = replay.rewind(self.recording)?;
-        Some(Box::new(Again {
+        let body = replay.rewind(self.recording);
+        let body = body.ok_or(NotRetried::CannotBeReplayed)?;
+        Ok(Box::new(Again {
             service: self.service,
             request: Request::from_parts(head, body),
             route,

@@ -10,7 +10,9 @@ use bytes::Buf;
 use http::{Response, Version};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
+
+use crate::util::timer::timer;
 
 pin_project! {
     /// Reads a body to its end, so that an HTTP/1.1 connection can be used again; ready when that is done, or not worth more.
@@ -25,7 +27,7 @@ pin_project! {
 impl<R: Body> Drain<R> {
     /// Takes what there is to read of a response that nobody will see, until `latest` at the most. None if it is better
     /// dropped at once: where there is nothing to read, or more than is worth it, or where it has a stream of its own
-    /// (HTTP/2), which is reset and holds up no connection.
+    /// (HTTP/2), which is reset and holds up no connection; or where no timer would end it.
     pub(crate) fn of(response: Response<R>, latest: Option<Instant>) -> Option<Self> {
         let version = response.version();
         let body = response.into_body();
@@ -40,7 +42,7 @@ impl<R: Body> Drain<R> {
         Some(Self {
             body,
             left: MOST,
-            until: Box::pin(sleep_until(until)),
+            until: timer(until)?,
         })
     }
 }

@@ -1,8 +1,10 @@
-//! Options for a single request, set as its [extensions](http::Request::extensions).
+//! Options for a single request, set as its [extensions](http::Request::extensions), and what the layer says of a response.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind};
 
 /// Sends the request unchanged and without a token, whatever the layer's other rules say.
 ///
@@ -99,6 +101,49 @@ impl Deadline {
     pub fn after(duration: Duration) -> Self {
         let now = Instant::now();
         Self(now.checked_add(duration).unwrap_or(now + FAR))
+    }
+}
+
+/// Why a rejected request was not retried: an extension of the response that the caller gets in the end.
+///
+/// Where a token request was needed and did not do, an [`Error`](crate::Error) beside it says more.
+///
+/// # Example
+/// ```
+/// use tower_bearer::extension::NotRetried;
+///
+/// # let response = http::Response::builder().extension(NotRetried::CannotBeReplayed).body(())?;
+/// if let Some(NotRetried::CannotBeReplayed) = response.extensions().get() {
+///     // The token is replaced by now, or soon: make the request anew.
+/// }
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotRetried {
+    /// The request said [`NoRetry`].
+    OptedOut,
+    /// The request's body cannot be replayed. The next request has another token.
+    CannotBeReplayed,
+    /// The request's [`Deadline`] leaves no time for it.
+    NoTimeLeft,
+    /// Fresh tokens are rejected as well, so that no token is requested for now.
+    CoolDown,
+    /// The last token request failed, and the next one is not due yet.
+    Backoff,
+    /// The token request that the rejection caused failed.
+    TokenRequestFailed,
+    /// The source gave the rejected token again.
+    SameToken,
+}
+
+impl NotRetried {
+    pub(crate) fn because_of(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Rejected => Self::CoolDown,
+            _ if error.is_backing_off() => Self::Backoff,
+            _ => Self::TokenRequestFailed,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A request under way: at most one rejection, and at most one retry.
 
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -10,7 +10,7 @@ use std::{
 use http::{Request, Response, header::AUTHORIZATION};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep};
 use tower::BoxError;
 use tower_service::Service;
 
@@ -18,14 +18,14 @@ use crate::{
     cache::{Held, Route},
     error::Error,
     middleware::{
-        attempt::{Again, Recorded, deadline_of, prepare},
+        attempt::{Again, Recorded, Rules, deadline_of, prepare},
         drain::Drain,
-        extension::MinValidity,
-        rules::Rules,
+        extension::{MinValidity, NotRetried},
     },
     replay::Replay,
     telemetry,
     unauthorized::Unauthorized,
+    util::timer::{timer, until},
 };
 
 pin_project! {
@@ -51,7 +51,8 @@ pin_project! {
     ///   ▼                ▼                    ▼
     ///  error           answer            the rejection
     /// ```
-    /// A warm request starts at `First`; one that is none of our business is in `Passing` all along, and one that is not to
+    /// A warm request starts at `First`, or at `HeldBack` and then like `Cold` where it can be sent once and its token was just
+    /// rejected; one that is none of our business is in `Passing` all along, and one that is not to
     /// be sent in `NotAllowed`. What is taken out of a state is in an `Option`.
     #[project = StateProj]
     enum State<S, B, R, U, Rp>
@@ -65,6 +66,14 @@ pin_project! {
             first: Option<(S, Request<B>)>,
             rules: Rules<U, Rp>,
         },
+        // It cannot be sent twice, and its token was rejected: waits for another, with the ready service in hand.
+        HeldBack {
+            wait: Wait<Arc<Held>>,
+            first: Option<(S, Request<Rp::Body>)>,
+            route: Route,
+            reason: NotRetried,
+            rules: Rules<U, Rp>,
+        },
         // The first try is under way with the token `sent`. Without `again` there can be no second. The route is known
         // while it is worth it.
         First {
@@ -72,7 +81,7 @@ pin_project! {
             response: S::Future,
             sent: u64,
             route: Option<Route>,
-            again: Option<Recorded<S, Rp::Recording>>,
+            again: Result<Recorded<S, Rp::Recording>, NotRetried>,
             rules: Rules<U, Rp>,
         },
         // The token was rejected: waits for another, with the rejection in hand in case none comes.
@@ -124,9 +133,18 @@ async fn within<T>(
 ) -> Result<T, Error> {
     match deadline {
         None => wait.await,
-        Some(deadline) => timeout_at(deadline, wait)
+        Some(deadline) => until(deadline, wait)
             .await
-            .unwrap_or_else(|_| Err(Error::deadline())),
+            .unwrap_or_else(|| Err(Error::deadline())),
+    }
+}
+
+/// Says why a rejection is the caller's.
+fn tell_why<R>(rejection: &mut Response<R>, reason: NotRetried, error: Option<Error>) {
+    telemetry::not_retried(reason, error.as_ref());
+    rejection.extensions_mut().insert(reason);
+    if let Some(error) = error {
+        rejection.extensions_mut().insert(error);
     }
 }
 
@@ -182,12 +200,35 @@ where
         }
     }
 
+    /// A request that can be sent only once, while another token than `rejected`, which was rejected, is under way.
+    pub(crate) fn held_back(
+        ready: S,
+        request: Request<Rp::Body>,
+        rejected: u64,
+        route: Route,
+        reason: NotRetried,
+        rules: Rules<U, Rp>,
+    ) -> Self {
+        let cache = rules.cache.clone();
+        let deadline = deadline_of(request.extensions());
+        let wait = async move { cache.wait_for_another(rejected, route).await };
+        Self {
+            state: State::HeldBack {
+                wait: Box::pin(within(deadline, wait)),
+                first: Some((ready, request)),
+                route,
+                reason,
+                rules,
+            },
+        }
+    }
+
     /// A request that was sent with the token `sent`.
     pub(crate) fn first(
         response: S::Future,
         sent: u64,
         route: Option<Route>,
-        again: Option<Recorded<S, Rp::Recording>>,
+        again: Result<Recorded<S, Rp::Recording>, NotRetried>,
         rules: Rules<U, Rp>,
     ) -> Self {
         Self {
@@ -223,15 +264,36 @@ where
                     let (mut service, request) = first.take().ok_or(POLLED_AFTER_END)?;
                     let held = outcome?;
                     let authorization = held.token.authorization().clone();
-                    let route = rules.route_worth_knowing(&request);
+                    let is_looked_at = rules.cache.is_looking();
                     let clone = || service.clone();
-                    let (request, again) = prepare(request, authorization, &rules.replay, clone);
+                    let (request, again, route) =
+                        prepare(request, authorization, &rules.replay, is_looked_at, clone);
                     State::First {
                         // The instance that was made ready before `BearerAuth::call` put it here.
                         response: service.call(request),
                         sent: held.token.generation(),
                         route,
                         again,
+                        rules: rules.clone(),
+                    }
+                }
+
+                StateProj::HeldBack {
+                    wait,
+                    first,
+                    route,
+                    reason,
+                    rules,
+                } => {
+                    let held = ready!(wait.as_mut().poll(cx))?;
+                    let (mut service, mut request) = first.take().ok_or(POLLED_AFTER_END)?;
+                    let authorization = held.token.authorization().clone();
+                    request.headers_mut().insert(AUTHORIZATION, authorization);
+                    State::First {
+                        response: service.call(request),
+                        sent: held.token.generation(),
+                        route: Some(*route),
+                        again: Err(*reason),
                         rules: rules.clone(),
                     }
                 }
@@ -243,22 +305,26 @@ where
                     again,
                     rules,
                 } => {
-                    let response = ready!(response.poll(cx)).map_err(Into::into)?;
+                    let mut response = ready!(response.poll(cx)).map_err(Into::into)?;
                     let (sent, route) = (*sent, *route);
                     if !rules.rejects(&response) {
-                        if let Some(route) = route {
-                            rules.cache.accepted(route, sent);
-                        }
+                        rules.cache.accepted(route, sent);
                         return Poll::Ready(Ok(response));
                     }
-                    let recorded = again.take();
-                    let route = recorded.as_ref().and_then(Recorded::route).or(route);
+                    let recorded = mem::replace(again, Err(NotRetried::CannotBeReplayed));
+                    let route = route.or_else(|| recorded.as_ref().ok()?.route());
                     let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
-                    telemetry::rejected(again.is_some());
-                    let Some(again) = again else {
-                        // Another token is of no use to this request, but to the next.
-                        rules.cache.rejected_for_good(sent, route);
-                        return Poll::Ready(Ok(response));
+                    telemetry::rejected(again.is_ok());
+                    let again = match again {
+                        Ok(again) => again,
+                        Err(reason) => {
+                            // Another token is of no use to this request, but to the next.
+                            if let Some(route) = route {
+                                rules.cache.rejected_for_good(sent, route);
+                            }
+                            tell_why(&mut response, reason, None);
+                            return Poll::Ready(Ok(response));
+                        }
                     };
                     let (cache, route, deadline) =
                         (rules.cache.clone(), again.route, again.deadline());
@@ -280,7 +346,8 @@ where
                 } => {
                     let mut outcome = ready!(wait.as_mut().poll(cx));
                     let again = again.take().ok_or(POLLED_AFTER_END)?;
-                    if !again.is_in_time() {
+                    let is_in_time = again.is_in_time();
+                    if !is_in_time {
                         outcome = outcome.and(Err(Error::deadline()));
                     }
                     match outcome {
@@ -299,16 +366,19 @@ where
                             }
                         }
                         Ok(None) => {
-                            telemetry::not_replaced(None);
-                            let rejection = rejection.take().ok_or(POLLED_AFTER_END)?;
+                            let mut rejection = rejection.take().ok_or(POLLED_AFTER_END)?;
+                            tell_why(&mut rejection, NotRetried::SameToken, None);
                             return Poll::Ready(Ok(rejection));
                         }
                         Err(error) => {
-                            telemetry::not_replaced(Some(&error));
                             let Some(mut rejection) = rejection.take() else {
                                 return Poll::Ready(Err(error.into()));
                             };
-                            rejection.extensions_mut().insert(error);
+                            let reason = match is_in_time {
+                                true => NotRetried::because_of(&error),
+                                false => NotRetried::NoTimeLeft,
+                            };
+                            tell_why(&mut rejection, reason, Some(error));
                             return Poll::Ready(Ok(rejection));
                         }
                     }
@@ -403,7 +473,7 @@ where
 {
     fn readying(again: Box<Again<S, Rp::Body>>, rules: Rules<U, Rp>) -> Self {
         Self::Readying {
-            deadline: again.deadline().map(|at| Box::pin(sleep_until(at))),
+            deadline: again.deadline().and_then(timer),
             again: Some(again),
             rules,
         }
@@ -417,7 +487,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Cold { .. } => "waiting for a token",
+            State::Cold { .. } | State::HeldBack { .. } => "waiting for a token",
             State::First { .. } => "sent",
             State::Replacing { .. } => "rejected, waiting for another token",
             State::Draining { .. } | State::Readying { .. } => "rejected, waiting to be sent again",

@@ -8,7 +8,6 @@ mod future;
 mod head;
 mod layer;
 mod route;
-mod rules;
 mod service;
 
 #[cfg(feature = "tonic")]

@@ -14,7 +14,7 @@ use crate::{
     cache::{Caches, TokenCache},
     middleware::{
         admission::Verdict, attempt::prepare, extension::MinValidity, future::ResponseFuture,
-        rules::Plan,
+        layer::Plan,
     },
     replay::{CloneBody, Replay},
     select::{Always, Select},
@@ -32,8 +32,9 @@ use crate::{
 ///    out without a token because none could be had.
 /// 3. If the server rejects the token (401), it is sent once more, the same but for a newer token, and the caller gets
 ///    that answer, whatever it is. If no newer token can be had, or the body cannot be said again, the caller gets the
-///    401 as it came; where there was a token request that failed, or none because of a backoff, a cool-down or the request's
-///    deadline, an [`Error`](crate::Error) in its [extensions](http::Response::extensions) says so.
+///    401 as it came, with [`NotRetried`](crate::extension::NotRetried) in its [extensions](http::Response::extensions), and an
+///    [`Error`](crate::Error) where there was a token request that failed, or none because of a backoff, a cool-down or the request's
+///    deadline.
 ///
 /// # Errors
 /// The errors of the service below as they are, and [`Error`](crate::Error) when the request is not to be sent, or when no
@@ -129,7 +130,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let key = match self.plan.judge(&request) {
+        let key = match self.plan.admit(&request) {
             Verdict::Token(key) => key,
             Verdict::Pass => {
                 let request = request.map(|body| self.plan.replay.pass(body));
@@ -155,11 +156,21 @@ where
             let ready = mem::replace(&mut self.inner, clone);
             return ResponseFuture::cold(ready, request, rules);
         };
-        let route = rules.route_worth_knowing(&request);
+        let is_looked_at = rules.cache.is_looking();
         // `self.inner` was made ready and takes the first try. A second goes to a clone, which `ResponseFuture` makes
         // ready before it calls it.
         let clone = || self.inner.clone();
-        let (request, again) = prepare(request, authorization, &rules.replay, clone);
+        let (request, again, route) =
+            prepare(request, authorization, &rules.replay, is_looked_at, clone);
+        if let Some(route) = route
+            && let Err(reason) = again
+            && rules.cache.is_being_replaced(sent)
+        {
+            // It has one try, which this token would waste.
+            let clone = self.inner.clone();
+            let ready = mem::replace(&mut self.inner, clone);
+            return ResponseFuture::held_back(ready, request, sent, route, reason, rules);
+        }
         ResponseFuture::first(self.inner.call(request), sent, route, again, rules)
     }
 }

@@ -8,7 +8,7 @@ use reqwest::Body;
 
 use crate::{
     adapter::reqwest::ReusableBody,
-    replay::{Buffered, CloneBody, NoReplay, Recording, Replay, ReplayBody},
+    replay::{Buffered, CloneBody, NoReplay, Recording, Replay, ReplayBody, ReplayPolicy},
 };
 
 /// The replay policies that the layer can have as a middleware.
@@ -85,6 +85,8 @@ pub enum Kept {
     /// For streams.
     Copy(Recording<Body>),
 }
+
+impl ReplayPolicy for BufferedBody {}
 
 impl Replay<Body> for BufferedBody {
     type Body = Body;

@@ -285,7 +285,7 @@ impl Client {
                     self.replace(&rejected, route, retry).await;
                 }
                 (Operation::StartReplacing, Some(rejected)) => {
-                    let route = Some(Route::new(3));
+                    let route = Route::new(3);
                     self.cache.rejected_for_good(rejected.generation(), route);
                 }
                 (Operation::Forget, Some(last)) => {

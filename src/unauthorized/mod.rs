@@ -1,12 +1,14 @@
 //! Which answers mean that the token was rejected.
 
+mod challenge;
+
 use std::{fmt, sync::Arc};
 
 use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
-    header::WWW_AUTHENTICATE,
+    Extensions, HeaderMap, HeaderName, Response, StatusCode, Version, header::WWW_AUTHENTICATE,
 };
-use http_auth::{ChallengeRef, parser::ChallengeParser};
+
+use self::challenge::challenges;
 
 /// Decides from an answer's head whether the server rejected the token, so that another one would help.
 ///
@@ -124,16 +126,15 @@ impl<'a, B> From<&'a Response<B>> for ResponseHead<'a> {
     }
 }
 
-/// Status 401 whose `WWW-Authenticate` ([RFC 9110 §11.6.1]) leaves hope that another token would do. The default.
+/// Status 401, unless `WWW-Authenticate` ([RFC 9110 §11.6.1]) says that a new token would not help. The default.
 ///
 /// | 401 with | means |
 /// | --- | --- |
-/// | no challenge, or one that cannot be read | rejected |
-/// | a Bearer challenge without an error, with `invalid_token` ([RFC 6750 §3.1]) or with one not named here | rejected |
-/// | Bearer challenges with `insufficient_scope` or `insufficient_user_authentication` ([RFC 9470 §3]) only | not rejected: every token of this client would be as little use |
-/// | challenges of other schemes only | not rejected: no token is asked for |
+/// | Bearer challenges that all say `insufficient_scope` or `insufficient_user_authentication` ([RFC 9470 §3]) | not rejected: every token of this client would be as little use |
+/// | anything else: no challenge, another error ([RFC 6750 §3.1]) or none, other schemes only, one that cannot be read | rejected |
 ///
-/// Any other status, 403 and 407 among them, is no rejection.
+/// Other schemes do not count, because servers that take Bearer tokens answer with them all the same (`OAuth2`, `Basic`). Where
+/// a new token does not help, the cool-down bounds what it costs. Any other status, 403 and 407 among them, is no rejection.
 ///
 /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
 /// [RFC 9110 §11.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
@@ -147,7 +148,7 @@ pub struct BearerChallenge;
 
 impl Unauthorized for BearerChallenge {
     fn is_rejection(&self, response: &ResponseHead<'_>) -> bool {
-        response.status == StatusCode::UNAUTHORIZED && Offer::of(response.headers).leaves_hope()
+        response.status == StatusCode::UNAUTHORIZED && !is_past_help(response.headers)
     }
 }
 
@@ -175,97 +176,29 @@ impl Unauthorized for GrpcUnauthenticated {
     }
 }
 
-/// What the challenges of an answer come to.
-#[derive(Default)]
-struct Offer {
-    /// One that another token may meet.
-    hopeful: bool,
-    /// One that it will not meet.
-    hopeless: bool,
+/// Whether there are Bearer challenges, and each of them says that another token would not help.
+fn is_past_help(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(WWW_AUTHENTICATE).iter();
+    let mut bearer = values
+        // Challenges have some hundred bytes. This may be anything, and no server is to choose how long it is read.
+        .filter(|value| value.len() <= LONGEST_READ)
+        .flat_map(|value| challenges(value.as_bytes()))
+        .filter(challenge::Challenge::is_bearer)
+        .map(|challenge| PAST_HELP.iter().any(|code| challenge.has_error(code)))
+        .peekable();
+    bearer.peek().is_some() && bearer.all(|is_past_help| is_past_help)
 }
 
-impl Offer {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut offer = Self::default();
-        for value in headers.get_all(WWW_AUTHENTICATE) {
-            offer.read(value);
-        }
-        offer
-    }
-
-    fn read(&mut self, value: &HeaderValue) {
-        if value.len() > LONGEST_READ {
-            // Challenges have some hundred bytes. This may be anything, and no server is to choose how long it is read.
-            self.hopeful = true;
-            return;
-        }
-        // Bytes that are not ASCII are in free text, if anywhere; the parser rejects them.
-        let text: String = value
-            .as_bytes()
-            .iter()
-            .map(|byte| {
-                if byte.is_ascii() {
-                    char::from(*byte)
-                } else {
-                    '?'
-                }
-            })
-            .collect();
-        if is_token68(&text) {
-            self.hopeless = true;
-            return;
-        }
-        for challenge in ChallengeParser::new(&text) {
-            match challenge {
-                Ok(challenge) if is_met_by_a_token(&challenge) => self.hopeful = true,
-                Ok(_) => self.hopeless = true,
-                // The rest cannot be read, and may be anything.
-                Err(_) => self.hopeful = true,
-            }
-        }
-    }
-
-    fn leaves_hope(&self) -> bool {
-        self.hopeful || !self.hopeless
-    }
-}
+/// The errors that every token of this client would meet.
+const PAST_HELP: [&str; 2] = ["insufficient_scope", "insufficient_user_authentication"];
 
 /// In bytes.
 const LONGEST_READ: usize = 8 * 1024;
 
-/// Whether this is a scheme with a `token68`, as Negotiate and NTLM send it, which the parser has no notion of. Bearer has
-/// parameters, so it is another scheme's.
-fn is_token68(text: &str) -> bool {
-    let Some((scheme, value)) = text.trim().split_once(' ') else {
-        return false;
-    };
-    let value = value.trim().trim_end_matches('=');
-    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    let is_value = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    !value.is_empty()
-        && !scheme.eq_ignore_ascii_case("bearer")
-        && scheme.bytes().all(is_scheme)
-        && value.bytes().all(is_value)
-}
-
-fn is_met_by_a_token(challenge: &ChallengeRef<'_>) -> bool {
-    if !challenge.scheme.eq_ignore_ascii_case("bearer") {
-        return false;
-    }
-    let error = challenge
-        .params
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("error"));
-    error.is_none_or(|(_, error)| {
-        !matches!(
-            error.to_unescaped().as_str(),
-            "insufficient_scope" | "insufficient_user_authentication"
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn rejected(status: u16, challenges: &[&[u8]]) -> bool {
@@ -281,7 +214,7 @@ mod tests {
     /// Promise: R8
     #[test]
     fn a_401_that_another_token_may_cure_is_a_rejection() {
-        let cases: [&[&[u8]]; 14] = [
+        let cases: [&[&[u8]]; 21] = [
             &[],
             &[b""],
             &[b"Bearer"],
@@ -302,6 +235,15 @@ mod tests {
             // Cannot be read.
             &[b"\xFF\xFE="],
             &[br#"Bearer error="insufficient"#],
+            &[br#"Bearer error="insufficient_scope"#],
+            // Other schemes, from servers that take Bearer tokens.
+            &[br#"OAuth2 realm="WSO2", error="invalid_token""#],
+            &[br#"Basic realm="Artifactory""#],
+            &[b"Negotiate YIIB+/8=="],
+            &[br#"DPoP error="insufficient_scope""#],
+            &[br#"Basic realm="Bearer", error="insufficient_scope""#, br#"Digest nonce="x""#],
+            // Parameters without commas.
+            &[br#"Bearer realm="Planning Center" error="invalid_token""#],
         ];
         for challenges in cases {
             assert!(rejected(401, challenges), "{challenges:?}");
@@ -312,25 +254,30 @@ mod tests {
     #[test]
     fn a_challenge_that_is_too_long_to_be_one_is_not_read() {
         let realm = "r".repeat(8 * 1024);
-        let hopeless = format!(r#"Basic realm="{}""#, &realm[..8000]);
-        assert!(!rejected(401, &[hopeless.as_bytes()]));
-        let long = format!(r#"Basic realm="{realm}""#);
+        let rest = r#"Bearer error=insufficient_scope, realm="#;
+        let read = format!("{rest}{}", &realm[..8192 - rest.len()]);
+        assert!(!rejected(401, &[read.as_bytes()]));
+        let long = format!("{rest}{}", &realm[..8193 - rest.len()]);
         assert!(rejected(401, &[long.as_bytes()]));
     }
 
     /// Promise: R8
     #[test]
     fn what_no_token_of_this_client_would_cure_is_none() {
-        let hopeless: [&[&[u8]]; 9] = [
-            &[b"Negotiate"],
-            &[b"Negotiate YIIB+/8=="],
+        let hopeless: [&[&[u8]]; 10] = [
             &[br#"Bearer error="insufficient_scope", scope="admin""#],
             &[br#"bearer error="insufficient_user_authentication""#],
             &[br#"Bearer realm="a,b", error=insufficient_scope"#],
             &[br#"Bearer error="insufficient\_scope""#],
-            &[br#"Basic realm="login""#],
-            &[br#"Basic realm="Bearer""#, br#"Digest nonce="x""#],
-            &[br#"DPoP error="invalid_token""#],
+            &[br#"Bearer  realm="two spaces",error="insufficient_scope""#],
+            &[br#"Bearer realm="no commas" error="insufficient_scope""#],
+            &[br#"Negotiate YII=, Bearer error="insufficient_scope""#],
+            &[br#"Basic realm="login", Bearer error="insufficient_scope""#],
+            &[
+                br#"DPoP algs="ES256""#,
+                br#"Bearer error="insufficient_scope""#,
+            ],
+            &[b"Bearer realm=\"caf\xE9\", error=\"insufficient_scope\""],
         ];
         for challenges in hopeless {
             assert!(!rejected(401, challenges), "{challenges:?}");

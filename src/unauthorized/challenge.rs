@@ -1,0 +1,215 @@
+//! The challenges of a `WWW-Authenticate`, by [RFC 9110 §11.6.1] and by what servers make of it.
+//!
+//! Lenient, because nothing hangs on a well-formed header: several challenges in one value, a `token68` beside others, commas
+//! that are missing or too many, white space anywhere, bytes that are no text. It reads each byte once and allocates nothing.
+//!
+//! [RFC 9110 §11.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
+
+/// One challenge, and the one parameter that matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Challenge<'a> {
+    scheme: &'a [u8],
+    /// As it was sent, with the backslashes of a quoted string.
+    error: Option<&'a [u8]>,
+}
+
+impl Challenge<'_> {
+    pub(super) fn is_bearer(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case(b"bearer")
+    }
+
+    pub(super) fn has_error(&self, code: &str) -> bool {
+        self.error
+            .is_some_and(|error| unescaped(error).eq(code.bytes()))
+    }
+}
+
+/// The challenges of one header value, in order.
+pub(super) fn challenges(value: &[u8]) -> impl Iterator<Item = Challenge<'_>> {
+    let mut words = Words { left: value };
+    let mut begun: Option<Challenge<'_>> = None;
+    // A word right after a scheme is its `token68`, and not the next scheme.
+    let mut follows_scheme = false;
+    std::iter::from_fn(move || {
+        loop {
+            match words.next() {
+                None => return begun.take(),
+                Some(Word::Comma) => follows_scheme = false,
+                Some(Word::Parameter(name, value)) => {
+                    follows_scheme = false;
+                    if let Some(challenge) = &mut begun
+                        && name.eq_ignore_ascii_case(b"error")
+                    {
+                        challenge.error = challenge.error.or(value);
+                    }
+                }
+                Some(Word::Alone(_)) if follows_scheme => follows_scheme = false,
+                Some(Word::Alone(scheme)) => {
+                    follows_scheme = true;
+                    let next = Challenge {
+                        scheme,
+                        error: None,
+                    };
+                    if let Some(challenge) = begun.replace(next) {
+                        return Some(challenge);
+                    }
+                }
+            }
+        }
+    })
+}
+
+enum Word<'a> {
+    Comma,
+    /// A scheme, or a `token68` without padding.
+    Alone(&'a [u8]),
+    /// A name, and its value, if it has one that can be read. A `token68` with its padding looks like one without.
+    Parameter(&'a [u8], Option<&'a [u8]>),
+}
+
+struct Words<'a> {
+    left: &'a [u8],
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = Word<'a>;
+
+    fn next(&mut self) -> Option<Word<'a>> {
+        self.skip_space();
+        match *self.left.first()? {
+            b',' => {
+                self.left = &self.left[1..];
+                return Some(Word::Comma);
+            }
+            b'"' => return Some(Word::Parameter(b"", self.quoted())),
+            _ => {}
+        }
+        let name = self.word();
+        self.skip_space();
+        if self.left.first() != Some(&b'=') {
+            return Some(Word::Alone(name));
+        }
+        while let [b'=', left @ ..] = self.left {
+            self.left = left;
+        }
+        self.skip_space();
+        let value = match self.left.first() {
+            None | Some(b',') => None,
+            Some(b'"') => self.quoted(),
+            Some(_) => Some(self.word()),
+        };
+        Some(Word::Parameter(name, value))
+    }
+}
+
+impl<'a> Words<'a> {
+    fn skip_space(&mut self) {
+        self.left = self.left.trim_ascii_start();
+    }
+
+    /// All up to what ends a word.
+    fn word(&mut self) -> &'a [u8] {
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || b",=\"".contains(byte);
+        let end = self.left.iter().position(ends);
+        let (word, left) = self.left.split_at(end.unwrap_or(self.left.len()));
+        self.left = left;
+        word
+    }
+
+    /// What is between this quote and the next that has no backslash before it. Without such a one, all that is left cannot be
+    /// read.
+    fn quoted(&mut self) -> Option<&'a [u8]> {
+        let text = &self.left[1..];
+        let mut is_escaped = false;
+        let end = text.iter().position(|&byte| {
+            let is_end = byte == b'"' && !is_escaped;
+            is_escaped = byte == b'\\' && !is_escaped;
+            is_end
+        });
+        self.left = end.map_or(&[], |end| &text[end + 1..]);
+        end.map(|end| &text[..end])
+    }
+}
+
+fn unescaped(text: &[u8]) -> impl Iterator<Item = u8> {
+    let mut bytes = text.iter().copied();
+    std::iter::from_fn(move || match bytes.next()? {
+        b'\\' => bytes.next(),
+        byte => Some(byte),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(value: &str) -> Vec<(&str, Option<&str>)> {
+        let text = |bytes| std::str::from_utf8(bytes).unwrap();
+        challenges(value.as_bytes())
+            .map(|challenge| (text(challenge.scheme), challenge.error.map(text)))
+            .collect()
+    }
+
+    /// Promise: R8
+    #[test]
+    fn challenges_are_read_as_the_rfc_says_and_as_servers_send_them() {
+        for (value, challenges) in [
+            ("", vec![]),
+            (" , ,", vec![]),
+            ("Bearer", vec![("Bearer", None)]),
+            ("Bearer error=a", vec![("Bearer", Some("a"))]),
+            ("Bearer  ERROR = \"a\"", vec![("Bearer", Some("a"))]),
+            ("Bearer realm=r,error=a,x=y", vec![("Bearer", Some("a"))]),
+            (
+                "Bearer realm=\"r\" error=\"a\"",
+                vec![("Bearer", Some("a"))],
+            ),
+            ("Bearer, error=a", vec![("Bearer", Some("a"))]),
+            ("Bearer error=a, error=b", vec![("Bearer", Some("a"))]),
+            (
+                "Bearer realm=\"x, Basic error=b\", error=a",
+                vec![("Bearer", Some("a"))],
+            ),
+            (
+                "Bearer realm=\"\\\"\", error=a",
+                vec![("Bearer", Some("a"))],
+            ),
+            ("Negotiate YII", vec![("Negotiate", None)]),
+            (
+                "Negotiate YII=, Bearer error=a",
+                vec![("Negotiate", None), ("Bearer", Some("a"))],
+            ),
+            (
+                "Negotiate YII==,Bearer error=a",
+                vec![("Negotiate", None), ("Bearer", Some("a"))],
+            ),
+            (
+                "Negotiate YII, Bearer error=a",
+                vec![("Negotiate", None), ("Bearer", Some("a"))],
+            ),
+            (
+                "Negotiate, Bearer error=a",
+                vec![("Negotiate", None), ("Bearer", Some("a"))],
+            ),
+            (
+                "Basic realm=r Bearer error=a",
+                vec![("Basic", None), ("Bearer", Some("a"))],
+            ),
+            ("Bearer error=\"a", vec![("Bearer", None)]),
+            ("error=a", vec![]),
+            ("\"Bearer\" error=a", vec![]),
+        ] {
+            assert_eq!(read(value), challenges, "{value}");
+        }
+    }
+
+    proptest! {
+        /// Promise: R8
+        #[test]
+        fn any_bytes_are_read_to_their_end(value: Vec<u8>) {
+            prop_assert!(challenges(&value).count() <= value.len());
+        }
+    }
+}

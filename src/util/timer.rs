@@ -1,0 +1,28 @@
+//! Timers of whatever runtime the code is polled on, which may have none, or be none.
+
+use std::{future::poll_fn, panic::catch_unwind, pin::Pin, pin::pin, task::Poll};
+
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// `None` outside a Tokio runtime, or where it was built without timers.
+pub(crate) fn timer(at: Instant) -> Option<Pin<Box<Sleep>>> {
+    Handle::try_current().ok()?;
+    // Tokio panics where there are no timers, and has no way to ask beforehand.
+    catch_unwind(|| Box::pin(sleep_until(at))).ok()
+}
+
+/// Waits until `at` at the latest; `None` then. Where there are no timers it just waits.
+pub(crate) async fn until<T>(at: Instant, wait: impl Future<Output = T>) -> Option<T> {
+    let mut wait = pin!(wait);
+    let Some(mut timer) = timer(at) else {
+        return Some(wait.await);
+    };
+    poll_fn(|cx| match wait.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
