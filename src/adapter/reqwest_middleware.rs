@@ -82,11 +82,6 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::resend::Resend;
-#[cfg(doc)]
-use crate::{
-    BearerAuth,
-    replay::{Buffered, CloneBody, NoReplay},
-};
 use crate::{
     adapter::reqwest::to_http,
     cache::Caches,
@@ -94,6 +89,11 @@ use crate::{
     middleware::{BearerAuthLayer, extension::Deadline},
     select::Select,
     unauthorized::Unauthorized,
+};
+#[cfg(doc)]
+use crate::{
+    middleware::BearerAuth,
+    replay::{Buffered, CloneBody, NoReplay},
 };
 
 #[async_trait]

@@ -3,7 +3,6 @@
 #[cfg(feature = "keyed")]
 use std::hash::Hash;
 
-use http::Request;
 use tower_layer::Layer;
 
 #[cfg(feature = "keyed")]
@@ -11,11 +10,7 @@ use crate::cache::Keyed;
 use crate::{
     cache::{Caches, TokenCache},
     error::Error,
-    middleware::{
-        admission::{Admission, Verdict},
-        attempt::Rules,
-        service::BearerAuth,
-    },
+    middleware::{admission::Admission, plan::Plan, service::BearerAuth},
     replay::{CloneBody, ReplayPolicy},
     select::{Always, ExistingAuthorization, Origins, Select},
     token::TokenSource,
@@ -288,39 +283,5 @@ where
 
     fn layer(&self, inner: S) -> Self::Service {
         BearerAuth::new(inner, self.plan.clone())
-    }
-}
-
-/// What a layer and its services know.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan<Sel, U, Rp, C> {
-    pub(crate) cache: C,
-    pub(crate) select: Sel,
-    pub(crate) unauthorized: U,
-    pub(crate) replay: Rp,
-    pub(crate) admission: Admission,
-}
-
-impl<Sel, U, Rp, C> Plan<Sel, U, Rp, C> {
-    /// What is done with this request.
-    pub(crate) fn admit<B>(&self, request: &Request<B>) -> Verdict<Sel::Key>
-    where
-        Sel: Select,
-    {
-        self.admission.admit(&self.select, request)
-    }
-
-    /// For a request with this credential.
-    pub(crate) fn rules(&self, key: C::Key) -> Rules<U, Rp>
-    where
-        U: Clone,
-        Rp: Clone,
-        C: Caches,
-    {
-        Rules {
-            cache: self.cache.cache_of(key),
-            unauthorized: self.unauthorized.clone(),
-            replay: self.replay.clone(),
-        }
     }
 }

@@ -7,6 +7,7 @@ pub mod extension;
 mod future;
 mod head;
 mod layer;
+mod plan;
 mod route;
 mod service;
 

@@ -14,7 +14,7 @@ use crate::{
     cache::{Caches, TokenCache},
     middleware::{
         admission::Verdict, attempt::prepare, extension::MinValidity, future::ResponseFuture,
-        layer::Plan,
+        plan::Plan,
     },
     replay::{CloneBody, Replay},
     select::{Always, Select},
