@@ -243,9 +243,7 @@ fn always_rejecting(name: &'static str) -> Soak {
 }
 
 fn everyone_is_rejected(row: &Row) {
-    // Three token requests: the cold one, whose token is rejected before this waiter is polled; the next, which it waits for
-    // in its place; and the one after its own rejection.
-    row.longest_wait(3 * SECOND);
+    row.longest_wait(2 * SECOND);
     assert_eq!((row.ok, row.failed), (0, 0), "{row:?}");
     // Once latched, one call per request, but for those that waited for a token request.
     assert!(row.calls - row.requests <= row.waited, "{row:?}");
