@@ -194,15 +194,11 @@ impl SingleFlight {
         let mut patience: Option<Patience> = None;
         let mut permit = Permit::Ask;
         let mut cuts = 0;
-        let mut next = None;
         loop {
-            let flight = match next.take() {
-                Some(next) => next,
-                None => match self.join(need, permit) {
-                    Joined::Have(held) => return Ok(held),
-                    Joined::Fail(error) => return Err(error),
-                    Joined::Wait(flight) => flight,
-                },
+            let flight = match self.join(need, permit) {
+                Joined::Have(held) => return Ok(held),
+                Joined::Fail(error) => return Err(error),
+                Joined::Wait(flight) => flight,
             };
             let patience = match &mut patience {
                 Some(patience) => patience,
@@ -210,11 +206,9 @@ impl SingleFlight {
             };
             permit = Permit::Had;
             match flight.landed(patience).await {
-                // A waiter that is polled late may find that its token has ended meanwhile, is the current one no more, or was
-                // rejected.
+                // A waiter that is polled late may find that its token has ended meanwhile, or is the current one no more.
                 Waited::Landed(Landing::Held(held)) if !self.is_current(&held) => {
                     permit = Permit::Ask;
-                    next = self.flight_replacing(&held);
                 }
                 Waited::Landed(Landing::Held(held)) => return Ok(held),
                 Waited::Landed(Landing::Failed(error)) => return self.or_current(need, error),
@@ -252,16 +246,7 @@ impl SingleFlight {
     fn is_current(&self, held: &Held) -> bool {
         let current = self.current.load();
         let is_same = |current: &Arc<Held>| current.token.generation() == held.token.generation();
-        current.as_ref().is_some_and(is_same)
-            && !held.ends_at.is_over(Moment::now())
-            && !self.is_being_replaced(held.token.generation())
-    }
-
-    /// The flight under way, if it is there because this token was rejected.
-    fn flight_replacing(&self, held: &Held) -> Option<Flight> {
-        let slot = self.lock();
-        let is_rejected = self.is_being_replaced(held.token.generation());
-        slot.flying.clone().filter(|_| is_rejected)
+        current.as_ref().is_some_and(is_same) && !held.ends_at.is_over(Moment::now())
     }
 
     /// What a caller is told whose own time is over.
