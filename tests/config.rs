@@ -317,7 +317,7 @@ fn every_number_of_the_cache_can_be_set_in_human_form() {
         "Schedule { token_request_timeout: 1.5s, default_lifetime: 301s, refresh_at: 0.6, refresh_jitter: 0.01, \
          hard_margin: 7s, hard_margin_fraction: 0.2, transient: Backoff { first: 2s, last: 180s }, \
          permanent: Backoff { first: 11s, last: 3600s }, rejected: Backoff { first: 14s, last: 15s }, \
-         rejection_allowance: 16, rejection_allowance_interval: 17s, longest_retry_after: 13s }, runtime: None }"
+         rejection_allowance: 16, rejection_allowance_interval: 17s, longest_retry_after: 13s, runtime: None } }"
     );
 }
 

@@ -458,7 +458,6 @@ mod sent {
     #[tokio::test(start_paused = true)]
     async fn no_request_goes_out_bare_because_a_token_could_not_be_had() {
         let invalid_client = json!({"error": "invalid_client"});
-        let over_at_once = json!({"access_token": TOKEN, "expires_in": 0});
         let cases = [
             (
                 "denied",
@@ -503,11 +502,6 @@ mod sent {
             (
                 "no token that may be sent",
                 fails_with(granted("two\r\nlines")),
-                ErrorKind::InvalidAnswer,
-            ),
-            (
-                "a token that is over",
-                fails_with(json_answer(200, &over_at_once)),
                 ErrorKind::InvalidAnswer,
             ),
             (
@@ -579,7 +573,8 @@ mod sent {
         }
         drop(runtime);
         let error = assert_ready!(call.poll()).unwrap_err();
-        assert_eq!(kind_of(&error), ErrorKind::Interrupted);
+        // It would start anew, but has no runtime of its own to do so.
+        assert_eq!(kind_of(&error), ErrorKind::NoRuntime);
         assert_eq!(api.requests().len(), 0);
     }
 

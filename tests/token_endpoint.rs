@@ -46,9 +46,13 @@ fn over(endpoint: &Endpoint) -> ClientCredentials {
 
 /// What the source makes of one answer, to one request.
 async fn made_of(answer: Response<Bytes>) -> Result<Token, Error> {
+    let status = answer.status();
     let endpoint = Endpoint::new([answer]);
+    let may_pass = matches!(status.as_u16(), 502..=504);
     let made = token_request(over(&endpoint)).await;
-    assert_eq!(endpoint.posts(), 1);
+    // A cold token request that fails in passing is tried once more (F15), unless the server says when.
+    let most = if may_pass { 2 } else { 1 };
+    assert!((1..=most).contains(&endpoint.posts()));
     made
 }
 
@@ -533,8 +537,8 @@ async fn an_expires_in_that_is_no_json_number_of_this_world_is_a_typed_error() {
 #[tokio::test(start_paused = true)]
 async fn no_expires_in_upsets_the_cache() {
     for (expires_in, usable) in [
-        (json!(0), false),
-        (json!(-1), false),
+        (json!(0), true),
+        (json!(-1), true),
         (json!(1), true),
         (json!(u64::MAX), true),
         (json!("1e400"), true),
@@ -998,7 +1002,12 @@ mod recorded {
                 assert_eq!(error.kind(), ErrorKind::InvalidAnswer, "{name}: {message}");
                 unusable += 1;
             } else {
-                assert_eq!(error.kind(), ErrorKind::Denied, "{name}: {message}");
+                // A 404 without an OAuth error may be a gateway's (L16).
+                let kind = match json["error"].as_str() {
+                    Some(_) => ErrorKind::Denied,
+                    None => ErrorKind::Unavailable,
+                };
+                assert_eq!(error.kind(), kind, "{name}: {message}");
                 assert_eq!(error.status(), Some(status), "{name}");
                 assert!(message.contains(status.as_str()), "{name}: {message}");
                 assert_eq!(error.oauth_code(), json["error"].as_str(), "{name}");
@@ -1331,7 +1340,7 @@ mod over_sockets {
 
     /// Promise: E5
     #[tokio::test]
-    async fn a_connection_that_is_cut_after_the_post_is_transient_and_not_tried_again() {
+    async fn a_connection_that_is_cut_after_the_post_is_transient_and_tried_once_more() {
         let half = format!(
             "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{{\"access_token\":\"{TOKEN}\","
         );
@@ -1348,12 +1357,14 @@ mod over_sockets {
         ] {
             let server = Server::bind().await;
             let cut = async {
-                let (mut stream, _) = server.accept().await;
-                stream.write_all(answer.as_bytes()).await.unwrap();
-                if reset {
-                    stream.set_zero_linger().unwrap();
+                for _ in 0..2 {
+                    let (mut stream, _) = server.accept().await;
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    if reset {
+                        stream.set_zero_linger().unwrap();
+                    }
+                    drop(stream);
                 }
-                drop(stream);
             };
             let (made, ()) = tokio::join!(token_request(server.source()), cut);
             assert_unavailable(made, case);
@@ -1369,14 +1380,19 @@ mod over_sockets {
             let token_url = format!("https://{}/oauth2/token", server.address);
             let source = builder(&token_url).build().unwrap();
             let plain = async {
-                let (mut stream, _) = server.listener.accept().await.unwrap();
-                let mut seen = vec![0; 64 * 1024];
-                let length = stream.read(&mut seen).await.unwrap();
-                seen.truncate(length);
-                stream.write_all(answer.as_bytes()).await.unwrap();
-                stream.shutdown().await.unwrap();
-                let _ = stream.read_to_end(&mut seen).await;
-                seen
+                let mut all_seen = Vec::new();
+                // A cold token request that cannot connect is tried once more.
+                for _ in 0..2 {
+                    let (mut stream, _) = server.listener.accept().await.unwrap();
+                    let mut seen = vec![0; 64 * 1024];
+                    let length = stream.read(&mut seen).await.unwrap();
+                    seen.truncate(length);
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    stream.shutdown().await.unwrap();
+                    let _ = stream.read_to_end(&mut seen).await;
+                    all_seen.extend(seen);
+                }
+                all_seen
             };
             let (made, seen) = tokio::join!(token_request(source), plain);
             assert_unavailable(made, answer);

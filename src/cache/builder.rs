@@ -33,7 +33,6 @@ use crate::{error::Error, token::TokenSource};
 pub struct TokenCacheBuilder<S> {
     source: S,
     schedule: Schedule,
-    runtime: Option<Spawner>,
 }
 
 impl<S: TokenSource> TokenCacheBuilder<S> {
@@ -41,7 +40,6 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
         Self {
             source,
             schedule: Schedule::default(),
-            runtime: None,
         }
     }
 
@@ -132,7 +130,7 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
     /// That runtime must be driven: callers do not take over from it.
     #[cfg(not(all(test, shuttle)))]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
-        self.runtime = Some(Spawner::of(runtime));
+        self.schedule.runtime = Some(Spawner::of(runtime));
         self
     }
 
@@ -143,10 +141,6 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
     /// valid: a time that must not be zero, a fraction outside its range, a backoff that shrinks.
     pub fn build(self) -> Result<TokenCache, Error> {
         self.schedule.check()?;
-        Ok(TokenCache::with_schedule(
-            self.source,
-            self.schedule,
-            self.runtime,
-        ))
+        Ok(TokenCache::with_schedule(self.source, self.schedule))
     }
 }

@@ -55,9 +55,8 @@ pub(super) enum Joined {
 pub(super) struct SingleFlight {
     current: ArcSwapOption<Held>,
     slot: Mutex<Slot>,
-    /// A hint in nanoseconds since `epoch`: before this, a stale token is no reason to take the lock.
+    /// A hint in nanoseconds since the clock's epoch: before this, a stale token is no reason to take the lock.
     quiet_until: AtomicU64,
-    epoch: Instant,
     /// The tick of the steady clock in which the wall clock was looked at last. A second clock for each request would cost
     /// as much as all else that a read does.
     wall_tick: AtomicU64,
@@ -70,8 +69,6 @@ pub(super) struct SingleFlight {
     schedule: Arc<Schedule>,
     /// Told of each change that does not come by time alone, from when somebody first asks for them.
     changes: OnceLock<Box<Changes>>,
-    /// Where token requests run, if not where they are asked for.
-    runtime: Option<Box<Spawner>>,
 }
 
 struct Slot {
@@ -107,11 +104,7 @@ pub(super) enum Permit {
 static LANDINGS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 impl SingleFlight {
-    pub(super) fn new(
-        source: impl TokenSource,
-        schedule: Schedule,
-        runtime: Option<Spawner>,
-    ) -> Self {
+    pub(super) fn new(source: impl TokenSource, schedule: Schedule) -> Self {
         Self {
             current: ArcSwapOption::empty(),
             slot: Mutex::new(Slot {
@@ -122,9 +115,7 @@ impl SingleFlight {
                 trial: None,
                 guard: None,
             }),
-            runtime: runtime.map(Box::new),
             quiet_until: AtomicU64::new(0),
-            epoch: clock::steady(),
             wall_tick: AtomicU64::new(u64::MAX),
             proven: OnceLock::new(),
             on_trial: AtomicU64::new(0),
@@ -180,7 +171,7 @@ impl SingleFlight {
 
     /// Where token requests run that are asked for here.
     pub(super) fn spawner(&self) -> Result<Spawner, Error> {
-        match &self.runtime {
+        match &self.schedule.runtime {
             Some(runtime) => Ok(Spawner::clone(runtime)),
             None => Spawner::current().ok_or_else(Error::no_runtime),
         }
@@ -567,7 +558,9 @@ impl SingleFlight {
                     landing: LANDINGS.fetch_add(1, Ordering::Relaxed),
                     token,
                     is_dated,
-                    young_above: stages.unusable_after.saturating_sub(stages.renewable_after),
+                    young_above_ms: in_millis(
+                        stages.unusable_after.saturating_sub(stages.renewable_after),
+                    ),
                     refresh_at: started.after(stages.refresh_after),
                     unusable_at: started.after(stages.unusable_after),
                     ends_at: started.after(stages.ends_after),
@@ -611,9 +604,11 @@ impl SingleFlight {
             landing: LANDINGS.fetch_add(1, Ordering::Relaxed),
             token,
             is_dated: true,
-            young_above: stages
-                .ends_after
-                .saturating_sub(stages.renewable_after.max(SHORTEST_REPEAT)),
+            young_above_ms: in_millis(
+                stages
+                    .ends_after
+                    .saturating_sub(stages.renewable_after.max(SHORTEST_REPEAT)),
+            ),
             refresh_at: now.after(stages.refresh_after.max(SHORTEST_REPEAT)),
             unusable_at: ends_at,
             ends_at,
@@ -679,7 +674,7 @@ impl SingleFlight {
     }
 
     fn since_epoch(&self, instant: Instant) -> u64 {
-        let nanos = instant.saturating_duration_since(self.epoch).as_nanos();
+        let nanos = instant.saturating_duration_since(clock::epoch()).as_nanos();
         nanos.try_into().unwrap_or(u64::MAX)
     }
 }
@@ -778,6 +773,11 @@ impl Slot {
         let guard = self.guard.as_ref();
         guard.is_some_and(|guard| guard.is_failing(route, now))
     }
+}
+
+/// Up to seven weeks, which is as good as more.
+fn in_millis(duration: Duration) -> u32 {
+    duration.as_millis().try_into().unwrap_or(u32::MAX)
 }
 
 /// The source, out of its slot for one poll. Its destructor puts it back, also where the source panics.

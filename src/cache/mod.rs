@@ -34,7 +34,6 @@ pub use self::{
 use self::{
     flight::{Permit, SingleFlight},
     need::Need,
-    rt::Spawner,
 };
 pub(crate) use self::{landing::Outcome, need::Held, rejection_guard::Route, schedule::Schedule};
 use crate::{
@@ -83,7 +82,7 @@ pub struct TokenCache {
 impl TokenCache {
     /// A cache with the defaults, empty as yet.
     pub fn new(source: impl TokenSource) -> Self {
-        Self::with_schedule(source, Schedule::default(), None)
+        Self::with_schedule(source, Schedule::default())
     }
 
     /// A cache whose numbers are yours.
@@ -91,13 +90,9 @@ impl TokenCache {
         TokenCacheBuilder::new(source)
     }
 
-    fn with_schedule(
-        source: impl TokenSource,
-        schedule: Schedule,
-        runtime: Option<Spawner>,
-    ) -> Self {
+    fn with_schedule(source: impl TokenSource, schedule: Schedule) -> Self {
         Self {
-            flight: Arc::new(SingleFlight::new(source, schedule, runtime)),
+            flight: Arc::new(SingleFlight::new(source, schedule)),
         }
     }
 

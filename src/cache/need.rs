@@ -14,8 +14,8 @@ pub(crate) struct Held {
     pub(crate) token: Token,
     /// The token request it came by. The token's generation is older where the server gave the same token again.
     pub(super) landing: u64,
-    /// While more than this is left of it, it is as new as one can reasonably be had.
-    pub(super) young_above: Duration,
+    /// While more milliseconds than these are left of it, it is as new as one can reasonably be had.
+    pub(super) young_above_ms: u32,
     pub(super) refresh_at: Moment,
     /// From here on requests wait for the next one, while it can be had.
     pub(super) unusable_at: Moment,
@@ -54,7 +54,8 @@ impl Held {
             Need::Lasting(least) => {
                 usable
                     && (self.unusable_at.left(now) >= least
-                        || self.unusable_at.left(now) > self.young_above)
+                        || self.unusable_at.left(now)
+                            > Duration::from_millis(self.young_above_ms.into()))
             }
             Need::Fresh => usable && !self.refresh_at.is_over(now),
             Need::Other { than, .. } => {

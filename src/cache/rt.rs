@@ -30,6 +30,12 @@ mod real {
     #[derive(Clone, Debug)]
     pub(crate) struct Spawner(Handle);
 
+    impl PartialEq for Spawner {
+        fn eq(&self, other: &Self) -> bool {
+            self.id() == other.id()
+        }
+    }
+
     impl Spawner {
         /// The one that this code runs on, if any.
         pub(crate) fn current() -> Option<Self> {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::rt::Spawner;
 use crate::error::Error;
 
 /// The numbers of a cache. Set by [`TokenCacheBuilder`](super::TokenCacheBuilder), whose documentation has them.
@@ -24,6 +25,8 @@ pub(crate) struct Schedule {
     pub(crate) rejection_allowance: u32,
     pub(crate) rejection_allowance_interval: Duration,
     pub(crate) longest_retry_after: Duration,
+    /// Where token requests run, if not where they are asked for.
+    pub(crate) runtime: Option<Spawner>,
 }
 
 /// A wait that doubles with each failure, from its first step to its last.
@@ -71,6 +74,7 @@ impl Default for Schedule {
             rejection_allowance: 30,
             rejection_allowance_interval: seconds(10),
             longest_retry_after: seconds(5 * 60),
+            runtime: None,
         }
     }
 }

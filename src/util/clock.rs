@@ -3,7 +3,10 @@
 //! A token is over when either clock says so. The steady one stands still while a machine is suspended, and the wall
 //! clock may be set back; the one that is right about a token's end is the one that is ahead.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
@@ -71,6 +74,17 @@ pub(crate) fn steady() -> Instant {
 
 #[cfg(all(test, shuttle))]
 pub(crate) use crate::cache::shuttle::model::steady;
+
+/// A point of the steady clock that no clock is behind, paused ones included: for what is kept as a number.
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a paused clock starts at the real time, and may be ahead of it from then on"
+)]
+pub(crate) fn epoch() -> Instant {
+    static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    Instant::from_std(*EPOCH)
+}
 
 /// The wall clock.
 #[cfg(not(test))]

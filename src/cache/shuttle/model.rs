@@ -84,7 +84,7 @@ pub(crate) fn interleave() {
 }
 
 /// The runtime.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spawner(());
 
 /// There is only one.
