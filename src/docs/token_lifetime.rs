@@ -87,13 +87,17 @@
 //! real revocation they get a new token at once.
 //!
 //! **Allowance.** Whatever the routes say, rejections cause at most 30 token requests at a
-//! stretch, and one more every 10 s.
+//! stretch, and one more every 10 s. The last 10 of the 30 are for routes that accepted a
+//! token lately.
 //!
 //! **An API that learns of new tokens late**, by replication for example, rejects a refreshed
 //! token for a moment. While the token before it is still valid, requests are retried with
-//! that one, and no token request is sent.
+//! that one, and no token request is sent. The new token is tried again after a second. A
+//! request that cannot be retried is not sent with a rejected token while the request for
+//! another is under way: it waits for that.
 //!
-//! <!-- to check with the guard: cool-down, allowance and late APIs are promises R15-R18 -->
+//! **Why a request was not retried** is in the response's extensions:
+//! [`NotRetried`](crate::extension::NotRetried).
 //!
 //! # Readiness, metrics and logs
 //! [`BearerAuthLayer::cache`](crate::BearerAuthLayer::cache) gives the
@@ -174,5 +178,3 @@
 //!
 //! 1,000 processes that start together with tokens of a day send one token request each at
 //! their first refresh, spread over 144 minutes.
-//!
-//! <!-- to check: the rows are measured by tests/soak.rs; new rows for the new promises -->

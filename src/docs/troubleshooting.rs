@@ -233,15 +233,21 @@
 //! often says more.
 //!
 //! ### Not retried
-//! The caller sees the first 401. The `Error` in the response's extensions says why:
+//! The caller sees the first 401. [`NotRetried`](crate::extension::NotRetried) in the response's
+//! extensions says why. If a token request failed, or is held off, an
+//! [`Error`](crate::Error) beside it says more:
 //! ```
+//! use tower_bearer::extension::NotRetried;
+//!
 //! fn why<B>(
 //!     response: &http::Response<B>,
 //! ) -> Option<String> {
-//!     let error = response
-//!         .extensions()
-//!         .get::<tower_bearer::Error>()?;
-//!     Some(error.to_string())
+//!     let extensions = response.extensions();
+//!     let reason = extensions.get::<NotRetried>()?;
+//!     Some(match extensions.get::<tower_bearer::Error>() {
+//!         Some(error) => format!("{reason:?}: {error}"),
+//!         None => format!("{reason:?}"),
+//!     })
 //! }
 //! # assert!(why(&http::Response::new(())).is_none());
 //! ```
@@ -252,8 +258,6 @@
 //! - The token request failed, or is in backoff.
 //! - The status is not a rejection: 403, or a 401 with `insufficient_scope`. Set
 //!   [`unauthorized`](crate::BearerAuthLayer::unauthorized) for a server that is different.
-//!
-//! <!-- to check: the extension in each of these cases is promise R18 -->
 //!
 //! ### No `Authorization` header
 //! - The request was not selected. [`Origins`](crate::select::Origins) compares scheme, host
@@ -285,5 +289,3 @@
 //!   `rustls::crypto::ring::default_provider().install_default()`.
 //! - `self-signed or of an unknown CA` for the token endpoint: see
 //!   [a private CA](super::providers#a-private-ca).
-//!
-//! <!-- to check with the default transport: which providers are there -->
