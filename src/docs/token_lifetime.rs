@@ -74,8 +74,8 @@
 //! A rejection counts for the token that was sent. A late 401 for an older token never removes
 //! a newer one.
 //!
-//! **When there is no retry**, the caller gets the 401 as it came, with its body. An
-//! [`Error`](crate::Error) in the response's
+//! **When there is no retry**, the caller gets the 401 as it came, with its body.
+//! [`NotRetried`](crate::extension::NotRetried) in the response's
 //! [extensions](http::Response::extensions) says why: the token request failed or is in
 //! backoff, the body cannot be replayed, no time is left, or the cool-down is on.
 //!
@@ -96,8 +96,6 @@
 //! request that cannot be retried is not sent with a rejected token while the request for
 //! another is under way: it waits for that.
 //!
-//! **Why a request was not retried** is in the response's extensions:
-//! [`NotRetried`](crate::extension::NotRetried).
 //!
 //! # Readiness, metrics and logs
 //! [`BearerAuthLayer::cache`](crate::BearerAuthLayer::cache) gives the
