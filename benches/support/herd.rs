@@ -27,7 +27,7 @@ use super::{
 };
 
 /// How long a token request takes.
-pub(crate) const EXCHANGE: Duration = Duration::from_millis(50);
+pub(crate) const TOKEN_REQUEST_TAKES: Duration = Duration::from_millis(50);
 
 /// An authorization server, in a word.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl TokenEndpoint {
     /// Takes its time, and gives a token or fails.
     pub(crate) async fn token(&self) -> Result<String, &'static str> {
         let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        sleep(EXCHANGE).await;
+        sleep(TOKEN_REQUEST_TAKES).await;
         match self.fails.load(Ordering::SeqCst) {
             true => Err("the authorization server is down"),
             false => Ok(format!("t{number}")),
@@ -64,7 +64,7 @@ impl Api {
             return Response::default();
         }
         let place = self.rejected.fetch_add(1, Ordering::SeqCst);
-        sleep(2 * EXCHANGE * ((place * 37 % 100) as u32) / 100).await;
+        sleep(2 * TOKEN_REQUEST_TAKES * ((place * 37 % 100) as u32) / 100).await;
         Response::builder()
             .status(401)
             .header("www-authenticate", r#"Bearer error="invalid_token""#)
@@ -132,7 +132,7 @@ impl Peer {
                 Box::new(move || {
                     let (token_request, api) = (Arc::clone(&token_request), Arc::clone(&api));
                     Box::pin(async move {
-                        sleep(EXCHANGE).await;
+                        sleep(TOKEN_REQUEST_TAKES).await;
                         if token_request.fails.load(Ordering::SeqCst) {
                             return false;
                         }
@@ -264,8 +264,11 @@ pub(crate) fn trouble(peers: &[Peer], options: &Options, file: &str) {
                 match slowest {
                     // The API takes its time as well.
                     _ if revoked => NONE.to_owned(),
-                    Some(seconds) => ratio(seconds / EXCHANGE.as_secs_f64()),
-                    None => format!("{:.0}+", PATIENCE.as_secs_f64() / EXCHANGE.as_secs_f64()),
+                    Some(seconds) => ratio(seconds / TOKEN_REQUEST_TAKES.as_secs_f64()),
+                    None => format!(
+                        "{:.0}+",
+                        PATIENCE.as_secs_f64() / TOKEN_REQUEST_TAKES.as_secs_f64()
+                    ),
                 },
                 match seen.calls {
                     // None went out, or to an API of its own kind.

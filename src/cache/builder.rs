@@ -109,7 +109,7 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
     /// 5 minutes.
     ///
     /// During a cool-down, a 401 on that route causes no token request. While more than four routes are in one, it holds for all
-    /// routes but those that accepted a token lately.
+    /// routes but those that accepted a token recently.
     pub fn rejection_cool_down(mut self, first: Duration, last: Duration) -> Self {
         self.schedule.rejected = Backoff { first, last };
         self
@@ -117,7 +117,7 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
 
     /// The number of token requests that 401s can cause in a burst, and the time until one more is allowed. Default: 30, 10 s.
     ///
-    /// The last third is kept for routes that accepted a token lately.
+    /// The last third is kept for routes that accepted a token recently.
     pub fn rejection_allowance(mut self, token_requests: u32, interval: Duration) -> Self {
         self.schedule.rejection_allowance = token_requests;
         self.schedule.rejection_allowance_interval = interval;

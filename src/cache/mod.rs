@@ -42,22 +42,24 @@ use crate::{
     util::{clock::Moment, timer::until},
 };
 
-/// One credential's current token, and the one place where it is requested.
+/// Holds the access token of one credential, and requests the next one.
 ///
-/// Clones share the token. A [`BearerAuthLayer`](crate::BearerAuthLayer) makes one for itself; make one by hand to share
-/// it between layers, or with code that is no tower service.
+/// Clones share the token. A [`BearerAuthLayer`](crate::BearerAuthLayer) makes a cache for itself. Make one yourself to share it
+/// between layers, or with code that is not a tower service.
 ///
-/// # How it behaves
-/// - Nothing runs until a token is asked for, and nothing runs for an idle cache.
-/// - A token is used until min(30 s, 10 % of its lifetime) before its end, and is refreshed in the background by the
-///   first use after about 80 % of it (jittered by ±5 % of the lifetime).
-/// - At most one token request is under way. It runs in a Tokio task of its own, with its own deadline; everyone who needs
-///   its outcome waits for it, and an error reaches all of them at once.
-/// - When the last handle is dropped during a token request, that goes on to its end, at its deadline at the latest, and takes
-///   the source with it.
-/// - After a failed token request the source is left alone for a while: 1 s doubling to 60 s where it may just be down, 30 s
-///   doubling to 5 min where somebody has to change something, with jitter, or for as long as `Retry-After` says (5 min
-///   at most). A token that is still good is used meanwhile; without one, callers get the last error at once.
+/// # Behaviour
+/// - Nothing runs until a token is needed, and nothing runs for an idle cache.
+/// - The first use after about 80 % of a token's lifetime refreshes it in the background. The point is jittered by ±5 % of the
+///   lifetime. No request waits for a refresh.
+/// - In the hard margin, the last min(30 s, 10 %) of the lifetime, a request waits for the token request. If that brings no
+///   other token, the current one is used until it ends.
+/// - At most one token request is under way. All who need its outcome wait for it. An error reaches all of them at once.
+/// - A token request runs as a Tokio task with a time limit of its own. Each caller waits by a timer of its own runtime, and
+///   takes over if the task's runtime stops or is not driven. See the guide [runtimes](crate::docs::runtimes).
+/// - If the last handle is dropped during a token request, the request goes on to its end or its time limit.
+/// - After a transient failure (no connection, 429, 5xx) the backoff is 1 s, doubled up to 60 s. After a permanent one (wrong
+///   secret, unknown scope) it is 30 s, doubled up to 5 minutes. Both are jittered. A `Retry-After` is honoured up to 5 minutes.
+///   A token that is still good is used meanwhile. Without one, callers get the last error at once.
 ///
 /// # Example
 /// ```
@@ -80,12 +82,12 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
-    /// A cache with the defaults, empty as yet.
+    /// Creates an empty cache with the defaults.
     pub fn new(source: impl TokenSource) -> Self {
         Self::with_schedule(source, Schedule::default())
     }
 
-    /// A cache whose numbers are yours.
+    /// A builder for timeouts, refresh and backoff.
     pub fn builder<S: TokenSource>(source: S) -> TokenCacheBuilder<S> {
         TokenCacheBuilder::new(source)
     }
@@ -96,13 +98,14 @@ impl TokenCache {
         }
     }
 
-    /// The token to send now: the current one, or the next one if there is none that is still good.
+    /// Returns the token to send now. Requests one if the current token is missing or about to end.
     ///
     /// # Errors
-    /// When a token is needed and the token request fails, or failed so lately that it is not tried again yet.
+    /// A token is needed, and the token request failed, or a recent failure is still backing off. Outside a Tokio runtime:
+    /// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime).
     ///
     /// # Cancellation
-    /// Dropping the future leaves the token request running for whoever else waits, and for the next call.
+    /// Safe. The token request goes on, for other callers and for the next call.
     #[doc(alias = "token")]
     pub async fn get(&self) -> Result<Token, Error> {
         match self.read(Token::clone) {
@@ -111,11 +114,10 @@ impl TokenCache {
         }
     }
 
-    /// Token requests now, whatever token is there, and gives the new one; joins the token request under way if there is one.
-    /// The current token is used until the new one is there.
+    /// Requests a new token now and returns it. Joins the token request under way, if there is one.
     ///
-    /// It also ends the backoff from a failure that lasts until somebody changes something: calling it says that somebody
-    /// has. The backoff from a failure that may pass by itself is kept to.
+    /// The current token stays in use until the new one arrives. Also skips the backoff after a *permanent* failure (wrong
+    /// secret, unknown scope): call it once you have fixed the cause. The backoff after a transient failure still holds.
     ///
     /// # Errors
     /// As for [`get`](Self::get). A token that is still good stays.
@@ -126,34 +128,35 @@ impl TokenCache {
         Ok(self.flight.wait(Need::New).await?.token.clone())
     }
 
-    /// Forgets `token`, if it is the current one: the next [`get`](Self::get) token requests. A token that has been replaced
-    /// is forgotten already, and the one that replaced it stays.
+    /// Forgets `token` if it is the current one, so that the next [`get`](Self::get) requests another.
     ///
-    /// For a client that is no tower service and saw the token rejected. The layer does better by itself: it keeps the
-    /// rejected token until it has another one.
+    /// A token that was replaced already changes nothing. Use it in clients that are not tower services, after a 401. The layer
+    /// needs no such call: it keeps the rejected token until it has another one.
     pub fn invalidate(&self, token: &Token) {
         self.flight.forget(token.generation());
     }
 
-    /// Keeps the token warm from now on, used or not: it is refreshed when it is due, by a task that ends when the last
-    /// handle to this cache is dropped. Otherwise nothing runs for a cache that nobody uses.
+    /// Keeps the token fresh from now on, also while no request uses it.
     ///
-    /// Failures are backed off from as ever. Calling it again starts no second task.
+    /// A task on the current runtime refreshes the token when it is due. The task ends when the last handle to this cache is
+    /// dropped. Failures back off as usual. A second call on the same runtime changes nothing. A call on another runtime starts
+    /// a task there too, so the token stays fresh until the last of these runtimes is gone.
     ///
     /// # Errors
-    /// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime) outside a Tokio runtime.
+    /// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime) outside a Tokio runtime, or in one without timers.
     pub fn keep_warm(&self) -> Result<(), Error> {
         keep_warm::keep(&self.flight)
     }
 
-    /// How things stand: the token and the time it has left, whether a token request is under way, what the last one failed
-    /// of and when the next try is due.
+    /// Returns a snapshot: the token's time left, whether a token request is under way, and the last failure.
+    ///
+    /// For health checks and metrics. It takes a short lock and does no I/O.
     #[must_use]
     pub fn state(&self) -> CacheState {
         self.flight.state()
     }
 
-    /// The changes of [`state`](Self::state) from now on.
+    /// Returns a stream-like handle to the changes of [`state`](Self::state) from now on.
     #[must_use]
     pub fn changes(&self) -> StateChanges {
         StateChanges::new(self.clone(), self.flight.changes())

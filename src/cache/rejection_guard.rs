@@ -4,11 +4,11 @@
 //! a missing scope, a broken route), and a token request for each of those would be a storm. What tells them apart is whether
 //! the *fresh* token is rejected too. That is kept by route, so that one failing route costs the healthy ones nothing:
 //!
-//! - A route whose fresh token was rejected causes no token request for 1 s, then 2 s, … 5 min, each time one that is in vain.
+//! - A route whose fresh token was rejected causes no token request for 1 s, then 2 s, … 5 min, each time that the new token is rejected too.
 //! - A fresh token that is accepted clears its route. An acceptance elsewhere is no heal.
 //! - When more than a few routes are failing, the API as a whole is taken to be: then the routes wait by the same steps
 //!   together, until a fresh token heals any of them.
-//! - That wait is not for a *proven* route, one that accepted a token while the guard was looking. Whoever can choose paths that
+//! - That wait is not for a *proven* route, one that accepted a token while the guard was looking. A caller that can choose paths that
 //!   answer 401, without end, so delays the healing of no route that works: proving a route takes an acceptance on it.
 //! - Whatever the routes say, no more than so many token requests are made on account of rejections: the allowance. Its last
 //!   third is kept for proven routes. So a revocation heals at once on them while failing routes have used up the rest.
@@ -16,7 +16,7 @@
 //! The guard looks while about as many routes fail as make a crowd, while a third of the allowance is spent, and while the next
 //! first try has to tell. Otherwise a healthy request costs one load, and its route is not worked out.
 //!
-//! What it does not hold against: somebody who makes many routes accept first and reject then may use up the last third
+//! What it does not hold against: a caller that makes many routes accept first and reject then may use up the last third
 //! too. Then a revocation heals within one interval of the allowance.
 //!
 //! Has no clock, and knows no HTTP: a route is a number.
@@ -97,7 +97,7 @@ impl Proven {
     }
 }
 
-/// The routes that were rejected lately.
+/// The routes that rejected a token recently.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     routes: Vec<(Route, Latch)>,
@@ -116,7 +116,7 @@ struct Latch {
     until: Option<Instant>,
     /// Whether no retry tells if the last token request healed the route, but the next first try.
     awaits_first_try: bool,
-    /// The token request that was in vain the last time: a thousand requests that its token is rejected for are one time.
+    /// The last token request whose token was rejected too: a thousand requests that its token is rejected for are one time.
     landing: u64,
 }
 
@@ -149,14 +149,14 @@ impl Guard {
 
         self.rejected = self.rejected.max(rejected);
         if is_held_up {
-            // Taken to be in vain, like those before it, until a heal says otherwise.
+            // Counted as failed, like those before it, until a retry succeeds.
             self.api.close(schedule, now);
         }
         let latch = self.known(route, now);
         latch.awaits_first_try = !is_retried;
         match (latch.times, is_retried) {
             (_, false) => {
-                // Taken to be in vain too, until a first try is accepted.
+                // Counted as failed too, until a first try is accepted.
                 latch.close(schedule, now);
                 proven.remove(route);
             }
@@ -169,7 +169,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether this route rejected fresh tokens lately, so that its rejections say little of a token.
+    /// Whether this route rejected fresh tokens recently, so that its rejections say little of a token.
     pub(super) fn is_failing(&self, route: Route, now: Instant) -> bool {
         let mut failing = self
             .routes
@@ -211,7 +211,7 @@ impl Guard {
             latch.until = None;
         }
         latch.awaits_first_try = false;
-        // Whoever is rejected with it from now on comes late, or it was revoked since: neither is in vain.
+        // A request that is rejected with it from now on is late, or the token was revoked since. Neither counts as failed.
         latch.landing = latch.landing.max(generation);
         self.api = Latch::default();
         proven.insert(route);

@@ -88,7 +88,7 @@
 //!
 //! **Allowance.** Whatever the routes say, rejections cause at most 30 token requests at a
 //! stretch, and one more every 10 s. The last 10 of the 30 are for routes that accepted a
-//! token lately.
+//! token recently.
 //!
 //! **An API that learns of new tokens late**, by replication for example, rejects a refreshed
 //! token for a moment. While the token before it is still valid, requests are retried with

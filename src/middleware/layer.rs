@@ -217,7 +217,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     }
 
     /// Sends no request that is not [selected](Self::select): the caller gets an [`Error`] of kind
-    /// [`NotAllowed`](crate::ErrorKind::NotAllowed). By default such a request is sent without a token.
+    /// [`NotAllowed`](crate::ErrorKind::NotAllowed). By default, it is sent without a token.
     ///
     /// For a stack that talks to its own API only: a URL from a redirect or from a user then leads nowhere. A request with
     /// [`NoToken`](crate::extension::NoToken) is still sent, wherever it goes.
@@ -248,7 +248,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     ///
     /// # Deployment caveat
     /// A URI without a scheme does not say how it travels. That is what a service below a client sees, or one on a hand-made
-    /// connection. Such a request gets its token: use TLS on that connection.
+    /// connection. It gets its token: use TLS on that connection.
     ///
     /// [RFC 6750 §5.3]: https://www.rfc-editor.org/rfc/rfc6750#section-5.3
     #[must_use]
