@@ -27,7 +27,7 @@ for dependency in package["dependencies"]:
         }
 
 # What stands in the tables: a row may be for several crates, each in backquotes.
-users, tests = Path("DEPENDENCIES.md").read_text().split("\n## ")[1:]
+users, _providers, tests = Path("DEPENDENCIES.md").read_text().split("\n## ")[1:]
 wrong = []
 
 

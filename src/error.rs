@@ -156,7 +156,7 @@ impl Error {
     }
 
     /// What was read at a token request cannot be used: it may be in the middle of being replaced.
-    #[cfg(any(feature = "jwt", feature = "rustls"))]
+    #[cfg(any(feature = "jwt", feature = "rustls-no-provider"))]
     pub(crate) fn half_written(message: String) -> Self {
         Inner::new(ErrorKind::Configuration, true, message).into()
     }

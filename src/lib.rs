@@ -89,7 +89,10 @@
 //! # Features
 //! | feature | default | adds |
 //! | --- | --- | --- |
-//! | `rustls` | yes | the default transport for token requests: hyper-util and rustls, with the platform's root certificates |
+//! | `rustls` | yes | the default transport for token requests: hyper-util and rustls, with the platform's root certificates, on aws-lc-rs |
+//! | `rustls-aws-lc-rs` | yes | the same |
+//! | `rustls-ring` | no | the same transport on ring |
+//! | `rustls-no-provider` | yes | the same transport on the provider of cryptography that the program installs |
 //! | `config` | no | `Configuration`: credentials, origins and timeouts from your service's own settings, by serde |
 //! | `jwt` | no | client authentication by signed assertions (`private_key_jwt`, `client_secret_jwt`) |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
@@ -97,6 +100,10 @@
 //! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; includes `reqwest` |
 //! | `tonic` | no | `GrpcAuthLayer`: the layer for tonic's channels |
 //! | `tracing` | no | events for token requests, rejected tokens and retries |
+//!
+//! A provider that the program installs takes precedence over the one of a feature. This crate installs none. If all TLS in
+//! your program is on ring and leaves the choice to rustls, set `default-features = false` and use `rustls-ring`:
+//! rustls makes no choice between two providers ([troubleshooting](docs::troubleshooting#tls)).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -180,7 +180,7 @@ fn a_certificate_that_would_not_do_is_told_with_what_to_change() {
         ),
         (
             client(ClientAuth::tls()).client_certificate(&certificate, pem("rotated.key")),
-            "the client certificate and its key do not do",
+            "the client certificate and its key cannot be used",
         ),
         (
             client(ClientAuth::tls()).client_certificate(&key, &key),

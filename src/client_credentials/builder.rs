@@ -13,7 +13,7 @@ use tower::BoxError;
 use tower_service::Service;
 use url::Url;
 
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 use crate::client_credentials::{
     auth::secret::Secret,
     transport::{client_certificate::ClientCertificate, roots::RootCertificates, rustls},
@@ -45,9 +45,9 @@ pub struct ClientCredentialsBuilder {
     all_scopes: bool,
     params: Vec<(String, String)>,
     plain_http: PlainHttp,
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     certificate: Option<ClientCertificate>,
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     roots: Option<RootCertificates>,
 }
 
@@ -66,9 +66,9 @@ impl ClientCredentialsBuilder {
             all_scopes: false,
             params: Vec::new(),
             plain_http: PlainHttp::default(),
-            #[cfg(feature = "rustls")]
+            #[cfg(feature = "rustls-no-provider")]
             certificate: None,
-            #[cfg(feature = "rustls")]
+            #[cfg(feature = "rustls-no-provider")]
             roots: None,
         }
     }
@@ -163,7 +163,7 @@ impl ClientCredentialsBuilder {
     /// .client_certificate(Secret::file("/run/tls/tls.crt"), Secret::file("/run/tls/tls.key"));
     /// # let _ = credentials;
     /// ```
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     pub fn client_certificate(
         mut self,
         certificate: impl Into<Secret>,
@@ -191,7 +191,7 @@ impl ClientCredentialsBuilder {
     ///     .root_certificates(Secret::file("/run/tls/ca.crt"));
     /// # let _ = credentials;
     /// ```
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     pub fn root_certificates(mut self, pem: impl Into<Secret>) -> Self {
         self.roots = Some(RootCertificates::new(pem.into()));
         self
@@ -210,7 +210,7 @@ impl ClientCredentialsBuilder {
     /// for its algorithm; when a parameter is one that this crate sets, or a resource is no absolute URI; when the
     /// platform's TLS roots cannot be loaded, or those that are given are none. What is kept in a file is read once, there and then, which blocks on the file system; a
     /// provider is not asked.
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     pub fn build(self) -> Result<ClientCredentials, Error> {
         let endpoint = self.checked_endpoint()?;
         let certificate = self.checked_certificate(&endpoint)?;
@@ -259,7 +259,7 @@ impl ClientCredentialsBuilder {
         A::Error: Into<BoxError>,
     {
         let endpoint = self.checked_endpoint()?;
-        #[cfg(feature = "rustls")]
+        #[cfg(feature = "rustls-no-provider")]
         for (is_given, what) in [
             (self.certificate.is_some(), "a client certificate goes"),
             (self.roots.is_some(), "root certificates go"),
@@ -293,7 +293,7 @@ impl ClientCredentialsBuilder {
         })
     }
 
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     fn checked_certificate(
         &self,
         endpoint: &Endpoint<Given, Given>,
@@ -316,7 +316,7 @@ impl ClientCredentialsBuilder {
         }
     }
 
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     fn checked_roots(
         &self,
         endpoint: &Endpoint<Given, Given>,
@@ -340,7 +340,7 @@ impl ClientCredentialsBuilder {
     ) -> Result<ClientCredentials, Error> {
         self.check()?;
         let by_certificate = self.auth.is_by_certificate();
-        #[cfg(feature = "rustls")]
+        #[cfg(feature = "rustls-no-provider")]
         let by_certificate = by_certificate || self.certificate.is_some();
         let endpoint = match endpoint {
             Endpoint::Known(known) => Endpoint::Known(Arc::new(Target {

@@ -26,10 +26,10 @@ pub(super) struct Proven {
     pub(super) auth: ClientAuth,
     #[cfg(feature = "jwt")]
     pub(super) assertion_audience: Option<String>,
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     pub(super) certificate: Option<(Secret, Secret)>,
     /// Whether the proof is a certificate, and there is none here.
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     pub(super) lacks_certificate: bool,
 }
 
@@ -120,7 +120,7 @@ impl Fields {
             ("none", None) => ClientAuth::none(),
             (method, _) => return Err(mismatch(method, name)),
         };
-        #[cfg(not(feature = "rustls"))]
+        #[cfg(not(feature = "rustls-no-provider"))]
         if certificate.is_some() {
             return Err(wrong("client_certificate_file", NEEDS_RUSTLS));
         }
@@ -128,9 +128,9 @@ impl Fields {
             auth,
             #[cfg(feature = "jwt")]
             assertion_audience: self.audience.text()?,
-            #[cfg(feature = "rustls")]
+            #[cfg(feature = "rustls-no-provider")]
             lacks_certificate: method == "tls" && certificate.is_none(),
-            #[cfg(feature = "rustls")]
+            #[cfg(feature = "rustls-no-provider")]
             certificate,
         })
     }
@@ -234,6 +234,6 @@ const OPEN: &str = "";
 #[cfg(not(feature = "jwt"))]
 const NEEDS_JWT: &str = "needs the feature `jwt`";
 
-#[cfg(not(feature = "rustls"))]
+#[cfg(not(feature = "rustls-no-provider"))]
 pub(super) const NEEDS_RUSTLS: &str =
     "is for the default transport, which needs the feature `rustls`";

@@ -6,7 +6,7 @@ use super::{
     Configuration, Destinations, client_auth,
     value::{Field, Given, wrong},
 };
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 use crate::client_credentials::Secret;
 use crate::{
     cache::Schedule, client_credentials::ClientCredentials, error::Error, select::Origins,
@@ -129,22 +129,22 @@ impl TryFrom<Fields> for Configuration {
         if let Some(audience) = proven.assertion_audience {
             credentials = credentials.assertion_audience(audience);
         }
-        #[cfg(feature = "rustls")]
+        #[cfg(feature = "rustls-no-provider")]
         if let Some((certificate, key)) = proven.certificate {
             credentials = credentials.client_certificate(certificate, key);
         }
         let roots = field!(fields.root_certificates_file);
-        #[cfg(not(feature = "rustls"))]
+        #[cfg(not(feature = "rustls-no-provider"))]
         if roots.is_given() {
             return Err(wrong(roots.0, client_auth::NEEDS_RUSTLS));
         }
-        #[cfg(feature = "rustls")]
+        #[cfg(feature = "rustls-no-provider")]
         if let Some(file) = roots.text()? {
             credentials = credentials.root_certificates(Secret::file(file));
         }
         Ok(Self {
             credentials,
-            #[cfg(feature = "rustls")]
+            #[cfg(feature = "rustls-no-provider")]
             lacks_certificate: proven.lacks_certificate,
             destinations: destinations(field!(fields.origins))?,
             tokens_over_plain_http: field!(fields.danger_allow_tokens_over_plain_http)

@@ -117,7 +117,7 @@ use crate::{
 #[serde(try_from = "fields::Fields")]
 pub struct Configuration {
     credentials: ClientCredentialsBuilder,
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     lacks_certificate: bool,
     /// `None` if nothing is said of them.
     destinations: Option<Destinations>,
@@ -153,7 +153,7 @@ impl Configuration {
     ///
     /// # Errors
     /// As for [`ClientCredentialsBuilder::build`], and when there are no `origins`.
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     pub fn layer(&self) -> Result<BearerAuthLayer<Destinations>, Error> {
         // What is said of the origins comes before files are read.
         self.destinations()?;

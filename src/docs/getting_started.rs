@@ -31,7 +31,7 @@
 //!     "client-legacy", "http1", "http2", "tokio",
 //! ] }
 //! hyper-rustls = { version = "0.27", features = [
-//!     "http1", "http2", "ring", "tls12",
+//!     "aws-lc-rs", "http1", "http2", "tls12",
 //!     "rustls-platform-verifier",
 //! ], default-features = false }
 //! tokio = { version = "1", features = [
@@ -298,7 +298,7 @@
 //!     "macros", "rt-multi-thread",
 //! ] }
 //! tonic = { version = "0.14", features = [
-//!     "tls-native-roots", "tls-ring",
+//!     "tls-native-roots", "tls-aws-lc",
 //! ] }
 //! tonic-health = "0.14" # or your own service
 //! tower = "0.5"

@@ -97,7 +97,7 @@
 //!   `%20`, and in base64. It is not redacted in pieces, in HTML or in lower-case hexadecimal.
 //! - **Memory of others.** [`Secret`](crate::Secret) says what is overwritten. Not overwritten
 //!   are: tokens, answers and JSON buffers, the buffers of HTTP and TLS, copies of a request's
-//!   head, `ring`'s keys, decoded PEM, the environment, values of `param`, swap and core dumps.
+//!   head, keys inside `ring` or another provider, decoded PEM, the environment, values of `param`, swap and core dumps.
 //! - **Endless interim responses (1xx) over HTTP/2** collect in h2 until the token request's
 //!   timeout: about 100 MiB per second over loopback. The default transport speaks HTTP/1.1.
 //! - **An answer of framing only**, at full speed, keeps hyper busy. The timeout can be late if

@@ -284,8 +284,12 @@
 //!
 //! ### TLS
 //! - `Could not automatically determine the process-level CryptoProvider` is a panic of rustls
-//!   in your own HTTP client: the tree has several TLS providers, and none is the default.
-//!   Install one at the start of `main`:
-//!   `rustls::crypto::ring::default_provider().install_default()`.
+//!   in your own HTTP client: the tree has two providers of cryptography, and rustls does not
+//!   choose. `cargo tree -i ring -e features` and `cargo tree -i aws-lc-rs -e features` show who
+//!   adds them. This crate adds aws-lc-rs by default. If your client is on ring, use
+//!   `tower-bearer` with `default-features = false` and the feature `rustls-ring`. Or install one
+//!   at the start of `main`: `rustls::crypto::aws_lc_rs::default_provider().install_default()`.
+//! - `TLS has no provider of cryptography`: with the feature `rustls-no-provider`, install one at
+//!   the start of `main`, before a credential is built.
 //! - `self-signed or of an unknown CA` for the token endpoint: see
 //!   [a private CA](super::providers#a-private-ca).

@@ -157,7 +157,7 @@ impl ClientAuth {
     /// [RFC 8705 §2]: https://www.rfc-editor.org/rfc/rfc8705#section-2
     /// [RFC 8705 §3]: https://www.rfc-editor.org/rfc/rfc8705#section-3
     #[cfg_attr(
-        feature = "rustls",
+        feature = "rustls-no-provider",
         doc = "\n\nFor the default transport it is given by [`client_certificate`](crate::client_credentials::ClientCredentialsBuilder::client_certificate)."
     )]
     #[must_use]

@@ -32,8 +32,8 @@ use crate::{error::Error, util::wiped::Wiped};
 /// # In memory
 /// It is overwritten when it is dropped, and so is what is made of it here: what was read, the forms in which it is sent, and
 /// the request's form and header once the transport has let go of them. Out of reach are the copies of others: the text that
-/// a provider or the caller still has, the process's environment, a transport's buffers, what a server echoes, and what ring
-/// and the decoder of PEM make of a private key.
+/// a provider or the caller still has, the process's environment, a transport's buffers, what a server echoes, and what the
+/// provider of cryptography and the decoder of PEM make of a private key.
 ///
 /// # Example
 /// ```

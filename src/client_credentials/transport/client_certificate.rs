@@ -7,13 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::{
     SignatureScheme,
     client::ResolvesClientCert,
-    crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
 use zeroize::Zeroizing;
 
-use crate::{client_credentials::auth::secret::Secret, error::Error};
+use crate::{
+    client_credentials::{
+        auth::secret::Secret,
+        transport::provider::{provider, signing_key},
+    },
+    error::Error,
+};
 
 /// A certificate with its chain, and its key, wherever each is kept.
 #[derive(Clone, Debug)]
@@ -56,12 +61,16 @@ fn certified(chain: &str, key: &str) -> Result<CertifiedKey, String> {
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| {
         "the client certificate's key is no PEM that begins with BEGIN PRIVATE KEY, or it is encrypted"
     })?;
-    // Borrowed, so that it can be wiped: rustls does not do it.
+    // Wiped here: rustls does not do it.
     let key = Zeroizing::new(key);
-    let certified = ring::sign::any_supported_type(&key)
-        .map(|key| CertifiedKey::new(chain, key))
-        .and_then(|certified| certified.keys_match().map(|()| certified));
-    certified.map_err(|error| format!("the client certificate and its key do not do ({error})"))
+    let unusable =
+        |error: &str| format!("the client certificate and its key cannot be used ({error})");
+    let key = signing_key(&key).map_err(|error| unusable(&error))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) => Ok(certified),
+        Err(error) => Err(unusable(&error.to_string())),
+    }
 }
 
 /// What connections present, read anew before each.
@@ -110,8 +119,7 @@ const KEY: &str = "client certificate's key";
 /// it can be lost: the client is sending its request by then, and a connection that is reset has no alert.
 pub(crate) fn is_outdated(certified: &rustls::sign::CertifiedKey) -> bool {
     use rustls::{
-        AlertDescription, RootCertStore, crypto::ring, pki_types::UnixTime,
-        server::WebPkiClientVerifier,
+        AlertDescription, RootCertStore, pki_types::UnixTime, server::WebPkiClientVerifier,
     };
 
     let Ok(certificate) = certified.end_entity_cert() else {
@@ -123,7 +131,9 @@ pub(crate) fn is_outdated(certified: &rustls::sign::CertifiedKey) -> bool {
     if roots.add(certificate.clone()).is_err() {
         return false;
     }
-    let provider = ring::default_provider().into();
+    let Ok(provider) = provider() else {
+        return false;
+    };
     let Ok(verifier) = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build()
     else {
         return false;

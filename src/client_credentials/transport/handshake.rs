@@ -39,21 +39,63 @@ fn told(error: &TlsError) -> Option<&'static str> {
 }
 
 fn told_of_certificate(error: &CertificateError) -> &'static str {
-    // Later versions of rustls say more about some under a longer name, and earlier ones do not have that.
-    let name = format!("{error:?}");
-    let is = |known: &str| name.contains(known);
-    if is("NotValidForName") {
-        "its certificate is for another host name"
-    } else if is("NotValidYet") {
-        "its certificate is not valid yet, or the clock of this machine is behind"
-    } else if is("Expired") && !is("Revocation") {
-        "its certificate has expired, or the clock of this machine is ahead"
-    } else if is("UnknownIssuer") {
-        "its certificate is self-signed or of an unknown CA: it comes from none of the roots that are trusted here; \
-         `root_certificates` says which are"
-    } else if is("CaUsedAsEndEntity") {
-        "its certificate is one of a CA, which no server may show; self-signed certificates often are, by mistake"
-    } else {
-        "its certificate does not do"
+    match error {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another host name"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet, or the clock of this machine is behind"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired, or the clock of this machine is ahead"
+        }
+        CertificateError::UnknownIssuer => {
+            "its certificate is self-signed or of an unknown CA: it comes from none of the roots that are trusted here; \
+             `root_certificates` says which are"
+        }
+        // rustls has no variant for it and passes on the error of its verifier, a crate that is not a dependency of this one.
+        CertificateError::Other(error) if format!("{error:?}").contains("CaUsedAsEndEntity") => {
+            "its certificate is one of a CA, which no server may show; self-signed certificates often are, by mistake"
+        }
+        _ => "its certificate is not accepted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt, sync::Arc};
+
+    use rustls::OtherError;
+
+    use super::*;
+
+    /// An error of the verifier, by the name that its `Debug` shows.
+    #[derive(Debug)]
+    struct Named(&'static str);
+
+    impl fmt::Display for Named {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Named {}
+
+    #[test]
+    fn an_error_of_the_verifier_is_told_as_one_of_a_ca_only_when_it_is() {
+        for (error, part) in [
+            (other(Named("CaUsedAsEndEntity")), "one of a CA"),
+            (other(Named("SomethingElse")), "is not accepted"),
+            (CertificateError::BadEncoding, "is not accepted"),
+            // About a list, not about the certificate.
+            (CertificateError::ExpiredRevocationList, "is not accepted"),
+        ] {
+            let told = told_of_certificate(&error);
+            assert!(told.contains(part), "{error:?}: {told}");
+        }
+
+        fn other(error: impl StdError + Send + Sync + 'static) -> CertificateError {
+            CertificateError::Other(OtherError(Arc::new(error)))
+        }
     }
 }

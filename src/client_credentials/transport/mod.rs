@@ -1,12 +1,14 @@
 //! How a token request's request reaches the token endpoint.
 
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 pub(crate) mod client_certificate;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 mod handshake;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
+mod provider;
+#[cfg(feature = "rustls-no-provider")]
 pub(crate) mod roots;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 pub(crate) mod rustls;
 
 use std::pin::pin;
@@ -85,7 +87,7 @@ where
 }
 
 fn unanswered(error: BoxError) -> Error {
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     if let Some(problem) = handshake::problem(&*error) {
         let error = Error::transport(error);
         let message = format!("{error}: {problem}");

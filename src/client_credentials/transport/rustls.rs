@@ -1,4 +1,4 @@
-//! The transport that works out of the box: hyper-util's client over rustls (on ring), HTTP/1.1.
+//! The transport that works out of the box: hyper-util's client over rustls, HTTP/1.1.
 //!
 //! Each token request has a connection of its own, on which HTTP/2 would gain nothing.
 
@@ -17,7 +17,6 @@ use hyper_util::{
 use rustls::{
     ClientConfig, ConfigBuilder, WantsVerifier,
     client::{ResolvesClientCert, Resumption, WantsClientCert},
-    crypto::ring,
 };
 use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
@@ -28,6 +27,7 @@ use crate::{
             Transport,
             client_certificate::{ClientCertificate, Presented, is_outdated},
             erase,
+            provider::provider,
             roots::RootCertificates,
         },
     },
@@ -165,8 +165,7 @@ fn with_platform_roots() -> Result<WithRoots, Error> {
 }
 
 fn with_verifier() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
-    // Named, so that no other crate's choice of a process-wide provider, or lack of one, can fail the handshake.
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ClientConfig::builder_with_provider(provider()?)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::configuration(format!("TLS cannot be set up ({error})")))
 }
