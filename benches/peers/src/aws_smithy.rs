@@ -20,7 +20,7 @@ use http::{HeaderValue, Request, header::AUTHORIZATION};
 use tower::{Service, ServiceExt};
 
 use crate::support::{
-    herd::{TokenEndpoint, Peer},
+    herd::{Peer, TokenEndpoint},
     warm::{Body, Drivers, TOKEN, api, request},
 };
 

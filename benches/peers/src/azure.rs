@@ -15,7 +15,7 @@ use azure_core::{
 use bytes::Bytes;
 
 use crate::support::{
-    herd::{TokenEndpoint, Peer},
+    herd::{Peer, TokenEndpoint},
     table::NONE,
     warm::{self, Drivers, TOKEN},
 };

@@ -12,7 +12,7 @@ use huskarl::{
 use tower::{Service, ServiceExt};
 
 use crate::support::{
-    herd::{Api, TokenEndpoint, Peer},
+    herd::{Api, Peer, TokenEndpoint},
     warm::{Body, Drivers, TOKEN, api, request},
 };
 
