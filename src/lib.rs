@@ -4,10 +4,14 @@
 //! (client credentials), puts `Authorization: Bearer` on each request, and
 //! retries a request once with a new token when the API answers 401.
 //!
-//! Why not by hand? However many requests wait, one token request is sent. Tokens
-//! are refreshed in the background. Failures are followed by a backoff. An expired
-//! token is never sent, and no error or log shows a secret.
+//! It sends one token request for all requests that wait. It refreshes tokens in the
+//! background, and backs off when the token endpoint fails. It never sends an expired
+//! token, and no error or log shows a secret. By default every request gets the token;
+//! [`origins`](BearerAuthLayer::origins) limits it to your API's hosts.
 //!
+//! ```text
+//! cargo add tower-bearer
+//! ```
 //! ```
 //! use http::{Request, Response};
 //! use tower::{
@@ -30,14 +34,16 @@
 //! .scopes(["billing"])
 //! .build()?;
 //!
-//! // Any tower service of HTTP requests. This one
-//! // stands for your client, and echoes the body.
-//! let client = service_fn(async |it: Request<_>| {
-//!     let token = &it.headers()["authorization"];
-//!     assert!(token.is_sensitive());
-//!     let body: String = it.into_body();
-//!     Ok::<_, BoxError>(Response::new(body))
-//! });
+//! // Your HTTP client goes here: any tower service.
+//! // This one is a fake that returns the body.
+//! let client = service_fn(
+//!     async |request: Request<String>| {
+//!         let headers = request.headers();
+//!         assert!(headers.contains_key("authorization"));
+//!         let body = request.into_body();
+//!         Ok::<_, BoxError>(Response::new(body))
+//!     },
+//! );
 //!
 //! # let _ = source;
 //! # // The doctest makes no call to another machine.
@@ -59,21 +65,21 @@
 //! # Ok(())
 //! # }
 //! ```
-//! [Getting started](docs::getting_started) shows the same with hyper-util, reqwest,
-//! reqwest-middleware, axum and tonic, each with its `Cargo.toml`.
+//! [Getting started](docs::getting_started) has a complete program and its `Cargo.toml` for
+//! hyper-util, reqwest, reqwest-middleware, tonic, and calls from inside an axum service.
 //!
 //! # I want to …
 //! | I want to … | see |
 //! | --- | --- |
 //! | add tokens to my client | [getting started](docs::getting_started) |
 //! | use Entra ID, Auth0, Okta, Keycloak, Kubernetes, IPXO | [providers](docs::providers) |
-//! | understand refresh, backoff and the retry after a 401 | [token lifetime](docs::token_lifetime), [rejected tokens](docs::token_lifetime#rejected-tokens) |
-//! | choose which requests get a token | [`select`], [`Origins`](select::Origins) |
-//! | use many credentials behind one layer | [many credentials](docs::providers#many-credentials) |
-//! | add timeouts, retries and limits | [composition](docs::composition) |
-//! | use it in blocking code, in tests, in AWS Lambda | [runtimes and serverless](docs::runtimes) |
+//! | understand the retry after a 401 | [rejected tokens](docs::token_lifetime#rejected-tokens) |
+//! | understand refresh and backoff | [token lifetime](docs::token_lifetime) |
+//! | choose which requests get a token, and whose | [`select`], [many credentials](docs::providers#many-credentials) |
+//! | combine it with timeouts, limits and other retries | [composition](docs::composition) |
+//! | use it in blocking code or in AWS Lambda | [runtimes and serverless](docs::runtimes) |
 //! | fetch tokens in my own way | [writing a source](docs::writing_a_source) |
-//! | test my service | [testing](docs::testing) |
+//! | test code that uses it | [testing](docs::testing) |
 //! | have a readiness probe, metrics or logs | [readiness, metrics and logs](docs::token_lifetime#readiness-metrics-and-logs) |
 //! | solve a compile error, a 401 or a timeout | [troubleshooting](docs::troubleshooting) |
 //! | know what is protected, and what it costs | [security](docs::security), [performance and limits](docs::performance) |
@@ -81,29 +87,30 @@
 //! # The picture
 #![doc = include_str!("docs/picture.svg")]
 //!
-//! Four questions have one trait each: which token does a request get
-//! ([`Select`](select::Select)), where does a token come from ([`TokenSource`]), was
-//! the token rejected ([`Unauthorized`](unauthorized::Unauthorized)), and can the body
-//! be replayed ([`Replay`](replay::Replay)).
+//! There are four extension points, each a trait with a default. You need none of them to
+//! start.
+//! - [`Select`](select::Select): which token does a request get?
+//! - [`TokenSource`]: where do tokens come from?
+//! - [`Unauthorized`](unauthorized::Unauthorized): did the API reject the token?
+//! - [`Replay`](replay::Replay): can the request body be sent again?
 //!
 //! # Features
 //! | feature | default | adds |
 //! | --- | --- | --- |
-//! | `rustls` | yes | the default transport for token requests: hyper-util and rustls, with the platform's root certificates, on aws-lc-rs |
-//! | `rustls-aws-lc-rs` | yes | the same |
-//! | `rustls-ring` | no | the same transport on ring |
-//! | `rustls-no-provider` | yes | the same transport on the provider of cryptography that the program installs |
-//! | `config` | no | `Configuration`: credentials, origins and timeouts from your service's own settings, by serde |
+//! | `rustls` | yes | the default transport for token requests (hyper-util and rustls), with aws-lc-rs for cryptography; the same as `rustls-aws-lc-rs` |
+//! | `rustls-ring` | no | the default transport, with ring for cryptography |
+//! | `rustls-no-provider` | no | the default transport alone; your program installs aws-lc-rs or ring |
+//! | `config` | no | `Configuration`: credentials, allowed origins and timeouts from your service's settings (serde) |
 //! | `jwt` | no | client authentication by signed assertions (`private_key_jwt`, `client_secret_jwt`) |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
-//! | `reqwest` | no | reqwest's client as a tower service, and as the transport for token requests |
+//! | `reqwest` | no | the layer around reqwest's client; optionally token requests by reqwest too |
 //! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; includes `reqwest` |
-//! | `tonic` | no | `GrpcAuthLayer`: the layer for tonic's channels |
+//! | `tonic` | no | `GrpcAuthLayer`, to use instead of `BearerAuthLayer` around a tonic channel |
 //! | `tracing` | no | events for token requests, rejected tokens and retries |
 //!
-//! A provider that the program installs takes precedence over the one of a feature. This crate installs none. If all TLS in
-//! your program is on ring and leaves the choice to rustls, set `default-features = false` and use `rustls-ring`:
-//! rustls makes no choice between two providers ([troubleshooting](docs::troubleshooting#tls)).
+//! rustls panics if a program contains both aws-lc-rs and ring and installs neither. If your program uses ring, set
+//! `default-features = false` and the feature `rustls-ring`
+//! ([troubleshooting](docs::troubleshooting#tls)). If your program installs one, this crate uses that one.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -261,8 +261,9 @@ impl SingleFlight {
             let mut slot = self.lock();
             // Looked at again under the lock. Without this: A reads an expired token; B's flight lands; A finds nobody
             // flying and requests a token once more.
-            let current = self.current.load_full();
             let now = Moment::now();
+            self.note_late_rejection(&mut slot, need, now);
+            let current = self.current.load_full();
             if let Some(held) = &current
                 && held.meets(need, now)
             {
@@ -394,6 +395,19 @@ impl SingleFlight {
         {
             slot.rejected = slot.rejected.max(than);
             self.being_replaced.store(than, Ordering::Relaxed);
+        }
+    }
+
+    /// The token before the one on trial was rejected after all, by an API that knows it: it is no use to go back to it. Without
+    /// this: both are revoked; a 401 of the first comes in when the second is there; that one is rejected as well, and the
+    /// first is used again.
+    fn note_late_rejection(&self, slot: &mut Slot, need: Need, now: Moment) {
+        if let (Need::Other { than, route, .. }, Some(trial)) = (need, &slot.trial)
+            && trial.previous.token.generation() == than
+            && !slot.is_failing(route, now.steady())
+        {
+            slot.rejected = slot.rejected.max(than);
+            self.end_trial(slot);
         }
     }
 
