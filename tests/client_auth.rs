@@ -942,15 +942,15 @@ mod rejected {
             (client(SECRET).param("client_assertion_type", "x"), own),
             (
                 client(SECRET).assertion_audience("a"),
-                "but none is signed here",
+                "but this client signs no assertion",
             ),
             (
                 client(ClientAuth::assertion("a")).assertion_audience("a"),
-                "but none is signed here",
+                "but this client signs no assertion",
             ),
             (
                 client(ClientAuth::secret_jwt(SECRET)).assertion_audience(""),
-                "the assertion's audience is empty",
+                "the assertion audience is empty",
             ),
         ] {
             let message = rejection(builder);
