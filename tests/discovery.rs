@@ -306,7 +306,7 @@ async fn a_server_that_cannot_answer_now_is_not_asked_for_other_metadata() {
 async fn no_metadata_anywhere_is_an_error_that_says_where_it_was_looked_for() {
     let server = Server::default();
     let made = token_request(server.credentials(SECRET)).await;
-    let parts = [BY_RFC, BY_OIDC, "answered 404", "Is the issuer right?"];
+    let parts = [BY_RFC, BY_OIDC, "answered 404", "check the issuer"];
     let error = assert_fails(made, ErrorKind::Unavailable, &parts);
     assert!(error.is_transient());
     assert_eq!(error.status(), Some(StatusCode::NOT_FOUND));
@@ -552,7 +552,7 @@ async fn where_no_method_is_common_the_error_names_those_of_both_sides() {
         let made = token_request(server.credentials(auth)).await;
         let parts = [
             &format!("offers the client authentication {}", offered.join(", ")),
-            &format!("can only be {own}")[..],
+            &format!("supports only {own}")[..],
         ];
         let error = assert_fails(made, ErrorKind::Denied, &parts);
         assert!(!error.is_transient());

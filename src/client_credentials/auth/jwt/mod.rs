@@ -130,7 +130,7 @@ fn unique() -> Result<String, Error> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bits))
 }
 
-/// From `iat` to `exp`. No known server has a lower limit.
+/// From `iat` to `exp`. Servers with an upper limit accept at least this.
 const LIFETIME: Duration = Duration::from_secs(60);
 
 /// `iat` is this far in the past, for servers whose clock is behind and that tolerate no skew.
