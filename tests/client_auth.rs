@@ -810,7 +810,7 @@ mod provided {
                 .build_with(endpoint.clone());
             let error = token_request(source.unwrap()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Source);
-            assert!(error.to_string().contains("and not DER"), "{error}");
+            assert!(error.to_string().contains("not DER"), "{error}");
             assert_eq!(endpoint.posts(), 0);
         }
     }

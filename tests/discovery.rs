@@ -394,12 +394,15 @@ async fn what_is_no_metadata_is_a_typed_error() {
     let long = metadata_with("x", json!("x".repeat(64 * 1024))).to_string();
     let whole = metadata().to_string();
     for (body, part) in [
-        ("", "no metadata"),
-        ("<!doctype html><p>Sign in", "no metadata"),
-        (r#"["https://auth.example.com"]"#, "no metadata"),
-        (&whole[..whole.len() - 1], "no metadata"),
-        (&twice, "no metadata"),
-        (&deep, "no metadata"),
+        ("", "is not the JSON metadata"),
+        ("<!doctype html><p>Sign in", "is not the JSON metadata"),
+        (
+            r#"["https://auth.example.com"]"#,
+            "is not the JSON metadata",
+        ),
+        (&whole[..whole.len() - 1], "is not the JSON metadata"),
+        (&twice, "is not the JSON metadata"),
+        (&deep, "is not the JSON metadata"),
         (&long, "larger than 64 KiB"),
     ] {
         let server = Server::default();

@@ -50,8 +50,8 @@ impl Target {
             return Ok(());
         }
         Err(Error::unsupported(format!(
-            "the server's metadata says that its token endpoint accepts assertions signed with {}, but this credential \
-             signs with {algorithm}; use a key for one of those",
+            "the server's metadata says that its token endpoint accepts assertions signed with {}, but this \
+             credential's are signed with {algorithm}; use a key for one of those",
             redact::clean(&algorithms.join(", "), LONGEST_TEXT, hidden)
         )))
     }

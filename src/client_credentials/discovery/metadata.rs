@@ -80,13 +80,15 @@ impl Metadata {
         let metadata: Self = response::json_object(body)
             .and_then(|json| serde_json::from_slice(json).ok())
             .ok_or_else(|| {
-                Error::invalid_answer(format!("{location} is not the JSON metadata of an authorization server; check the issuer"))
+                Error::invalid_answer(format!(
+                    "{location} is not the JSON metadata of an authorization server"
+                ))
             })?;
         match metadata.issuer.as_deref() {
             Some(named) if named == issuer => Ok(metadata),
             Some(named) => Err(Error::invalid_answer(format!(
-                "{location} is the metadata of the issuer {:?}, not of {issuer:?}; they must be exactly the same; check the \
-                 issuer",
+                "{location} is the metadata of the issuer {:?}, not of {issuer:?}; they must be \
+                 exactly the same",
                 redact::clean(named, LONGEST_TEXT, hidden),
             ))),
             None => Err(Error::invalid_answer(format!("{location} names no issuer"))),
