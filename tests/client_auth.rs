@@ -669,7 +669,10 @@ mod provided {
         let source = client(secret).build_with(Endpoint::new([granted()]));
         let error = token_request(source.unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Source);
-        assert!(error.to_string().contains("gave an empty one"), "{error}");
+        assert!(
+            error.to_string().contains("returned an empty one"),
+            "{error}"
+        );
     }
 
     /// Promise: S4
@@ -807,7 +810,7 @@ mod provided {
                 .build_with(endpoint.clone());
             let error = token_request(source.unwrap()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Source);
-            assert!(error.to_string().contains("and not DER"), "{error}");
+            assert!(error.to_string().contains("not DER"), "{error}");
             assert_eq!(endpoint.posts(), 0);
         }
     }
@@ -849,7 +852,7 @@ mod rejected {
         let rsa = "an RSA key of 2048 to 4096 bits";
         let ec = "an EC key on P-256";
         let ed = "an Ed25519 key";
-        let pem = "is no PEM";
+        let pem = "is not PEM";
         let cases = [
             ("no PEM", Es256, "hunter2-hunter2", pem),
             ("half of one", Es256, half, pem),
@@ -886,12 +889,16 @@ mod rejected {
         };
         let private = |jwk: &str| serde_json::from_str::<Value>(jwk).unwrap()["d"].clone();
         let types = "`kty`, `crv` and `alg`";
-        let lacks = "is it the private one, and whole?";
+        let lacks = "check that the JWK is the private one and complete";
         let cases = [
-            ("no JSON", "hunter2".to_owned(), "is no JWK"),
-            ("no object", "[]".to_owned(), "is no JWK"),
-            ("a set", format!(r#"{{"keys":[{P256_JWK}]}}"#), "is no JWK"),
-            ("a number", but(P256_JWK, "d", json!(4711)), "is no JWK"),
+            ("no JSON", "hunter2".to_owned(), "is not a JWK"),
+            ("no object", "[]".to_owned(), "is not a JWK"),
+            (
+                "a set",
+                format!(r#"{{"keys":[{P256_JWK}]}}"#),
+                "is not a JWK",
+            ),
+            ("a number", but(P256_JWK, "d", json!(4711)), "is not a JWK"),
             ("public", but(P256_JWK, "d", Value::Null), lacks),
             ("no base64url", but(P256_JWK, "d", json!("hunter2+")), lacks),
             ("no primes", but(RSA_JWK, "p", Value::Null), lacks),
@@ -904,17 +911,17 @@ mod rejected {
             (
                 "another point",
                 but(P256_JWK, "x", private(P256_JWK)),
-                "does not do for ES256",
+                "cannot be used with ES256",
             ),
             (
                 "another public key",
                 but(ED25519_JWK, "x", private(ED25519_JWK)),
-                "does not do for EdDSA",
+                "cannot be used with EdDSA",
             ),
             (
                 "another modulus",
                 but(RSA_JWK, "n", private(RSA_JWK)),
-                "does not do for RS256",
+                "cannot be used with RS256",
             ),
         ];
         for (case, jwk, part) in cases {
@@ -930,7 +937,7 @@ mod rejected {
     #[test]
     fn parameters_that_would_not_do_are_told_with_what_to_change() {
         let absolute = "is not an absolute URI without a fragment";
-        let own = "use the builder's own calls";
+        let own = "use the builder's own methods";
         for (builder, part) in [
             (client(SECRET).resource("orders"), absolute),
             (client(SECRET).resource("/orders"), absolute),
@@ -942,15 +949,15 @@ mod rejected {
             (client(SECRET).param("client_assertion_type", "x"), own),
             (
                 client(SECRET).assertion_audience("a"),
-                "but none is signed here",
+                "but this client signs no assertion",
             ),
             (
                 client(ClientAuth::assertion("a")).assertion_audience("a"),
-                "but none is signed here",
+                "but this client signs no assertion",
             ),
             (
                 client(ClientAuth::secret_jwt(SECRET)).assertion_audience(""),
-                "the assertion's audience is empty",
+                "the assertion audience is empty",
             ),
         ] {
             let message = rejection(builder);

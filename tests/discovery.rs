@@ -306,7 +306,7 @@ async fn a_server_that_cannot_answer_now_is_not_asked_for_other_metadata() {
 async fn no_metadata_anywhere_is_an_error_that_says_where_it_was_looked_for() {
     let server = Server::default();
     let made = token_request(server.credentials(SECRET)).await;
-    let parts = [BY_RFC, BY_OIDC, "answered 404", "Is the issuer right?"];
+    let parts = [BY_RFC, BY_OIDC, "answered 404", "check the issuer"];
     let error = assert_fails(made, ErrorKind::Unavailable, &parts);
     assert!(error.is_transient());
     assert_eq!(error.status(), Some(StatusCode::NOT_FOUND));
@@ -394,12 +394,15 @@ async fn what_is_no_metadata_is_a_typed_error() {
     let long = metadata_with("x", json!("x".repeat(64 * 1024))).to_string();
     let whole = metadata().to_string();
     for (body, part) in [
-        ("", "no metadata"),
-        ("<!doctype html><p>Sign in", "no metadata"),
-        (r#"["https://auth.example.com"]"#, "no metadata"),
-        (&whole[..whole.len() - 1], "no metadata"),
-        (&twice, "no metadata"),
-        (&deep, "no metadata"),
+        ("", "is not the JSON metadata"),
+        ("<!doctype html><p>Sign in", "is not the JSON metadata"),
+        (
+            r#"["https://auth.example.com"]"#,
+            "is not the JSON metadata",
+        ),
+        (&whole[..whole.len() - 1], "is not the JSON metadata"),
+        (&twice, "is not the JSON metadata"),
+        (&deep, "is not the JSON metadata"),
         (&long, "larger than 64 KiB"),
     ] {
         let server = Server::default();
@@ -552,7 +555,7 @@ async fn where_no_method_is_common_the_error_names_those_of_both_sides() {
         let made = token_request(server.credentials(auth)).await;
         let parts = [
             &format!("offers the client authentication {}", offered.join(", ")),
-            &format!("can only be {own}")[..],
+            &format!("supports only {own}")[..],
         ];
         let error = assert_fails(made, ErrorKind::Denied, &parts);
         assert!(!error.is_transient());

@@ -773,10 +773,9 @@ mod configured {
     #[test]
     fn a_token_url_that_would_not_do_is_rejected_with_what_to_change() {
         let absolute = "must be absolute, as in https://auth.example.com/oauth2/token";
-        let https =
-            "is not https, so the client secret would travel in the clear; only a loopback host";
+        let https = "is not https, so the client secret would be sent unencrypted; use https or a loopback host";
         let credentials = "has credentials in it; give them as client id and secret instead";
-        let fragment = "leave it out";
+        let fragment = "does not allow; remove it";
         for (token_url, advice) in [
             ("", absolute),
             ("auth.example.com/oauth2/token", absolute),
@@ -872,9 +871,9 @@ mod configured {
     /// Promise: S4
     #[test]
     fn a_credential_that_would_not_do_is_rejected_with_what_to_change() {
-        let variable = "is the variable that it comes from set?";
-        let apart = "give each scope on its own";
-        let own = "use the builder's own calls for client id, secret and scopes";
+        let variable = "check that the variable it comes from is set";
+        let apart = "add each scope separately";
+        let own = "use the builder's own methods for client id, secret and scopes";
         let colon = "use `ClientAuth::basic` or `ClientAuth::post`";
         let control = "has a control character (a trailing newline?)";
         let client = |id: &str, secret: &str| ClientCredentials::builder(TOKEN_URL, id, secret);

@@ -163,7 +163,9 @@ async fn the_metadata_of_an_issuer_that_is_not_trusted_is_rejected_and_told() {
         told(&error, part);
         let message = error.to_string();
         assert!(
-            message.contains("/.well-known/oauth-authorization-server, which is to tell"),
+            message.contains(
+                "/.well-known/oauth-authorization-server, which names the token endpoint"
+            ),
             "{message}"
         );
         assert!(server.seen().is_empty());

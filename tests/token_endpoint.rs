@@ -99,42 +99,42 @@ async fn a_200_that_is_no_token_answer_is_a_typed_error() {
             "a web page",
             HTML,
             b"<!doctype html><p>Sign in",
-            "a web page (is the token URL right?)",
+            "a web page (check the token URL)",
         ),
         ("a web page, late", JSON, b"\n\n <html>", "a web page"),
         (
             "cut",
             JSON,
             &good.as_bytes()[..good.len() - 1],
-            "no JSON token answer",
+            "not a JSON token response",
         ),
         (
             "cut in the token",
             JSON,
             &good.as_bytes()[..25],
-            "no JSON token answer",
+            "not a JSON token response",
         ),
         (
             "form-encoded",
             &[("content-type", "application/x-www-form-urlencoded")],
             b"access_token=ory_at_4jSH&token_type=bearer&expires_in=3600",
-            "no JSON token answer, 58 bytes",
+            "not a JSON token response, 58 bytes",
         ),
-        ("plain text", &[], b"OK", "no JSON token answer"),
-        ("UTF-16", JSON, &utf16, "no JSON token answer"),
+        ("plain text", &[], b"OK", "not a JSON token response"),
+        ("UTF-16", JSON, &utf16, "not a JSON token response"),
         (
             "not UTF-8",
             JSON,
             b"{\"access_token\":\"\xFF\xFE\"}",
-            "no JSON token answer",
+            "not a JSON token response",
         ),
-        ("zeros", JSON, &[0; 1000], "no JSON token answer"),
-        ("deep", JSON, deep.as_bytes(), "no JSON token answer"),
+        ("zeros", JSON, &[0; 1000], "not a JSON token response"),
+        ("deep", JSON, deep.as_bytes(), "not a JSON token response"),
         (
             "two tokens in one",
             JSON,
             twice.as_bytes(),
-            "no JSON token answer",
+            "not a JSON token response",
         ),
         ("null", JSON, b"null", "the token endpoint"),
         ("a number", JSON, b"42", "the token endpoint"),
@@ -528,7 +528,7 @@ async fn an_expires_in_that_is_no_json_number_of_this_world_is_a_typed_error() {
     for expires_in in ["1e400", "-1e400", "NaN", "Infinity", "0x10", "03600"] {
         let body = format!(r#"{{"access_token":"{TOKEN}","expires_in":{expires_in}}}"#);
         let made = made_of(answer(200, JSON, body)).await;
-        let part = "no JSON token answer";
+        let part = "not a JSON token response";
         assert_fails(made, ErrorKind::InvalidAnswer, part, expires_in);
     }
 }

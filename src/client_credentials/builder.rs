@@ -1,4 +1,4 @@
-//! What credentials are made of.
+//! The builder of client credentials.
 
 use std::{
     fmt,
@@ -73,13 +73,20 @@ impl ClientCredentialsBuilder {
         }
     }
 
-    /// Another token endpoint: an absolute URL, https unless its host is loopback. Nothing is discovered then.
+    /// Sets the token URL and turns discovery off.
+    ///
+    /// It must be an absolute URL, and https unless its host is loopback.
     pub fn token_url(mut self, token_url: impl Into<String>) -> Self {
         self.endpoint = Endpoint::Known(token_url.into());
         self
     }
 
-    /// Adds scopes to ask for, each on its own. Without any, the server decides.
+    /// Adds one scope to request. Without any, the server decides.
+    pub fn scope(self, scope: impl Into<String>) -> Self {
+        self.scopes([scope])
+    }
+
+    /// Adds scopes to request, one per item. Without any, the server decides.
     pub fn scopes<I>(mut self, scopes: I) -> Self
     where
         I: IntoIterator,
@@ -89,12 +96,14 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// Makes it an error when the server says that it granted fewer scopes than were asked for. By default such a token is
-    /// used, its [`scopes`](crate::Token::scopes) tell, and a warning is logged (feature `tracing`).
+    /// Rejects a token that was granted with fewer scopes than requested.
+    ///
+    /// By default the token is used and a warning is logged (feature `tracing`). [`Token::scopes`](crate::Token::scopes)
+    /// lists the granted scopes.
     ///
     /// # Deployment caveat
-    /// A server that does not say what it granted says that it granted all ([RFC 6749 §5.1]), but some servers, as
-    /// oidc-provider, leave out scopes and say nothing. That cannot be told here; the API's answer is 403.
+    /// A response without `scope` means that all scopes were granted ([RFC 6749 §5.1]). Some servers, such as
+    /// oidc-provider, drop scopes and still omit it. This crate cannot detect that; the API then answers 403.
     ///
     /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
     pub fn require_all_scopes(mut self) -> Self {
@@ -102,9 +111,10 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// Whom an assertion that is signed here is for, its `aud`: the token URL by default, given or discovered
-    /// ([RFC 7523 §3]). Some servers want their issuer's identifier there, which the FAPI 2.0 profile asks for, or a name of
-    /// their own.
+    /// Sets the `aud` of the assertions that this client signs ([RFC 7523 §3]).
+    ///
+    /// The default is the token URL, given or discovered. Some servers require their issuer identifier, as the FAPI 2.0
+    /// profile does, or a custom name.
     ///
     /// [RFC 7523 §3]: https://www.rfc-editor.org/rfc/rfc7523#section-3
     #[cfg(feature = "jwt")]
@@ -113,31 +123,36 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// Adds an `audience`: whom the token is for. No RFC has it for this grant, but Auth0, Hydra and others do. May be
-    /// repeated.
+    /// Adds an `audience`: the API that the token is for. May be repeated.
+    ///
+    /// No RFC defines it for this grant, but Auth0, Hydra and others use it.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.param(check::AUDIENCE, audience)
     }
 
-    /// Adds a `resource`: what the token is for, an absolute URI without a fragment ([RFC 8707 §2]). May be repeated.
+    /// Adds a `resource`: the API that the token is for ([RFC 8707 §2]). May be repeated.
+    ///
+    /// It must be an absolute URI without a fragment.
     ///
     /// [RFC 8707 §2]: https://www.rfc-editor.org/rfc/rfc8707#section-2
     pub fn resource(self, resource: impl Into<String>) -> Self {
         self.param(check::RESOURCE, resource)
     }
 
-    /// Adds any other parameter to the request. May be repeated.
+    /// Adds any other parameter to the token request. May be repeated.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push((name.into(), value.into()));
         self
     }
 
-    /// Sends the secret over plain http, to any host.
+    /// Allows sending the secret over plain HTTP, to any host.
     ///
-    /// Whoever is on the way can read it, and get tokens as this client until it is changed ([RFC 6749 §3.2] wants TLS). By
-    /// default the token URL, the issuer and what that names have to be https, unless their host is loopback. This is for
-    /// networks that encrypt underneath, as a service mesh does whose proxies take plain http and speak TLS to each other.
-    /// An issuer that is https may name no token endpoint that is not, all the same.
+    /// An attacker on the network path can then read the secret, and request tokens as this client until the secret is
+    /// changed. [RFC 6749 §3.2] requires TLS. By default the token URL, the issuer and the discovered token endpoint must
+    /// be https, unless their host is loopback.
+    ///
+    /// Use it only where the network itself encrypts, such as a service mesh whose proxies accept plain HTTP and speak TLS
+    /// to each other. An https issuer must still name an https token endpoint.
     ///
     /// [RFC 6749 §3.2]: https://www.rfc-editor.org/rfc/rfc6749#section-3.2
     pub fn danger_allow_secret_over_plain_http(mut self) -> Self {
@@ -145,11 +160,13 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// The client certificate of the default transport, in PEM with the chain that belongs to it, and its private key, in PEM
-    /// as PKCS#8, PKCS#1 or SEC1. For [`ClientAuth::tls`], and beside any other method.
+    /// Sets the client certificate and private key of the default transport.
     ///
-    /// Both are kept as a [`Secret`] is, and are read for each connection, which is one for each request to the token
-    /// endpoint: a certificate that is rotated in its file is picked up.
+    /// The certificate is PEM with its chain. The key is PEM: PKCS#8, PKCS#1 or SEC1. [`ClientAuth::tls`] requires a
+    /// certificate; any other method can be combined with one.
+    ///
+    /// Both are stored like a [`Secret`] and read for each connection. Each request to the token endpoint opens a new
+    /// connection, so a certificate that is rotated in its file is picked up.
     ///
     /// # Example
     /// ```
@@ -173,15 +190,17 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// What the default transport trusts *in place of* the platform's roots, for the token endpoint and for the issuer's
-    /// metadata: one or more certificates in PEM, at most 64 KiB of it. As a rule they are those of a private CA; a server's
-    /// own certificate that is self-signed will do, if it is not made out as one of a CA.
+    /// Sets the roots that the default transport trusts *instead of* the platform's.
     ///
-    /// They are kept as a [`Secret`] is, though they are none, and are read for each connection, which is one for each
-    /// request: a CA that is replaced in its file is picked up.
+    /// They apply to the token endpoint and to the issuer's metadata. The value is one or more certificates in PEM, at most
+    /// 64 KiB. Usually they belong to a private CA. A server's self-signed certificate works too, unless it is marked as a
+    /// CA certificate.
     ///
-    /// A CA that is to be trusted *beside* the others is installed on the platform: where there is OpenSSL's kind of store,
-    /// the variable `SSL_CERT_FILE` names another one.
+    /// They are stored like a [`Secret`], although they are not secret, and read for each connection. Each request opens a
+    /// new connection, so a CA that is replaced in its file is picked up.
+    ///
+    /// To trust a CA *in addition to* the platform's roots, install it on the platform. With an OpenSSL-style store, the
+    /// variable `SSL_CERT_FILE` can name another file.
     ///
     /// # Example
     /// ```
@@ -197,19 +216,26 @@ impl ClientCredentialsBuilder {
         self
     }
 
-    /// Builds with the default transport: hyper-util's client over rustls, with the platform's TLS roots or those of
-    /// [`root_certificates`](Self::root_certificates), HTTP/1.1, a 5 s connect timeout, no redirects and no proxy.
+    /// Builds the credentials with the default transport.
     ///
-    /// The platform's roots, and not a bundle: they include a company's own CA, and one that is withdrawn is gone with the
-    /// system's update and a restart, without a rebuild. They are loaded once in a process.
+    /// The default transport is hyper-util's client over rustls: HTTP/1.1, a 5 s connect timeout, no redirects and no
+    /// proxy. It trusts the platform's TLS roots, or those of [`root_certificates`](Self::root_certificates).
+    ///
+    /// The platform's roots are used rather than a bundle because they include a company's own CA, and because a withdrawn
+    /// root is removed by a system update and a restart, without a rebuild. They are loaded once per process.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change: when the
-    /// token URL or issuer does not parse, is not https (loopback apart), or has a fragment or credentials in it, or the
-    /// issuer a query; when id, secret or a scope is empty or has a character that it must not have; when a key does not do
-    /// for its algorithm; when a parameter is one that this crate sets, or a resource is no absolute URI; when the
-    /// platform's TLS roots cannot be loaded, or those that are given are none. What is kept in a file is read once, there and then, which blocks on the file system; a
-    /// provider is not asked.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with a message that says what to change:
+    ///
+    /// - The token URL or issuer does not parse, is not https (except on loopback), or contains a fragment or credentials.
+    /// - The issuer contains a query.
+    /// - The client id, the secret or a scope is empty or contains an invalid character.
+    /// - A key cannot be used with its algorithm.
+    /// - A parameter is one that this crate sets, or a resource is not an absolute URI.
+    /// - The platform's TLS roots cannot be loaded, or the given roots are not valid.
+    ///
+    /// # Cost
+    /// Secrets in files are read once, which blocks on the file system. A provider is not called.
     #[cfg(feature = "rustls-no-provider")]
     pub fn build(self) -> Result<ClientCredentials, Error> {
         let endpoint = self.checked_endpoint()?;
@@ -219,17 +245,20 @@ impl ClientCredentialsBuilder {
         self.build_over(endpoint, transport)
     }
 
-    /// Builds over an HTTP client of your own: any tower service whose request body can be made from [`Bytes`]. It must
-    /// not follow redirects. Answers are read up to 64 KiB.
+    /// Builds the credentials over your own HTTP client.
     ///
-    /// Nor should it send a request again where the client proves itself by an assertion: a server takes each only once.
+    /// The client is any tower service whose request body can be made from [`Bytes`]. It must not follow redirects.
+    /// Responses are read up to 64 KiB.
+    ///
+    /// The client should not retry requests if the client authentication is an assertion: a server accepts each assertion
+    /// only once.
     ///
     /// # Deployment caveat
-    /// The client must not go through the layer that gets its tokens by it: a token request would wait for itself, until its
-    /// deadline. Nor should it share a limit with the calls that wait for the token.
+    /// Do not wrap the client in the layer that uses these credentials: a token request would wait for itself until its
+    /// deadline. The client should not share a concurrency limit with the calls that wait for the token.
     ///
     /// # Errors
-    /// As for `build`, but for the TLS roots.
+    /// The same as for `build`, except for the TLS roots.
     ///
     /// # Example
     /// ```
@@ -261,19 +290,20 @@ impl ClientCredentialsBuilder {
         let endpoint = self.checked_endpoint()?;
         #[cfg(feature = "rustls-no-provider")]
         for (is_given, what) in [
-            (self.certificate.is_some(), "a client certificate goes"),
-            (self.roots.is_some(), "root certificates go"),
+            (self.certificate.is_some(), "a client certificate"),
+            (self.roots.is_some(), "root certificates"),
         ] {
             if is_given {
                 return Err(Error::configuration(format!(
-                    "{what} with the default transport only; your own transport has to be given that itself"
+                    "the builder has {what}, which only the default transport uses; configure your own transport with {what} \
+                     instead"
                 )));
             }
         }
         self.build_over(endpoint, transport::erase(transport))
     }
 
-    /// Whether the token endpoint, or the issuer, is spoken to over plain http, and on loopback only.
+    /// Whether the token URL or the issuer is plain http, and plain http is allowed on loopback only.
     #[cfg(feature = "reqwest")]
     pub(crate) fn is_plain_http_on_loopback(&self) -> Result<bool, Error> {
         let is_http = match self.checked_endpoint()? {
@@ -301,7 +331,7 @@ impl ClientCredentialsBuilder {
         match (&self.certificate, endpoint) {
             (Some(_), Endpoint::Known(known)) if known.url.scheme() != "https" => {
                 Err(Error::configuration(
-                    "there is a client certificate, but the token URL is not https",
+                    "there is a client certificate, but the token URL is not https; use https or remove the certificate",
                 ))
             }
             (Some(certificate), _) => {
@@ -309,7 +339,7 @@ impl ClientCredentialsBuilder {
                 Ok(Some(certificate.clone()))
             }
             (None, _) if self.auth.is_by_certificate() => Err(Error::configuration(
-                "`ClientAuth::tls` proves nothing without a certificate; give one to `client_certificate`, or bring a \
+                "`ClientAuth::tls` proves nothing without a certificate; set one with `client_certificate`, or pass a \
                  transport that has one to `build_with`",
             )),
             (None, _) => Ok(None),
@@ -326,7 +356,7 @@ impl ClientCredentialsBuilder {
         };
         if matches!(endpoint, Endpoint::Known(known) if known.url.scheme() != "https") {
             return Err(Error::configuration(
-                "there are root certificates, but the token URL is not https",
+                "there are root certificates, but the token URL is not https; use https or remove them",
             ));
         }
         roots.check()?;
@@ -391,11 +421,11 @@ impl ClientCredentialsBuilder {
     fn check_assertion_audience(&self) -> Result<(), Error> {
         match &self.audience {
             Some(audience) if audience.is_empty() => Err(Error::configuration(
-                "the assertion's audience is empty; leave it out for the token URL",
+                "the assertion audience is empty; remove it to use the token URL",
             )),
             Some(_) if !self.auth.signs() => Err(Error::configuration(
-                "there is an audience for an assertion, but none is signed here; use `ClientAuth::private_key_jwt` or \
-                 `ClientAuth::secret_jwt`, or leave the audience out",
+                "there is an assertion audience, but this client signs no assertion; use `ClientAuth::private_key_jwt` or \
+                 `ClientAuth::secret_jwt`, or remove the audience",
             )),
             _ => Ok(()),
         }

@@ -1,10 +1,10 @@
-//! What a credential is made of, looked at once: a mistake is an error here, and not at the first request.
+//! Checks of a builder's values, so that a mistake fails the build and not the first request.
 
 use url::Url;
 
 use crate::{error::Error, util::loopback::is_loopback};
 
-/// Where a server may be asked without TLS.
+/// Where plain http is allowed.
 #[derive(Clone, Copy, Default)]
 pub(crate) enum PlainHttp {
     #[default]
@@ -17,7 +17,7 @@ pub(crate) fn token_url(text: &str, plain_http: PlainHttp) -> Result<Url, Error>
     let url = server_url("token URL", example, text, plain_http)?;
     if url.fragment().is_some() {
         return Err(Error::configuration(
-            "the token URL has a fragment (#…), which RFC 6749 section 3.2 does not allow; leave it out",
+            "the token URL has a fragment (#…), which RFC 6749 section 3.2 does not allow; remove it",
         ));
     }
     Ok(url)
@@ -27,20 +27,20 @@ pub(crate) fn issuer(text: &str, plain_http: PlainHttp) -> Result<Url, Error> {
     let url = server_url("issuer", "https://auth.example.com", text, plain_http)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::configuration(
-            "the issuer has a query or a fragment, which RFC 8414 section 2 does not allow; leave it out",
+            "the issuer has a query or a fragment, which RFC 8414 section 2 does not allow; remove it",
         ));
     }
     Ok(url)
 }
 
-/// The URL itself is not in the messages: somebody may have put a secret into it.
+/// The messages do not contain the URL, because it may contain a secret.
 fn server_url(what: &str, example: &str, text: &str, plain_http: PlainHttp) -> Result<Url, Error> {
     let url = Url::parse(text).map_err(|error| {
         Error::configuration(format!(
             "the {what} does not parse ({error}); it must be absolute, as in {example}"
         ))
     })?;
-    let does = match url.scheme() {
+    let is_allowed = match url.scheme() {
         "https" => true,
         "http" => match plain_http {
             PlainHttp::OnLoopback => url.host_str().is_some_and(is_loopback),
@@ -48,10 +48,10 @@ fn server_url(what: &str, example: &str, text: &str, plain_http: PlainHttp) -> R
         },
         _ => false,
     };
-    if !does {
+    if !is_allowed {
         return Err(Error::configuration(format!(
-            "the {what} is not https, so the client secret would travel in the clear; only a loopback host may do \
-             without, or a credential with `danger_allow_secret_over_plain_http`"
+            "the {what} is not https, so the client secret would be sent unencrypted; use https or a loopback host, or opt \
+             out with `danger_allow_secret_over_plain_http`"
         )));
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -65,7 +65,7 @@ fn server_url(what: &str, example: &str, text: &str, plain_http: PlainHttp) -> R
 pub(crate) fn client_id(client_id: &str) -> Result<(), Error> {
     if client_id.is_empty() {
         return Err(Error::configuration(
-            "the client id is empty; is the variable that it comes from set?",
+            "the client id is empty; check that the variable it comes from is set",
         ));
     }
     Ok(())
@@ -75,7 +75,7 @@ pub(crate) fn scope(scope: &str) -> Result<(), Error> {
     if !is_scope_token(scope) {
         return Err(Error::configuration(format!(
             "the scope {scope:?} is empty or has a space, a quote, a backslash or a character that is not visible \
-             ASCII (RFC 6749 section 3.3); give each scope on its own"
+             ASCII (RFC 6749 section 3.3); add each scope separately"
         )));
     }
     Ok(())
@@ -84,18 +84,18 @@ pub(crate) fn scope(scope: &str) -> Result<(), Error> {
 pub(crate) fn param(name: &str, value: &str) -> Result<(), Error> {
     if name.is_empty() || OWN_PARAMS.contains(&name) {
         return Err(Error::configuration(format!(
-            "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own calls for client \
-             id, secret and scopes"
+            "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own methods for \
+             client id, secret and scopes"
         )));
     }
     if name == AUDIENCE && value.is_empty() {
         return Err(Error::configuration(
-            "an audience is empty; is the variable that it comes from set?",
+            "an audience is empty; check that the variable it comes from is set",
         ));
     }
     if name == RESOURCE && !Url::parse(value).is_ok_and(|resource| resource.fragment().is_none()) {
         return Err(Error::configuration(format!(
-            "the resource {value:?} is not an absolute URI without a fragment (RFC 8707 section 2); give it as in \
+            "the resource {value:?} is not an absolute URI without a fragment (RFC 8707 section 2); use a URI such as \
              https://api.example.com/orders"
         )));
     }

@@ -33,10 +33,12 @@ use crate::{
     token::{Token, TokenRequest},
 };
 
-/// A [`TokenSource`](crate::TokenSource) that token requests a client's own credentials for a token, at each call.
+/// A [`TokenSource`](crate::TokenSource) that requests tokens with a client's own credentials.
+///
+/// Each call sends a token request. Nothing is cached here: the layer does that.
 ///
 /// # When to use
-/// For calls from server to server, with no user: the client credentials grant, [RFC 6749 §4.4].
+/// For calls from server to server without a user: the client credentials grant ([RFC 6749 §4.4]).
 ///
 /// # Example
 /// ```
@@ -58,15 +60,15 @@ use crate::{
 ///
 /// # What it accepts
 /// Any 2xx status and any content type, as long as the body is a JSON object of at most 64 KiB. `expires_in` may be a
-/// number, a float or a string; `scope` a string or an array. A missing `token_type` is taken for `Bearer`, in any case
-/// of letters. Any other token type, and an access token that is empty or not visible ASCII, is an error.
+/// number, a float or a string; `scope` a string or an array. `token_type` is case-insensitive; if it is missing, it is
+/// `Bearer`. Any other token type is an error, and so is an access token that is empty or not visible ASCII.
 ///
-/// Redirects are never followed: they would take the secret to another host.
+/// Redirects are never followed: they would send the secret to another host.
 ///
-/// # How it proves who it is
-/// See [`ClientAuth`]. What is kept elsewhere, in a file or behind a [`Secret::provider`](crate::Secret::provider), is read
-/// at each token request. When the server says `invalid_client` it is read once more; if it has changed, the token request is tried
-/// again at once.
+/// # Client authentication
+/// See [`ClientAuth`]. A secret in a file or behind a [`Secret::provider`](crate::Secret::provider) is read at each token
+/// request. If the server answers `invalid_client`, the secret is read again; if it has changed, the token request is
+/// retried once, immediately.
 ///
 /// [RFC 6749 §4.4]: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 #[derive(Clone)]
@@ -76,10 +78,10 @@ pub struct ClientCredentials {
 }
 
 impl ClientCredentials {
-    /// Starts with where the token endpoint is, who the client is, and how it proves that: a secret, or any other
-    /// [`ClientAuth`].
+    /// Returns a builder for a known token URL.
     ///
-    /// Nothing is checked before [`build`](ClientCredentialsBuilder::build_with).
+    /// `auth` is a secret or any [`ClientAuth`]. All values are checked by
+    /// [`build`](ClientCredentialsBuilder::build_with), not here.
     pub fn builder(
         token_url: impl Into<String>,
         client_id: impl Into<String>,
@@ -89,23 +91,26 @@ impl ClientCredentials {
         ClientCredentialsBuilder::new(endpoint, client_id.into(), auth.into())
     }
 
-    /// Starts with who the issuer is: where its token endpoint is, and what it takes there, is looked up in the metadata
-    /// that it publishes ([RFC 8414], or [OpenID Connect Discovery]).
+    /// Returns a builder that discovers the token endpoint from the issuer's metadata.
     ///
-    /// # When it is looked up
-    /// At the first token request, within its deadline and over its transport; again when that was an hour ago, and after the
-    /// token endpoint has answered 404, 405 or 410 or could not be reached, at the next token request. When the metadata cannot
-    /// be had again because of an outage, what is known of it is used on.
+    /// The metadata is that of [RFC 8414] or of [OpenID Connect Discovery].
     ///
-    /// # What is made of it
-    /// The metadata's issuer has to be the same as this one, to the letter. A secret whose method is left open goes by the
-    /// first that is offered of `client_secret_basic`, `client_secret_post` and `client_secret_jwt` (feature `jwt`). Any other
-    /// [`ClientAuth`] has to be offered, or each token request fails with an error that says what is. With [`ClientAuth::tls`] or
-    /// a client certificate the endpoint for clients with a certificate is used, if there is one ([RFC 8705 §5]).
+    /// # When the metadata is fetched
+    /// The first token request fetches it, within its own deadline and over its transport. It is cached for an hour. It is
+    /// refetched early if the token endpoint is unreachable or answers 404, 405 or 410. If a refetch fails because of an
+    /// outage, the cached metadata stays in use.
+    ///
+    /// # How the metadata is used
+    /// - Its `issuer` must be exactly the same string as this one.
+    /// - A secret without a method is sent by the first offered one of `client_secret_basic`, `client_secret_post` and
+    ///   `client_secret_jwt` (feature `jwt`).
+    /// - Any other [`ClientAuth`] must be offered. If it is not, each token request fails with an error that lists what is.
+    /// - With [`ClientAuth::tls`] or a client certificate, the mTLS endpoint alias is used if there is one
+    ///   ([RFC 8705 §5]).
     ///
     /// # Deployment caveat
-    /// Servers announce what some client of theirs may use, and commonly enforce the one method that this client is
-    /// registered with. A method that is known is better given, as by [`ClientAuth::basic`].
+    /// Servers announce the methods of all their clients, but usually enforce the one that this client is registered with.
+    /// If you know the method, give it explicitly, as in [`ClientAuth::basic`].
     ///
     /// # Example
     /// ```

@@ -1,11 +1,11 @@
-//! Text from a server, made fit for a message.
+//! Cleans text from a server for use in a message.
 
 use crate::util::wiped::Wiped;
 
 /// Text from a server is cut here, in characters.
 pub(crate) const LONGEST_TEXT: usize = 300;
 
-/// Text from a server, for a person: bounded, on one line, and without what is `hidden`, which a server may echo.
+/// Returns text from a server bounded, on one line, and without the `hidden` texts, which a server may echo.
 pub(crate) fn clean<'a>(
     text: &str,
     longest: usize,

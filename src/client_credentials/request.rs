@@ -1,4 +1,4 @@
-//! One token request: what is sent, by the `oauth2` crate, and what is made of the answer.
+//! One token request, sent by the `oauth2` crate, and its answer.
 
 use std::{
     collections::HashSet,
@@ -35,10 +35,10 @@ pub(crate) struct Credential {
     pub(crate) client_id: String,
     pub(crate) auth: ClientAuth,
     pub(crate) scopes: Vec<Scope>,
-    /// Whether each of them has to be granted.
+    /// Whether all of them must be granted.
     pub(crate) all_scopes: bool,
     pub(crate) params: Vec<(String, String)>,
-    /// The last token that was given, so that no error shows it.
+    /// The last token that was granted, kept so that no error shows it.
     pub(crate) given: Mutex<Option<Token>>,
 }
 
@@ -57,7 +57,7 @@ type Client = oauth2::Client<
 >;
 
 impl Credential {
-    /// `rejected` is the token that this is about, if an API rejected one.
+    /// Requests a token. `rejected` is the token that an API rejected, if that is the reason.
     pub(crate) async fn token_request(
         self: Arc<Self>,
         rejected: Option<Token>,
@@ -81,15 +81,15 @@ impl Credential {
             }
             outcome => return outcome,
         };
-        // It may have been rotated between the reading and the sending, or the server is ahead of us by a little. If it
-        // cannot be read now, the server's answer says more.
+        // The secret may have been rotated after it was read, or the server switched a little earlier. If it cannot be
+        // read now, the server's answer says more.
         let Ok(reread) = self.auth.read().await else {
             return Err(error);
         };
         if reread.is_same(&evidence) {
             return Err(error);
         }
-        // What was sent before is still as secret.
+        // The earlier secret must stay hidden too.
         hidden.extend(self.hidden(&reread));
         self.attempt(&reread, &target, &transport, hidden).await
     }
@@ -97,7 +97,7 @@ impl Credential {
     async fn target(&self, transport: &Transport, hidden: &[Wiped]) -> Result<Arc<Target>, Error> {
         match &self.endpoint {
             Endpoint::Known(target) => Ok(Arc::clone(target)),
-            // What the server was sent before it could put into its metadata.
+            // The server could echo earlier secrets in its metadata.
             Endpoint::Discovered(discovery) => discovery.target(transport, hidden).await,
         }
     }
@@ -167,10 +167,10 @@ impl Credential {
         }
     }
 
-    /// Looks at what a token is good for, which may be less than was asked for.
+    /// Checks the granted scopes, which may be fewer than requested.
     ///
     /// # Errors
-    /// Where it is less, and may not be.
+    /// A scope is missing, and all are required.
     fn granted(&self, token: Token) -> Result<Token, Error> {
         *self.lock_given() = Some(token.clone());
         let missing = self.missing_from(&token);
@@ -184,8 +184,8 @@ impl Credential {
         Ok(token)
     }
 
-    /// The scopes that were asked for and that the server says it did not grant. A server that says nothing says that it
-    /// granted them all ([RFC 6749 §5.1]).
+    /// The requested scopes that the server says it did not grant. A response without `scope` means that all were granted
+    /// ([RFC 6749 §5.1]).
     ///
     /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
     fn missing_from(&self, token: &Token) -> Vec<&str> {
@@ -197,12 +197,12 @@ impl Credential {
         asked.filter(|scope| !granted.contains(scope)).collect()
     }
 
-    /// What no error may show, in every form in which a server could echo it: the evidence, the parameters that may be one,
-    /// and the last token.
+    /// Texts that no error may show, in every form in which a server could echo them: the secret, parameters that may be
+    /// secret, and the last token.
     fn hidden(&self, evidence: &Evidence) -> Vec<Wiped> {
         let mut hidden = evidence.hidden(&self.client_id);
         for (_, value) in self.params.iter().filter(|(name, value)| {
-            // A word of a few letters is no secret, and would blot out the server's own.
+            // A short word is not a secret, and hiding it would garble the server's text.
             ![check::AUDIENCE, check::RESOURCE].contains(&&**name) && value.len() >= 8
         }) {
             hidden.extend(proof::in_all_forms(&self.client_id, value));
@@ -221,14 +221,14 @@ fn in_all_forms(token: &Token) -> Vec<Wiped> {
     proof::alone_in_all_forms(token.access_token())
 }
 
-/// Whether the token endpoint may be elsewhere by now, or take something else.
+/// Whether the token endpoint may have moved or changed what it accepts.
 fn may_have_moved(error: &Error) -> bool {
     match error.status() {
         Some(status) => matches!(
             status,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE
         ),
-        // There was no answer, or the metadata said that there was no use in asking.
+        // There was no answer, or the metadata ruled the request out.
         None => matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied),
     }
 }

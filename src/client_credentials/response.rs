@@ -1,7 +1,7 @@
-//! What token endpoints answer, as they really do, and what is made of it.
+//! The answers of token endpoints, read as leniently as real servers require.
 //!
-//! Nothing of an answer but its status, its OAuth error and a bounded, cleaned description gets into an error: a body
-//! may hold a token.
+//! An error contains only an answer's status, its OAuth error and a bounded, cleaned description: a body may hold a
+//! token.
 
 use std::{
     mem,
@@ -35,17 +35,17 @@ pub(crate) const INVALID_CLIENT: &str = "invalid_client";
 /// An error code is cut here, in characters. Registered ones have 30 at most.
 const LONGEST_CODE: usize = 100;
 
-/// A `Retry-After` is read as no longer than this, so that whoever adds it to a clock stays in its range.
+/// A `Retry-After` is read as no longer than this, so that adding it to a clock does not overflow.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An assertion is dated back by less. The answer was on its way for a while, and a date has no fractions of a second.
+/// More than an assertion's `iat` is in the past, plus the network delay and the date's rounding.
 const TOO_FAR_AHEAD: Duration = Duration::from_secs(15);
 
-/// An assertion is over soon after.
+/// Slightly less than what remains of an assertion's lifetime.
 const TOO_FAR_BEHIND: Duration = Duration::from_secs(45);
 
-/// An answer of the token endpoint ([RFC 6749 §5.1] and [§5.2]), read leniently: any JSON object is one, and
-/// [`into_token`](Self::into_token) says what it lacks.
+/// An answer of the token endpoint ([RFC 6749 §5.1] and [§5.2]), read leniently: any JSON object is accepted,
+/// and [`into_token`](Self::into_token) reports what it lacks.
 ///
 /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
 /// [§5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
@@ -60,7 +60,7 @@ pub(crate) struct Answer {
     error_description: Option<String>,
 }
 
-/// The fields of any type. A field that comes twice is an error: which of the two is meant?
+/// The fields, of any JSON type. A duplicate field is an error, because it is ambiguous.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Fields {
@@ -94,15 +94,17 @@ impl Answer {
     pub(crate) fn into_token(mut self) -> Result<Token, Error> {
         match self.token_type {
             BasicTokenType::Bearer => {}
-            // A proof-of-possession token sent as a bearer token would be rejected, and misused on its way.
+            // A proof-of-possession token sent as a bearer token would be rejected, and could be misused in transit.
             BasicTokenType::Mac | BasicTokenType::Extension(_) => {
                 return Err(Error::invalid_answer(
-                    "the token endpoint gave a token whose type is not Bearer; this client can use no other",
+                    "the token endpoint returned a token whose type is not Bearer; configure the server to issue Bearer tokens",
                 ));
             }
         }
         let token = Token::new(self.access_token.secret()).map_err(|error| {
-            Error::invalid_answer(format!("the token endpoint gave no usable token: {error}"))
+            Error::invalid_answer(format!(
+                "the token endpoint returned no usable token: {error}"
+            ))
         })?;
         let token = match self.expires_in {
             Some(lifetime) => token.with_lifetime(lifetime),
@@ -115,7 +117,7 @@ impl Answer {
     }
 }
 
-/// The `oauth2` crate has a type for tokens that does not do it.
+/// The `oauth2` crate's token type does not wipe itself.
 impl Drop for Answer {
     fn drop(&mut self) {
         let token = AccessToken::new(String::new());
@@ -125,9 +127,9 @@ impl Drop for Answer {
     }
 }
 
-/// What there is to know about a request when its answer is read.
+/// What reading an answer needs to know about its request.
 pub(crate) struct Sent {
-    /// What no error may show.
+    /// Texts that no error may show.
     pub(crate) hidden: Vec<Wiped>,
     /// What the assertion was signed with, if one was signed for it.
     pub(crate) signed: Option<String>,
@@ -157,12 +159,12 @@ pub(crate) fn accept(answer: Response<Bytes>, sent: &Sent) -> Result<oauth2::Htt
     }
 }
 
-/// A successful answer that is no JSON object. Of the body only its size is told, and whether it is a web page.
+/// The error for a successful answer that is not a JSON object. It tells the body's size, and whether it is a web page.
 pub(crate) fn unreadable(body: &[u8]) -> Error {
     let what = match without_mark(body).trim_ascii_start().first() {
         None => "with an empty body",
-        Some(b'<') => "with a web page (is the token URL right?)",
-        Some(_) => "with something that is no JSON token answer",
+        Some(b'<') => "with a web page (check the token URL)",
+        Some(_) => "with something that is not a JSON token response",
     };
     Error::invalid_answer(format!(
         "the token endpoint answered {what}, {} bytes",
@@ -170,7 +172,7 @@ pub(crate) fn unreadable(body: &[u8]) -> Error {
     ))
 }
 
-/// An error answer, or whatever else stands in its place.
+/// The error for an unsuccessful answer.
 fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent: &Sent) -> Error {
     let now = clock::wall();
     let retry_after = retry_after(headers, now);
@@ -182,7 +184,7 @@ fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent:
     let clean =
         |text: &str, longest| redact::clean(text, longest, sent.hidden.iter().chain(&token));
     let code = answer.error.as_ref().map(|code| match code.as_str() {
-        // Some things hang on it, so it is whole even where the secret is one of its words.
+        // The code is compared later, so it stays whole even if the secret is one of its words.
         INVALID_CLIENT => code.clone(),
         _ => clean(code, LONGEST_CODE),
     });
@@ -203,14 +205,14 @@ fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent:
             .or_else(|| {
                 let method = sent.picked?;
                 Some(format!(
-                    "{method} was picked from what the server offers: if the client is registered with another method, give \
-                     the secret by that, as in `ClientAuth::post`"
+                    "{method} was picked from what the server offers: if the client is registered with another method, use \
+                     that one, such as `ClientAuth::post`"
                 ))
             })
             .or_else(|| {
                 let signed = signed?;
                 Some(format!(
-                    "the assertion was signed with {signed}: does the server expect that?"
+                    "the assertion was signed with {signed}; check that the server expects this"
                 ))
             });
     }
@@ -222,8 +224,8 @@ fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent:
     Error::answered(status, message, code.as_deref(), retry_after)
 }
 
-/// Whether the machine's clock is so far from the server's that no assertion would do. Most servers tell their time
-/// ([RFC 9110 §6.6.1]), and none that an assertion is rejected for that reason.
+/// Whether the machine's clock differs too much from the server's for any assertion to be valid. Most servers send their
+/// time ([RFC 9110 §6.6.1]); none says that it rejects an assertion for this reason.
 ///
 /// [RFC 9110 §6.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1
 fn clock_off(headers: &HeaderMap, now: SystemTime) -> Option<String> {
@@ -234,7 +236,7 @@ fn clock_off(headers: &HeaderMap, now: SystemTime) -> Option<String> {
     };
     (off > too_far).then(|| {
         format!(
-            "this machine's clock is {} s {which} the server's, and an assertion is good for a minute: set the clock",
+            "this machine's clock is {} s {which} the server's, and an assertion is valid for a minute: set the clock",
             off.as_secs()
         )
     })
@@ -253,8 +255,8 @@ fn redirected(status: StatusCode, headers: &HeaderMap, hidden: &[Wiped]) -> Erro
         })
         .unwrap_or_default();
     let message = format!(
-        "the token endpoint answered {} (a redirect{target}), which is not followed: it would take the client secret \
-         elsewhere. Set the token URL to where the endpoint really is",
+        "the token endpoint answered {} (a redirect{target}), which is not followed: it would send the client secret \
+         elsewhere; set the token URL to the endpoint's real location",
         status.as_u16(),
     );
     Error::answered(status, message, None, None)
@@ -275,8 +277,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     Some(asked.min(LONGEST_RETRY_AFTER))
 }
 
-/// What may be a JSON object, without the byte order mark that some servers put before it. `serde` would take an array
-/// for a list of fields.
+/// Returns the body without a byte order mark if it may be a JSON object. `serde` would read an array as a list of fields.
 pub(crate) fn json_object(body: &[u8]) -> Option<&[u8]> {
     let json = without_mark(body);
     json.trim_ascii_start().starts_with(b"{").then_some(json)
@@ -293,7 +294,7 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
-/// Case does not matter. Required, but some servers leave it out, and who means another type says so.
+/// Case-insensitive. The field is required, but some servers omit it and mean Bearer.
 fn token_type(value: Option<String>) -> BasicTokenType {
     match value {
         Some(value) if !value.eq_ignore_ascii_case("bearer") => BasicTokenType::Extension(value),
@@ -301,7 +302,7 @@ fn token_type(value: Option<String>) -> BasicTokenType {
     }
 }
 
-/// `expires_in` as a number, a float or a string of either. Below zero is zero; what is no number is absent.
+/// `expires_in` as a number, a float or a string of either. Negative is zero; anything else is absent.
 fn lifetime(value: &Value) -> Option<Duration> {
     if let Some(seconds) = value.as_u64() {
         return Some(Duration::from_secs(seconds));

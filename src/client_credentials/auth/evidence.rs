@@ -1,4 +1,4 @@
-//! What a client proves itself with, as it was when it was read for a token request.
+//! The client authentication as it was read for one token request.
 
 #[cfg(feature = "jwt")]
 use crate::client_credentials::auth::{
@@ -14,22 +14,22 @@ use crate::{
     util::wiped::Wiped,
 };
 
-/// Each attempt of a token request is proven by it: as it is, or by something that it signs anew.
+/// Authenticates each attempt of a token request: sent unchanged, or by a new signature.
 pub(crate) enum Evidence {
-    /// It goes as it is.
+    /// Sent unchanged.
     Ready(Proof),
-    /// A secret that goes by the method that was picked from what the server offers, or by the form.
+    /// A secret sent by the method that was picked from the server's metadata, or in the form.
     Open(Wiped),
-    /// It signs.
+    /// A secret that signs.
     #[cfg(feature = "jwt")]
     Secret(Wiped),
-    /// It signs.
+    /// A private key that signs.
     #[cfg(feature = "jwt")]
     Key(ReadKey),
 }
 
 impl Evidence {
-    /// What one attempt carries, where `method` was picked.
+    /// Returns the proof for one attempt. `method` is the one picked from the server's metadata.
     #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
     pub(crate) async fn proof(
         &self,
@@ -58,7 +58,7 @@ impl Evidence {
         }
     }
 
-    /// What no error may show, sent or not. A private key is nothing that a server could echo.
+    /// Texts that no error may show, sent or not. A server cannot echo a private key.
     pub(crate) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
         match self {
             Self::Ready(proof) => proof.hidden(client_id),
@@ -70,7 +70,7 @@ impl Evidence {
         }
     }
 
-    /// Whether both were read as the same.
+    /// Whether both reads returned the same.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Ready(one), Self::Ready(other)) => one == other,
@@ -83,7 +83,7 @@ impl Evidence {
         }
     }
 
-    /// By which algorithm an assertion would be signed here, where `method` was picked.
+    /// The algorithm that signs an assertion, if one is signed for the picked `method`.
     #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
     pub(crate) fn algorithm(&self, method: Option<&str>) -> Option<&str> {
         match self {
@@ -97,7 +97,7 @@ impl Evidence {
         }
     }
 
-    /// What an assertion that is signed here was signed with: all that a server who rejects it may not expect.
+    /// Describes how an assertion was signed, for the error if the server rejects it.
     pub(crate) fn signed_with(&self, method: Option<&str>) -> Option<String> {
         match self {
             #[cfg(feature = "jwt")]

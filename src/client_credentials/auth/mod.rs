@@ -1,4 +1,4 @@
-//! How a client proves at the token endpoint who it is.
+//! Client authentication at the token endpoint.
 
 pub(crate) mod evidence;
 #[cfg(feature = "jwt")]
@@ -15,12 +15,12 @@ use crate::{
     error::Error,
 };
 
-/// What a secret signs by.
+/// The algorithm that signs with a secret.
 pub(crate) const HS256: &str = "HS256";
 
-/// How a client proves at the token endpoint who it is, and what it proves it with.
+/// The client authentication: a method, and the secret, key or assertion for it.
 ///
-/// Servers commonly enforce the method that a client is registered with, and say `invalid_client` to the others.
+/// Servers usually enforce the method that a client is registered with, and answer any other with `invalid_client`.
 ///
 /// | constructor | method, as servers name it ([RFC 8414 §2]) | what is sent |
 /// | --- | --- | --- |
@@ -28,18 +28,18 @@ pub(crate) const HS256: &str = "HS256";
 /// | [`basic`](Self::basic), [`basic_raw`](Self::basic_raw) | `client_secret_basic` | id and secret in a Basic header |
 #[cfg_attr(
     feature = "jwt",
-    doc = "| [`secret_jwt`](Self::secret_jwt) | `client_secret_jwt` | an assertion that is signed with the secret |"
+    doc = "| [`secret_jwt`](Self::secret_jwt) | `client_secret_jwt` | an assertion signed with the secret |"
 )]
 #[cfg_attr(
     feature = "jwt",
-    doc = "| [`private_key_jwt`](Self::private_key_jwt) | `private_key_jwt` | an assertion that is signed with a private key |"
+    doc = "| [`private_key_jwt`](Self::private_key_jwt) | `private_key_jwt` | an assertion signed with a private key |"
 )]
-/// | [`assertion`](Self::assertion), [`assertion_file`](Self::assertion_file) | `private_key_jwt` | an assertion that somebody else has signed |
+/// | [`assertion`](Self::assertion), [`assertion_file`](Self::assertion_file) | `private_key_jwt` | an assertion signed by a third party |
 /// | [`tls`](Self::tls) | `tls_client_auth`, `self_signed_tls_client_auth` | the id, over TLS with a client certificate |
 /// | [`none`](Self::none) | `none` | the id |
 ///
-/// A string or a [`Secret`] alone stands for a secret whose method is left open; it goes into the form, as by `post`, unless
-/// the server's metadata offers better ([`ClientCredentials::discover`](crate::ClientCredentials::discover)).
+/// A string or a [`Secret`] converts into a secret without a method. It is sent in the form, like `post`, unless discovery
+/// ([`ClientCredentials::discover`](crate::ClientCredentials::discover)) picks another method from the server's metadata.
 ///
 /// # Example
 /// ```
@@ -72,10 +72,10 @@ enum Kind {
     None,
 }
 
-/// How a secret that is sent is sent.
+/// How a secret is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SecretMethod {
-    /// By whichever the server takes.
+    /// Picked from what the server offers; in the form by default.
     Open,
     Post,
     Basic,
@@ -83,32 +83,37 @@ enum SecretMethod {
 }
 
 impl ClientAuth {
-    /// Id and secret in the form body, `client_secret_post` ([RFC 6749 §2.3.1]). No encoding is disputed.
+    /// Sends id and secret in the form body: `client_secret_post` ([RFC 6749 §2.3.1]).
+    ///
+    /// Servers agree on the encoding of the form, unlike that of the Basic header.
     ///
     /// [RFC 6749 §2.3.1]: https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1
     pub fn post(secret: impl Into<Secret>) -> Self {
         Self(Kind::Secret(SecretMethod::Post, secret.into()))
     }
 
-    /// Id and secret in a Basic header as the RFC has it, `client_secret_basic` ([RFC 6749 §2.3.1]): they are form-encoded
-    /// first. Hydra, oidc-provider and django-oauth-toolkit need it so.
+    /// Sends id and secret, form-encoded, in a Basic header: `client_secret_basic` ([RFC 6749 §2.3.1]).
+    ///
+    /// Hydra, oidc-provider and django-oauth-toolkit require the form encoding.
     ///
     /// [RFC 6749 §2.3.1]: https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1
     pub fn basic(secret: impl Into<Secret>) -> Self {
         Self(Kind::Secret(SecretMethod::Basic, secret.into()))
     }
 
-    /// Id and secret in a Basic header as other Basic headers are ([RFC 7617 §2]), without the form encoding. glewlwyd and
-    /// node-oauth2-server need it so; it differs from [`basic`](Self::basic) only where id or secret have special
-    /// characters.
+    /// Sends id and secret in a plain Basic header, without form encoding ([RFC 7617 §2]).
+    ///
+    /// glewlwyd and node-oauth2-server require this form. It differs from [`basic`](Self::basic) only if the id or secret
+    /// has special characters.
     ///
     /// [RFC 7617 §2]: https://www.rfc-editor.org/rfc/rfc7617#section-2
     pub fn basic_raw(secret: impl Into<Secret>) -> Self {
         Self(Kind::Secret(SecretMethod::BasicRaw, secret.into()))
     }
 
-    /// An assertion that is signed with the secret by HS256, `client_secret_jwt` ([RFC 7523 §2.2], [OpenID Connect Core
-    /// §9]): the secret itself is not sent. See [`private_key_jwt`](Self::private_key_jwt) for what the assertion says.
+    /// Sends an assertion signed with the secret by HS256: `client_secret_jwt` ([RFC 7523 §2.2], [OpenID Connect Core §9]).
+    ///
+    /// The secret itself is not sent. See [`private_key_jwt`](Self::private_key_jwt) for the claims.
     ///
     /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
     /// [OpenID Connect Core §9]: https://openid.net/specs/openid-connect-core-1_0.html#ClientAuthentication
@@ -117,15 +122,18 @@ impl ClientAuth {
         Self(Kind::SecretJwt(secret.into()))
     }
 
-    /// An assertion that is signed with a private key, `private_key_jwt` ([RFC 7523 §2.2], [OpenID Connect Core §9]). The
-    /// key is here, or a [`Signer`](crate::client_credentials::Signer) holds it.
+    /// Sends an assertion signed with a private key: `private_key_jwt` ([RFC 7523 §2.2], [OpenID Connect Core §9]).
     ///
-    /// # What the assertion says
-    /// `iss` and `sub` are the client id. `aud` is the token URL, or what
-    /// [`assertion_audience`](crate::client_credentials::ClientCredentialsBuilder::assertion_audience) says. `iat` and `nbf` are 10 seconds ago
-    /// by the machine's clock, for servers whose clock is behind, and `exp` is 60 seconds after that: the longest that the
-    /// strictest servers take. So the machine's clock may be 10 seconds ahead of the server's, or 50 behind. `jti` is 128 random bits, fresh for each
-    /// request to the token endpoint, also within one token request.
+    /// The key is local, or a [`Signer`](crate::client_credentials::Signer) holds it.
+    ///
+    /// # Claims
+    /// - `iss` and `sub` are the client id.
+    /// - `aud` is the token URL, or the value of
+    ///   [`assertion_audience`](crate::client_credentials::ClientCredentialsBuilder::assertion_audience).
+    /// - `iat` and `nbf` are 10 seconds before the machine's clock, for servers whose clock is behind.
+    /// - `exp` is 60 seconds after `iat`, the longest lifetime that the strictest servers accept. So the machine's clock may
+    ///   be 10 seconds ahead of the server's, or 50 behind.
+    /// - `jti` is 128 random bits, new for each HTTP request to the token endpoint, retries included.
     ///
     /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
     /// [OpenID Connect Core §9]: https://openid.net/specs/openid-connect-core-1_0.html#ClientAuthentication
@@ -134,39 +142,44 @@ impl ClientAuth {
         Self(Kind::PrivateKeyJwt(key.into()))
     }
 
-    /// An assertion that somebody else has signed ([RFC 7523 §2.2]): the client's identity is federated, and there is
-    /// nothing to keep secret. A [`Secret::provider`] asks for one at each token request, as from a cloud's metadata server.
+    /// Sends an assertion signed by a third party ([RFC 7523 §2.2]).
+    ///
+    /// Use it for federated identities: the client has no secret of its own. A [`Secret::provider`] can fetch an assertion at
+    /// each token request, for example from a cloud's metadata server.
     ///
     /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
     pub fn assertion(assertion: impl Into<Secret>) -> Self {
         Self(Kind::Assertion(assertion.into()))
     }
 
-    /// An assertion that somebody else signs and keeps fresh in this file, which is read at each token request: a Kubernetes
-    /// service account token that is projected for the server as its audience, or a cloud's workload identity.
+    /// Sends the assertion in this file, which a third party signs and keeps fresh.
+    ///
+    /// The file is read at each token request. Use it for a projected Kubernetes service account token whose audience is the
+    /// server, or for a cloud's workload identity.
     pub fn assertion_file(path: impl Into<PathBuf>) -> Self {
         Self::assertion(Secret::file(path))
     }
 
-    /// The client id alone; the proof is the client certificate of the connection ([RFC 8705 §2]), of a certification
-    /// authority or self-signed.
+    /// Sends the client id alone; the connection's client certificate authenticates the client ([RFC 8705 §2]).
     ///
-    /// The certificate is the transport's, and can go along with any other method as well, as for tokens that are bound to
-    /// it ([RFC 8705 §3]).
+    /// The certificate is issued by a CA or self-signed, and belongs to the transport. It can be combined with any other
+    /// method, for example for certificate-bound tokens ([RFC 8705 §3]).
     ///
     /// [RFC 8705 §2]: https://www.rfc-editor.org/rfc/rfc8705#section-2
     /// [RFC 8705 §3]: https://www.rfc-editor.org/rfc/rfc8705#section-3
     #[cfg_attr(
         feature = "rustls-no-provider",
-        doc = "\n\nFor the default transport it is given by [`client_certificate`](crate::client_credentials::ClientCredentialsBuilder::client_certificate)."
+        doc = "\n\nFor the default transport, set it with [`client_certificate`](crate::client_credentials::ClientCredentialsBuilder::client_certificate)."
     )]
     #[must_use]
     pub fn tls() -> Self {
         Self(Kind::Tls)
     }
 
-    /// The client id alone, with no proof: `none` ([RFC 7591 §2]). The grant is for confidential clients ([RFC 6749 §4.4]),
-    /// so this is for servers that know their clients in some other way, such as by the network.
+    /// Sends the client id alone, without authentication: `none` ([RFC 7591 §2]).
+    ///
+    /// The grant requires confidential clients ([RFC 6749 §4.4]). Use this only with servers that identify clients in some
+    /// other way, such as by network.
     ///
     /// [RFC 7591 §2]: https://www.rfc-editor.org/rfc/rfc7591#section-2
     /// [RFC 6749 §4.4]: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
@@ -175,13 +188,13 @@ impl ClientAuth {
         Self(Kind::None)
     }
 
-    /// The methods that this can be, by the names that servers announce ([RFC 8414 §2]), best first.
+    /// The possible methods, by the names that servers announce ([RFC 8414 §2]), best first.
     ///
     /// [RFC 8414 §2]: https://www.rfc-editor.org/rfc/rfc8414#section-2
     pub(crate) fn methods(&self) -> &'static [&'static str] {
         match &self.0 {
-            // Sent where it can be: what a secret is used for must not change because some other crate switches the
-            // feature on. By an assertion it goes where nothing else is offered, or by name.
+            // Sending comes first: how a secret is used must not change when another crate enables the feature. An
+            // assertion is used only if nothing else is offered, or if it is chosen explicitly.
             #[cfg(feature = "jwt")]
             Kind::Secret(SecretMethod::Open, _) => {
                 &[CLIENT_SECRET_BASIC, CLIENT_SECRET_POST, CLIENT_SECRET_JWT]
@@ -211,7 +224,7 @@ impl ClientAuth {
         matches!(self.0, Kind::SecretJwt(_) | Kind::PrivateKeyJwt(_))
     }
 
-    /// Looks at it once, when a credential is built, as far as can be done without waiting for others.
+    /// Checks it once, when a credential is built, without calling providers.
     pub(crate) fn check(&self, client_id: &str) -> Result<(), Error> {
         match &self.0 {
             Kind::Secret(method, secret) => {
@@ -230,7 +243,7 @@ impl ClientAuth {
         }
     }
 
-    /// Reads what the client proves itself with, for one token request.
+    /// Reads the client authentication for one token request.
     pub(crate) async fn read(&self) -> Result<Evidence, Error> {
         Ok(match &self.0 {
             Kind::Secret(method, secret) => {
@@ -253,7 +266,7 @@ impl ClientAuth {
         })
     }
 
-    /// Whether reading it again may give another one.
+    /// Whether another read may return a different value.
     pub(crate) fn may_change(&self) -> bool {
         match &self.0 {
             Kind::Secret(_, secret) | Kind::Assertion(secret) => secret.may_change(),
@@ -265,10 +278,10 @@ impl ClientAuth {
         }
     }
 
-    /// What to do about a rejected client authentication, where the server's description tells.
+    /// What to do about a rejected client authentication, if the server's description says so.
     ///
     /// Hydra names the method it wants: "… supports client authentication method 'client_secret_post', but method …".
-    /// Hydra and oidc-provider also tell when a Basic header is raw and should not be: "… could not be decoded from
+    /// Hydra and oidc-provider also say when a Basic header is raw and should not be: "… could not be decoded from
     /// 'application/x-www-form-urlencoded'", "… are not properly encoded".
     pub(crate) fn advised_by(description: &str) -> Option<&'static str> {
         const NAMED: &str = "supports client authentication method '";
@@ -295,7 +308,7 @@ impl ClientAuth {
     }
 }
 
-/// A secret whose method is left open.
+/// A secret without a method.
 impl<T: Into<Secret>> From<T> for ClientAuth {
     fn from(secret: T) -> Self {
         Self(Kind::Secret(SecretMethod::Open, secret.into()))
@@ -319,7 +332,7 @@ impl fmt::Debug for ClientAuth {
     }
 }
 
-/// What a raw Basic header cannot carry is told at once.
+/// Rejects an id or secret that a raw Basic header cannot carry.
 fn check_raw(client_id: &str, secret: &str) -> Result<(), Error> {
     if client_id.contains(':') {
         return Err(Error::configuration(
@@ -328,7 +341,7 @@ fn check_raw(client_id: &str, secret: &str) -> Result<(), Error> {
     }
     if client_id.contains(char::is_control) || secret.contains(char::is_control) {
         return Err(Error::configuration(
-            "the client id or secret has a control character (a trailing newline?), which a raw Basic header cannot carry (RFC 7617 section 2)",
+            "the client id or secret has a control character (a trailing newline?), which a raw Basic header cannot carry (RFC 7617 section 2); remove it",
         ));
     }
     Ok(())

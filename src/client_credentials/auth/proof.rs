@@ -1,4 +1,4 @@
-//! What one request to the token endpoint carries to prove who sent it.
+//! The client authentication that one request to the token endpoint carries.
 
 use base64::{
     Engine,
@@ -11,14 +11,14 @@ use url::form_urlencoded::byte_serialize;
 
 use crate::util::wiped::{Lent, Wiped};
 
-/// The proof of one attempt. The client id goes with each.
+/// The proof of one attempt. The client id is sent with each.
 #[derive(Clone, PartialEq)]
 pub(crate) enum Proof {
     /// The secret, in the form.
     Post(Wiped),
     /// The secret, in a Basic header, form-encoded.
     Basic(Wiped),
-    /// The secret, in a Basic header, as it is.
+    /// The secret, in a Basic header, not encoded.
     BasicRaw(Wiped),
     /// A signed assertion, in the form ([RFC 7521 §4.2]).
     ///
@@ -29,9 +29,8 @@ pub(crate) enum Proof {
 }
 
 impl Proof {
-    /// By what the `oauth2` crate is told that the client proves itself, for it to leave the client id out of the form where
-    /// a header has it, and with what: any secret will do, as the header is made anew. The crate does not wipe what it
-    /// holds, so it is not told the real one.
+    /// The authentication that the `oauth2` crate is told. It makes the crate omit the client id from the form if a header
+    /// has it. The secret is a placeholder, because the header is replaced and the crate does not wipe what it holds.
     pub(crate) fn stand_in(&self) -> (AuthType, Option<ClientSecret>) {
         match self {
             Self::Basic(_) | Self::BasicRaw(_) => {
@@ -42,8 +41,8 @@ impl Proof {
         }
     }
 
-    /// The request that the `oauth2` crate made, with the proof in it, and what is to be wiped when it was sent. A header
-    /// with the secret is marked sensitive.
+    /// Adds the proof to the `oauth2` crate's request. Also returns what must be wiped once it is sent. A header with the
+    /// secret is marked sensitive.
     pub(crate) fn add_to(
         &self,
         request: Request<Vec<u8>>,
@@ -68,7 +67,7 @@ impl Proof {
         if let Some(pair) = pair {
             let basic = Bytes::from(["Basic ", &pair].concat());
             header = Lent::new(&basic);
-            // Base64 is always fit for a header.
+            // Base64 is always a valid header value.
             if let Ok(mut basic) = HeaderValue::from_maybe_shared(basic) {
                 basic.set_sensitive(true);
                 request.headers_mut().insert(AUTHORIZATION, basic);
@@ -77,7 +76,7 @@ impl Proof {
         (request, [form, header])
     }
 
-    /// What no error may show, in every form in which a server could echo it.
+    /// Texts that no error may show, in every form in which a server could echo them.
     pub(crate) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
         match self {
             Self::Post(secret) | Self::Basic(secret) | Self::BasicRaw(secret) => {
@@ -95,13 +94,13 @@ impl Proof {
     }
 }
 
-/// A text that proves something, as it may be sent, and as a server may write it anew.
+/// A secret text in each form in which it may be sent or echoed.
 pub(crate) fn in_all_forms(client_id: &str, text: &str) -> Vec<Wiped> {
     let mut forms = vec![
         pair(client_id, text),
         pair(&encode(client_id), &encode(text)),
     ];
-    // Padded or not: what is left of a padded one is its padding.
+    // Without padding, so that padded and unpadded forms both match.
     for pair in &mut forms {
         *pair = pair.trim_end_matches('=').into();
     }
@@ -109,7 +108,7 @@ pub(crate) fn in_all_forms(client_id: &str, text: &str) -> Vec<Wiped> {
     forms
 }
 
-/// The same of a text that goes with no id.
+/// The same for a text that is sent without a client id.
 pub(crate) fn alone_in_all_forms(text: &str) -> Vec<Wiped> {
     let encoded = encode(text);
     vec![
@@ -120,7 +119,7 @@ pub(crate) fn alone_in_all_forms(text: &str) -> Vec<Wiped> {
     ]
 }
 
-/// What a Basic header has of both.
+/// The credentials of a Basic header, in base64.
 fn pair(id: &str, secret: &str) -> Wiped {
     let pair = Wiped::concat(&[id, ":", secret]);
     BASE64_STANDARD.encode(&*pair).into()
@@ -138,5 +137,5 @@ fn encode(text: &str) -> Wiped {
     Wiped::concat(&parts)
 }
 
-/// RFC 7523 §2.2: what kind of assertion it is.
+/// The assertion type of RFC 7523 §2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

@@ -1,4 +1,4 @@
-//! A client secret, and where it is kept.
+//! A client secret and its storage.
 
 use std::{
     env::{self, VarError},
@@ -16,24 +16,24 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::{error::Error, util::wiped::Wiped};
 
-/// A client secret, or an assertion or a private key in its place: the text itself, or where it is kept.
+/// A client secret, assertion or private key: the text itself, or where it is stored.
 ///
-/// | where | read | white space around it |
+/// | where | read | surrounding white space |
 /// | --- | --- | --- |
-/// | text: `From` a string | never | is part of it |
-/// | [`env`](Self::env) | at once | is not |
-/// | [`file`](Self::file) | at each token request | is not |
-/// | [`provider`](Self::provider) | at each token request | is part of it |
+/// | text: `From` a string | never | kept |
+/// | [`env`](Self::env) | immediately | trimmed |
+/// | [`file`](Self::file) | at each token request | trimmed |
+/// | [`provider`](Self::provider) | at each token request | kept |
 ///
-/// What is read at each token request is picked up without a restart when it is rotated. It is read once more when the server
-/// says `invalid_client`, in case it was rotated just then; but for the connection's client certificate and the roots that it
-/// trusts, which are read for each connection.
+/// A secret that is read at each token request can be rotated without a restart. It is read again when the server answers
+/// `invalid_client`, in case it was rotated at that moment. The client certificate and the trusted roots are read for each
+/// connection instead.
 ///
 /// # In memory
-/// It is overwritten when it is dropped, and so is what is made of it here: what was read, the forms in which it is sent, and
-/// the request's form and header once the transport has let go of them. Out of reach are the copies of others: the text that
-/// a provider or the caller still has, the process's environment, a transport's buffers, what a server echoes, and what the
-/// provider of cryptography and the decoder of PEM make of a private key.
+/// The secret is overwritten when it is dropped. So are the copies that this crate makes: the text that was read, its encoded
+/// forms, and the request's form and header once the transport has dropped them. This crate cannot overwrite other copies:
+/// those of a provider or the caller, the process environment, the transport's buffers, text that a server echoes, and those
+/// that the cryptography provider and the PEM decoder make of a private key.
 ///
 /// # Example
 /// ```
@@ -56,7 +56,7 @@ enum Kept {
     Text(Wiped),
     Variable {
         name: String,
-        /// Or what is wrong with it.
+        /// The value, or what is wrong with it.
         value: Result<Wiped, &'static str>,
     },
     File(PathBuf),
@@ -67,13 +67,13 @@ type Provider = dyn Fn() -> Provided + Send + Sync;
 type Provided = Pin<Box<dyn Future<Output = Result<Wiped, BoxError>> + Send>>;
 
 impl Secret {
-    /// The secret is in this environment variable, alone but for white space around it.
+    /// Reads the secret from an environment variable, trimmed.
     ///
-    /// It is read here and now, and not again: the environment of a process does not change from outside. A variable that
-    /// is not set, or empty, is an error of the builder.
+    /// The variable is read once, by this call: a process's environment does not change from outside. If it is not set or
+    /// empty, the builder returns an error.
     pub fn env(name: impl Into<String>) -> Self {
         let name = name.into();
-        // Such a name cannot be set, and on some systems asking for it panics.
+        // A variable cannot have this name, and on some systems reading it panics.
         let value = match name.is_empty() || name.contains(['=', '\0']) {
             true => Err(NOT_SET),
             false => read_variable(&name),
@@ -81,17 +81,20 @@ impl Secret {
         Self(Kept::Variable { name, value })
     }
 
-    /// The secret is in this file, alone but for white space around it. It has to be a file, or a link to one.
+    /// Reads the secret from a file at each token request, trimmed.
+    ///
+    /// The path must be a regular file or a link to one, of less than 64 KiB.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Kept::File(path.into()))
     }
 
-    /// The secret is what `provide` gives, such as a vault's answer. It is called at each token request, and its time is part of
-    /// the token request's.
+    /// Calls `provide` for the secret at each token request, for example to read it from a vault.
+    ///
+    /// The time that it takes counts towards the token request's deadline.
     ///
     /// # Errors
-    /// What it fails with becomes the cause of an [`Error`](crate::Error) of kind
-    /// [`Source`](crate::ErrorKind::Source), which is transient. The cause is shown as it is: it should name no secret.
+    /// An error of `provide` becomes the cause of a transient [`Error`](crate::Error) of kind
+    /// [`Source`](crate::ErrorKind::Source). The cause is displayed unchanged, so it must not contain a secret.
     pub fn provider<F, T, E>(provide: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
@@ -110,15 +113,15 @@ impl Secret {
         Self(Kept::Text(text))
     }
 
-    /// The secret as it is now. `what` it is, is for the errors.
+    /// Reads the current secret. `what` names it in errors.
     ///
     /// # Errors
-    /// When there is none, or it cannot be had.
+    /// The secret is empty or cannot be read.
     pub(crate) async fn read(&self, what: &'static str) -> Result<Wiped, Error> {
         match &self.0 {
             Kept::Provider(provide) => match provide().await {
                 Ok(secret) if secret.is_empty() => Err(Error::provided(
-                    format!("the provider of the {what} gave an empty one"),
+                    format!("the provider of the {what} returned an empty one"),
                     None,
                 )),
                 Ok(secret) => Ok(secret),
@@ -137,11 +140,10 @@ impl Secret {
         }
     }
 
-    /// The secret if it can be had without waiting for others, for a look when a credential is built. Blocks on the file
-    /// system.
+    /// Reads the secret without calling a provider, to check it when a credential is built. Blocks on the file system.
     ///
     /// # Errors
-    /// As for [`read`](Self::read).
+    /// The same as for [`read`](Self::read).
     pub(crate) fn peek(&self, what: &'static str) -> Result<Option<Wiped>, Error> {
         match &self.0 {
             Kept::Provider(_) => Ok(None),
@@ -158,7 +160,7 @@ impl Secret {
                 value: Ok(value),
             } => match value.trim() {
                 "" => Err(Error::configuration(format!(
-                    "the environment variable {name}, which is to hold the {what}, is empty"
+                    "the environment variable {name}, from which the {what} is read, is empty; set it"
                 ))),
                 value => Ok(value.into()),
             },
@@ -166,15 +168,15 @@ impl Secret {
                 name,
                 value: Err(problem),
             } => Err(Error::configuration(format!(
-                "the environment variable {name}, which is to hold the {what}, {problem}"
+                "the environment variable {name}, from which the {what} is read, {problem}"
             ))),
             Kept::Text(_) | Kept::File(_) | Kept::Provider(_) => Err(Error::configuration(
-                format!("the {what} is empty; is the variable that it comes from set?"),
+                format!("the {what} is empty; check that the variable it comes from is set"),
             )),
         }
     }
 
-    /// Whether reading it again may give another one.
+    /// Whether another read may return a different value.
     pub(crate) fn may_change(&self) -> bool {
         matches!(self.0, Kept::File(_) | Kept::Provider(_))
     }
@@ -202,13 +204,13 @@ fn read_file(path: &Path, what: &str) -> Result<Wiped, Error> {
     }
 }
 
-/// Whatever is at that path, no more than a secret's worth is read, and a part of one is none.
+/// Reads a regular file of less than [`LONGEST`] bytes; anything else is an error.
 fn read_whole(path: &Path) -> io::Result<Wiped> {
-    // To open a pipe may take for ever, and with it the thread that does.
+    // Opening a pipe may block this thread for ever.
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
-    // As large from the start as it may get: where it grew it would leave a part of the secret behind.
+    // Allocated in full: growing it would leave a part of the secret in freed memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
     let read = File::open(path)?
         .take(LONGEST as u64)

@@ -1,4 +1,4 @@
-//! Where the token endpoint is, and what is known of it.
+//! The token endpoint and what is known about it.
 
 use oauth2::TokenUrl;
 use url::Url;
@@ -12,34 +12,34 @@ use crate::{
     util::wiped::Wiped,
 };
 
-/// A token endpoint that is known, or that its issuer has to be asked for.
+/// A token endpoint that is known, or that is discovered from its issuer.
 #[derive(Clone)]
 pub(crate) enum Endpoint<Known, Issuer> {
     Known(Known),
     Discovered(Issuer),
 }
 
-/// A URL, and its text as it was given, which is what is compared and signed: parsing may change it.
+/// A URL and its original text. The text is compared and signed, because parsing may change it.
 #[derive(Clone)]
 pub(crate) struct Given {
     pub(crate) text: String,
     pub(crate) url: Url,
 }
 
-/// Where a token request goes, and what the server takes there.
+/// The destination of a token request and what the server accepts there.
 pub(crate) struct Target {
     pub(crate) token_url: TokenUrl,
-    /// Whom an assertion that is signed here is for.
+    /// The audience of an assertion that this client signs.
     pub(crate) audience: String,
-    /// By which method a secret goes whose method is left open, where the server says what it takes.
+    /// The method picked from the server's metadata, for a secret without one.
     pub(crate) method: Option<&'static str>,
-    /// What an assertion may be signed with, where the server says so.
+    /// The algorithms that the server accepts for assertions, if it lists them.
     pub(crate) algorithms: Option<Vec<String>>,
 }
 
 impl Target {
     /// # Errors
-    /// Where the server says that it does not take what the assertion would be signed with.
+    /// The server lists its algorithms, and this credential's is not among them.
     pub(crate) fn check(&self, evidence: &Evidence, hidden: &[Wiped]) -> Result<(), Error> {
         let (Some(algorithms), Some(algorithm)) =
             (&self.algorithms, evidence.algorithm(self.method))
@@ -50,8 +50,8 @@ impl Target {
             return Ok(());
         }
         Err(Error::unsupported(format!(
-            "the server's metadata says that its token endpoint takes assertions signed with {}, and this credential's is \
-             signed with {algorithm}; use a key for one of those",
+            "the server's metadata says that its token endpoint accepts assertions signed with {}, but this \
+             credential's are signed with {algorithm}; use a key for one of those",
             redact::clean(&algorithms.join(", "), LONGEST_TEXT, hidden)
         )))
     }

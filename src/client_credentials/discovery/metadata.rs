@@ -1,4 +1,4 @@
-//! The metadata of an authorization server ([RFC 8414 §2]), and what it comes to for a client.
+//! The metadata of an authorization server ([RFC 8414 §2]), and what a client makes of it.
 //!
 //! [RFC 8414 §2]: https://www.rfc-editor.org/rfc/rfc8414#section-2
 
@@ -19,10 +19,10 @@ use crate::{
     util::wiped::Wiped,
 };
 
-/// What a server takes that does not say what it takes.
+/// The methods of a server that does not list any.
 const DEFAULT_METHODS: [&str; 1] = [CLIENT_SECRET_BASIC];
 
-/// What there is to know of it.
+/// The metadata fields that are used.
 #[derive(Deserialize)]
 pub(crate) struct Metadata {
     issuer: Option<String>,
@@ -40,15 +40,15 @@ struct Aliases {
     token_endpoint: Option<String>,
 }
 
-/// Who wants to know.
+/// What the client supports.
 pub(crate) struct Capabilities {
-    /// The methods by which it can prove itself, best first.
+    /// The methods that it can use, best first.
     methods: &'static [&'static str],
-    /// Whether its connection has a certificate.
+    /// Whether its connection has a client certificate.
     by_certificate: bool,
-    /// Whom an assertion that it signs is for, if not for the token endpoint.
+    /// The audience of its assertions, if it is not the token URL.
     audience: Option<String>,
-    /// Where it lets its secret go without TLS.
+    /// Where it may send its secret without TLS.
     plain_http: PlainHttp,
 }
 
@@ -70,7 +70,7 @@ impl Capabilities {
 
 impl Metadata {
     /// # Errors
-    /// Where the body is not the metadata of this issuer, to the letter (RFC 8414 §3.3).
+    /// The body is not the metadata of exactly this issuer (RFC 8414 §3.3).
     pub(crate) fn read(
         body: &Bytes,
         location: &Url,
@@ -80,23 +80,25 @@ impl Metadata {
         let metadata: Self = response::json_object(body)
             .and_then(|json| serde_json::from_slice(json).ok())
             .ok_or_else(|| {
-                Error::invalid_answer(format!("{location} is no metadata of a server in JSON"))
+                Error::invalid_answer(format!(
+                    "{location} is not the JSON metadata of an authorization server"
+                ))
             })?;
         match metadata.issuer.as_deref() {
             Some(named) if named == issuer => Ok(metadata),
             Some(named) => Err(Error::invalid_answer(format!(
-                "{location} is the metadata of the issuer {:?} and not of {issuer:?}, and they have to be the same to the \
-                 letter",
+                "{location} is the metadata of the issuer {:?}, not of {issuer:?}; they must be \
+                 exactly the same",
                 redact::clean(named, LONGEST_TEXT, hidden),
             ))),
             None => Err(Error::invalid_answer(format!("{location} names no issuer"))),
         }
     }
 
-    /// Where this client goes, and how it proves itself there.
+    /// Returns the token endpoint and the authentication method for this client.
     ///
     /// # Errors
-    /// Where there is no token endpoint that does, or none of the client's methods is offered.
+    /// There is no valid token endpoint, or the server offers none of the client's methods.
     pub(crate) fn target(
         self,
         client: &Capabilities,
@@ -115,10 +117,10 @@ impl Metadata {
         };
         let url = check::token_url(&token_url, client.plain_http).map_err(|error| {
             Error::invalid_answer(format!(
-                "{location} names a token endpoint that does not do: {error}"
+                "{location} names a token endpoint that is not valid: {error}"
             ))
         })?;
-        // It is loopback then, where anybody may listen, or anywhere, where anybody may read.
+        // Plain http lets a local process impersonate the endpoint, or the network read the secret.
         if url.scheme() == "http" && location.scheme() != "http" {
             return Err(Error::invalid_answer(format!(
                 "{location} names a token endpoint that is not https"
@@ -132,7 +134,7 @@ impl Metadata {
         })
     }
 
-    /// The best method of those that both sides have.
+    /// The best method that both sides support.
     fn method(&self, client: &Capabilities, hidden: &[Wiped]) -> Result<&'static str, Error> {
         let offered: Vec<&str> = match &self.token_endpoint_auth_methods_supported {
             Some(methods) => methods.iter().map(|method| &**method).collect(),
@@ -144,11 +146,11 @@ impl Metadata {
         };
         let common = || client.methods.iter().filter(|own| offered.contains(own));
         let best = common().find(|own| **own != CLIENT_SECRET_JWT || signable);
-        // Where there is no other, the error about the algorithm says more.
+        // If there is no other, the later error about the algorithm says more.
         let best = best.or_else(|| common().next());
         best.copied().ok_or_else(|| {
             Error::unsupported(format!(
-                "the server's metadata offers the client authentication {}, and this credential can only be {}; use a \
+                "the server's metadata offers the client authentication {}, but this credential supports only {}; use a \
                  `ClientAuth` that the server offers",
                 redact::clean(&offered.join(", "), LONGEST_TEXT, hidden),
                 client.methods.join(", "),

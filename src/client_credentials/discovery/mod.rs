@@ -1,4 +1,4 @@
-//! The token endpoint as its issuer tells it: authorization server metadata ([RFC 8414]), or [OpenID Connect Discovery].
+//! Discovery of the token endpoint: authorization server metadata ([RFC 8414]), or [OpenID Connect Discovery].
 //!
 //! [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
 //! [OpenID Connect Discovery]: https://openid.net/specs/openid-connect-discovery-1_0.html
@@ -34,16 +34,16 @@ use crate::{
     },
 };
 
-/// How long metadata is used before it is asked for again.
+/// How long metadata is used before it is refetched.
 const FRESH: Duration = Duration::from_secs(60 * 60);
 
-/// How long metadata is used on after it could not be had again.
+/// How long metadata stays in use after a failed refetch.
 const USED_ON: Duration = Duration::from_secs(60);
 
-/// How long a token request that could go on with what is known waits for news. The rest of its time is for the token endpoint.
+/// How long a token request waits for a refetch if metadata is cached. The rest of its time is for the token endpoint.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// An issuer, and what it last told.
+/// An issuer and its cached metadata.
 pub(crate) struct Discovery {
     /// Compared as it is given (RFC 8414 §3.3).
     issuer: Given,
@@ -54,7 +54,7 @@ pub(crate) struct Discovery {
 #[derive(Clone)]
 struct Kept {
     target: Arc<Target>,
-    /// When it is to be asked for again.
+    /// When it is refetched.
     until: Moment,
 }
 
@@ -71,7 +71,7 @@ impl Discovery {
         &self.issuer.text
     }
 
-    /// The token endpoint: as it is known, or as the issuer tells it now. No error shows what is `hidden`.
+    /// Returns the token endpoint, cached or fetched. No error shows what is `hidden`.
     pub(crate) async fn target(
         &self,
         transport: &Transport,
@@ -94,14 +94,14 @@ impl Discovery {
             }
             Ok(Err(error)) => error,
             Err(_) => Error::timeout(PATIENCE)
-                .retold(format!("the metadata did not come within {PATIENCE:?}")),
+                .retold(format!("the metadata was not received within {PATIENCE:?}")),
         };
-        // Where the metadata is out of order the token endpoint need not be.
+        // An outage of the metadata need not be one of the token endpoint.
         telemetry::metadata_not_renewed(&error);
         Ok(self.use_on(known))
     }
 
-    /// What is known, for a while; or what somebody else has looked up meanwhile.
+    /// Returns the cached target and delays its refetch, or returns what another call has fetched meanwhile.
     fn use_on(&self, known: Arc<Target>) -> Arc<Target> {
         match &mut *self.lock() {
             Some(kept) if !Arc::ptr_eq(&kept.target, &known) => Arc::clone(&kept.target),
@@ -113,7 +113,7 @@ impl Discovery {
         }
     }
 
-    /// Looks it up anew at the next token request, if `target` is still what is known: the endpoint may have moved.
+    /// Makes the next token request refetch, if `target` is still cached: the endpoint may have moved.
     pub(crate) fn doubt(&self, target: &Arc<Target>) {
         if let Some(kept) = &mut *self.lock()
             && Arc::ptr_eq(&kept.target, target)
@@ -141,10 +141,10 @@ impl Discovery {
             Ok(metadata) => metadata.target(&self.client, &second, hidden),
             Err(error) if may_be_elsewhere(&error) => {
                 let message = format!(
-                    "the issuer's metadata was not found: {not_there}; {error}. Is the issuer right?"
+                    "the issuer's metadata was not found: {not_there}; {error}; check the issuer"
                 );
                 Err(match not_there.kind() {
-                    // There is something, and it says more than that there is nothing.
+                    // An invalid document says more than a missing one.
                     ErrorKind::InvalidAnswer => not_there.retold(message),
                     _ => error.retold(message),
                 })
@@ -153,7 +153,7 @@ impl Discovery {
         }
     }
 
-    /// The issuer's metadata, if it is at this location. A redirect is not followed: what it leads to is not the issuer's.
+    /// Fetches the issuer's metadata from this location. Redirects are not followed: the target is not the issuer's.
     async fn metadata(
         &self,
         location: &Url,
@@ -163,7 +163,9 @@ impl Discovery {
         let request = Request::get(location.as_str())
             .header(ACCEPT, "application/json")
             .body(Bytes::new())
-            .map_err(|_| Error::invalid_answer(format!("{location} cannot be asked for")))?;
+            .map_err(|_| {
+                Error::invalid_answer(format!("{location} is not a URL that can be requested"))
+            })?;
         let answer = transport.clone().oneshot(request).await;
         let (head, body) = answer
             .map_err(|error| match error.kind() {
@@ -171,7 +173,7 @@ impl Discovery {
                     error.retold(format!("{location} is larger than 64 KiB"))
                 }
                 ErrorKind::Unavailable => {
-                    error.unanswered_by(&format!("{location}, which is to tell the token endpoint"))
+                    error.unanswered_by(&format!("{location}, which names the token endpoint"))
                 }
                 _ => error,
             })?
@@ -197,12 +199,12 @@ impl Discovery {
     }
 }
 
-/// Whether the server answered for good, with something that is not its metadata.
+/// Whether the server gave a final answer that is not its metadata.
 fn may_be_elsewhere(error: &Error) -> bool {
     is_not_there(error) || matches!(error.kind(), ErrorKind::Denied | ErrorKind::InvalidAnswer)
 }
 
-/// Whether the server answered that this location has nothing, and not that it cannot serve now.
+/// Whether the server answered that there is nothing here, rather than that it cannot serve now.
 fn is_not_there(error: &Error) -> bool {
     let cannot_serve = |status| {
         matches!(
@@ -215,7 +217,7 @@ fn is_not_there(error: &Error) -> bool {
         .is_some_and(|status| status.is_client_error() && !cannot_serve(status))
 }
 
-/// Where an issuer's metadata may be: as RFC 8414 §3.1 has it, and as OpenID Connect Discovery §4 has it.
+/// The metadata locations of RFC 8414 §3.1 and of OpenID Connect Discovery §4.
 fn locations(issuer: &Url) -> [Url; 2] {
     let path = issuer.path();
     let path = path.strip_suffix('/').unwrap_or(path);

@@ -1,4 +1,4 @@
-//! A private key that is here: read from PEM or from a JWK, and what it signs. ring does the work.
+//! A local private key, read from PEM or a JWK. ring signs.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::{
@@ -34,15 +34,16 @@ pub(crate) struct Named {
 
 impl LocalKey {
     /// # Errors
-    /// What to change. Nothing of the key is in it.
+    /// A message that says what to change. It contains nothing of the key.
     pub(crate) fn from_pem(algorithm: SigningAlgorithm, pem: &str) -> Result<Self, String> {
         if pem.contains("ENCRYPTED") {
             return Err(
-                "the private key is encrypted; decrypt it first, as by `openssl pkey`".into(),
+                "the private key is encrypted; decrypt it first, for example with `openssl pkey`"
+                    .into(),
             );
         }
         let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
-            "the private key is no PEM that begins with BEGIN PRIVATE KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY"
+            "the private key is not PEM; it must begin with BEGIN PRIVATE KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY"
         })?;
         let der = Zeroizing::new(der);
         Self::from_der(algorithm, &der).map_err(|rejected| rejected_for(algorithm, rejected))
@@ -85,11 +86,11 @@ impl LocalKey {
     }
 
     /// # Errors
-    /// What to change. Nothing of the key is in it.
+    /// A message that says what to change. It contains nothing of the key.
     pub(crate) fn from_jwk(json: &str) -> Result<(Self, Named), String> {
-        // What serde has to say may quote a value.
+        // serde's message may quote a value.
         let jwk: Jwk = serde_json::from_str(json).map_err(
-            |_| "the private key is no JWK: a JSON object with `kty`, and no set of them",
+            |_| "the private key is not a JWK; it must be one JSON object with `kty`, not a key set",
         )?;
         let algorithm = jwk.algorithm()?;
         let key = match algorithm {
@@ -100,7 +101,7 @@ impl LocalKey {
         };
         let key = key.map_err(|error| match error {
             Unfit::Lacks(member) => format!(
-                "the JWK of the private key has no {member:?}, or it is not base64url; is it the private one, and whole?"
+                "the JWK of the private key has no {member:?}, or it is not base64url; check that the JWK is the private one and complete"
             ),
             Unfit::Rejected(rejected) => rejected_for(algorithm, Some(rejected)),
         })?;
@@ -135,7 +136,9 @@ impl LocalKey {
         };
         // ring finds some inconsistent RSA keys only here.
         signature.map_err(|_| {
-            Error::unsigned("the private key does not sign; its parts may not belong together")
+            Error::unsigned(
+                "the private key cannot sign; check that its parts belong to the same key",
+            )
         })
     }
 }
@@ -151,11 +154,11 @@ fn rejected_for(algorithm: SigningAlgorithm, rejected: Option<KeyRejected>) -> S
         SigningAlgorithm::EdDsa => "an Ed25519 key, in PKCS#8",
     };
     let why = rejected.map_or_else(|| "WrongFormat".to_owned(), |why| why.to_string());
-    format!("the private key does not do for {algorithm} ({why}), which takes {wanted}")
+    format!("the private key cannot be used with {algorithm} ({why}); use {wanted}")
 }
 
-/// A SEC1 key on P-256 as PKCS#8 ([RFC 5958 §2], [RFC 5915 §3]), which is all that ring reads. A key on another curve does
-/// not get through ring.
+/// A SEC1 key on P-256 as PKCS#8 ([RFC 5958 §2], [RFC 5915 §3]), the only form that ring reads. ring
+/// rejects keys on other curves.
 ///
 /// [RFC 5958 §2]: https://www.rfc-editor.org/rfc/rfc5958#section-2
 /// [RFC 5915 §3]: https://www.rfc-editor.org/rfc/rfc5915#section-3
@@ -168,7 +171,7 @@ fn p256_as_pkcs8(sec1: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     const OCTET_STRING: u8 = 0x04;
     const SEQUENCE: u8 = 0x30;
 
-    /// A key on P-256 has 121 bytes, so one byte tells a length.
+    /// A key on P-256 has 121 bytes, so one byte holds a length.
     fn tagged(tag: u8, content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let head: &[u8] = match u8::try_from(content.len()).ok()? {
             short @ ..0x80 => &[tag, short],
@@ -219,7 +222,7 @@ impl Jwk {
             ("RSA", _, Some("PS256")) => Ok(SigningAlgorithm::Ps256),
             ("EC", "P-256", None | Some("ES256")) => Ok(SigningAlgorithm::Es256),
             ("OKP", "Ed25519", None | Some("EdDSA")) => Ok(SigningAlgorithm::EdDsa),
-            _ => Err("the JWK's `kty`, `crv` and `alg` are none of RSA with RS256 or PS256, EC on P-256 with ES256, and \
+            _ => Err("the JWK's `kty`, `crv` and `alg` are not supported; use RSA with RS256 or PS256, EC on P-256 with ES256, or \
                       OKP on Ed25519 with EdDSA"
                 .into()),
         }
@@ -273,7 +276,7 @@ fn octets(member: &Option<Wiped>, name: &'static str) -> Result<Zeroizing<Vec<u8
         .map_err(|_| Unfit::Lacks(name))
 }
 
-/// Without the zeros that some put before it, and that ring takes for a mistake.
+/// Strips leading zeros, which some libraries write and ring rejects.
 fn number(member: &Option<Wiped>, name: &'static str) -> Result<Zeroizing<Vec<u8>>, Unfit> {
     let octets = octets(member, name)?;
     let zeros = octets.iter().take_while(|octet| **octet == 0).count();

@@ -75,7 +75,7 @@ impl Header {
     }
 }
 
-/// What the assertion says ([RFC 7523 §3]).
+/// The claims of the assertion ([RFC 7523 §3]).
 ///
 /// [RFC 7523 §3]: https://www.rfc-editor.org/rfc/rfc7523#section-3
 #[derive(Serialize)]
@@ -111,29 +111,29 @@ fn signing_input(header: &Header, client_id: &str, audience: &str) -> Result<Str
 
 fn part(json: &impl Serialize) -> Result<String, Error> {
     let json = serde_json::to_vec(json)
-        .map_err(|_| Error::unsigned("the client assertion cannot be written"))?;
+        .map_err(|_| Error::unsigned("the client assertion cannot be serialized"))?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(json))
 }
 
-/// Without its signature an assertion proves nothing.
+/// The result is wiped because of its signature; the input alone proves nothing.
 fn with_signature(input: &str, signature: &[u8]) -> Wiped {
     let signature = Wiped::from(BASE64_URL_SAFE_NO_PAD.encode(signature));
     Wiped::concat(&[input, ".", &signature])
 }
 
-/// 128 random bits: no two assertions of a client are taken for one, whatever process made them.
+/// 128 random bits, so that a `jti` is unique across all processes of a client.
 fn unique() -> Result<String, Error> {
     let mut bits = [0; 16];
     SystemRandom::new()
         .fill(&mut bits)
-        .map_err(|_| Error::unsigned("the system gives no random numbers"))?;
+        .map_err(|_| Error::unsigned("the system's random number generator failed"))?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bits))
 }
 
-/// From `iat` to `exp`. Servers that have an upper limit have this one or a longer one.
+/// From `iat` to `exp`. Servers with an upper limit accept at least this.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// The assertion is dated back by this, for servers whose clock is behind and which allow for no difference.
+/// `iat` is this far in the past, for servers whose clock is behind and that tolerate no skew.
 const SLOW_SERVER: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

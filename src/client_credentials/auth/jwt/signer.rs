@@ -1,11 +1,11 @@
-//! What signs with a private key, and how.
+//! Signing algorithms and external signers.
 
 use std::{fmt, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use tower::BoxError;
 
-/// How an assertion is signed ([RFC 7518 §3.1], [RFC 8037 §3.1]).
+/// The algorithm that signs an assertion ([RFC 7518 §3.1], [RFC 8037 §3.1]).
 ///
 /// [RFC 7518 §3.1]: https://www.rfc-editor.org/rfc/rfc7518#section-3.1
 /// [RFC 8037 §3.1]: https://www.rfc-editor.org/rfc/rfc8037#section-3.1
@@ -23,7 +23,7 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
-    /// The name in a JWT's header.
+    /// Returns the name in a JWT header (`alg`).
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl SigningAlgorithm {
         }
     }
 
-    /// Whether a signature of so many bytes can be one.
+    /// Whether a signature can have this length.
     pub(crate) fn fits(self, bytes: usize) -> bool {
         match self {
             Self::Rs256 | Self::Ps256 => bytes >= 256,
@@ -49,9 +49,9 @@ impl fmt::Display for SigningAlgorithm {
     }
 }
 
-/// Signs with a key that is not here: a key management service, or a hardware module.
+/// Signs with a key held elsewhere: a key management service or a hardware module.
 ///
-/// A key that is here needs none of it: see [`SigningKey`](crate::client_credentials::SigningKey).
+/// A local key needs no signer: see [`SigningKey`](crate::client_credentials::SigningKey).
 ///
 /// # Example
 /// ```
@@ -80,18 +80,19 @@ impl fmt::Display for SigningAlgorithm {
 /// # let _ = auth;
 /// ```
 pub trait Signer: Send + Sync + 'static {
-    /// How it signs.
+    /// Returns the algorithm of the signatures.
     fn algorithm(&self) -> SigningAlgorithm;
 
-    /// Signs `input`, the header and the claims as they are sent. What is given is the signature's bytes, not encoded any
-    /// further; for [`Es256`](SigningAlgorithm::Es256) they are R and S, 32 bytes each ([RFC 7518 §3.4]), where many
-    /// services give DER.
+    /// Signs `input`, the encoded header and claims, and returns the raw signature bytes.
     ///
-    /// It is called once for each request to the token endpoint, and its time is part of the token request's.
+    /// For [`Es256`](SigningAlgorithm::Es256) the signature is R and S, 32 bytes each ([RFC 7518 §3.4]). Many services
+    /// return DER instead; convert it.
+    ///
+    /// It is called once for each request to the token endpoint. The time that it takes counts towards the token request's
+    /// deadline.
     ///
     /// # Errors
-    /// What it fails with becomes the cause of an [`Error`](crate::Error) of kind
-    /// [`Source`](crate::ErrorKind::Source), which is transient.
+    /// An error becomes the cause of a transient [`Error`](crate::Error) of kind [`Source`](crate::ErrorKind::Source).
     ///
     /// [RFC 7518 §3.4]: https://www.rfc-editor.org/rfc/rfc7518#section-3.4
     fn sign(

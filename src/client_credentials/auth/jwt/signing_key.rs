@@ -1,4 +1,4 @@
-//! The private key of a client: what it is kept in, how the server knows it, and how it is read.
+//! The private key of a client: its storage, its names, and how it is read.
 
 use std::{fmt, sync::Arc};
 
@@ -16,8 +16,8 @@ use crate::{client_credentials::auth::secret::Secret, error::Error, util::wiped:
 
 /// A private key that signs assertions, for [`ClientAuth::private_key_jwt`](crate::ClientAuth::private_key_jwt).
 ///
-/// A key is kept as a [`Secret`] is: it may be text, or be read from a file or asked of a provider at each token request, and is
-/// picked up when it is rotated. A key that a [`Signer`] holds never leaves it.
+/// A key is stored like a [`Secret`]: as text, in a file, or behind a provider. A file or provider is read at each token
+/// request, so a rotated key is picked up. A key that a [`Signer`] holds never leaves it.
 ///
 /// # Example
 /// ```
@@ -52,18 +52,18 @@ enum KeptKey {
 }
 
 impl SigningKey {
-    /// A private key in PEM: PKCS#8 for any algorithm, PKCS#1 for RSA, SEC1 for P-256. It must not be encrypted. RSA keys
-    /// have 2048 to 4096 bits.
+    /// Uses a private key in PEM: PKCS#8 for any algorithm, PKCS#1 for RSA, SEC1 for P-256.
     ///
-    /// Whether it does for the algorithm is found out by the builder.
+    /// The key must not be encrypted. RSA keys must have 2048 to 4096 bits. The credentials builder checks that the key can
+    /// be used with the algorithm.
     pub fn from_pem(algorithm: SigningAlgorithm, pem: impl Into<Secret>) -> Self {
         Self::new(KeptKey::Pem(algorithm, pem.into()))
     }
 
-    /// A private key as a JWK ([RFC 7517]): RSA with its primes, EC on P-256, or OKP on Ed25519 ([RFC 8037 §2]).
+    /// Uses a private JWK ([RFC 7517]): RSA with its primes, EC on P-256, or Ed25519 ([RFC 8037 §2]).
     ///
-    /// The JWK's own `kid` and `x5t#S256` are used unless others are given. Its `alg` says how to sign; without one an RSA
-    /// key signs by RS256.
+    /// The `kid` and `x5t#S256` of the JWK are used unless they are set here. Its `alg` selects the algorithm; without it,
+    /// an RSA key signs with RS256.
     ///
     /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
     /// [RFC 8037 §2]: https://www.rfc-editor.org/rfc/rfc8037#section-2
@@ -71,7 +71,7 @@ impl SigningKey {
         Self::new(KeptKey::Jwk(jwk.into()))
     }
 
-    /// A key that somebody else holds.
+    /// Uses a key that a [`Signer`] holds, such as a key management service.
     pub fn held_by(signer: impl Signer) -> Self {
         Self::new(KeptKey::Elsewhere(Arc::new(signer)))
     }
@@ -84,8 +84,10 @@ impl SigningKey {
         }
     }
 
-    /// Names the key in the assertion's header, `kid` ([RFC 7515 §4.1.4]), as the server knows it. A key that is rotated
-    /// along with its name is best kept as a JWK, which holds both.
+    /// Sets the key id in the assertion's header: `kid` ([RFC 7515 §4.1.4]).
+    ///
+    /// It must be the id under which the server knows the key. If the id changes when the key is rotated, use a JWK, which
+    /// holds both.
     ///
     /// [RFC 7515 §4.1.4]: https://www.rfc-editor.org/rfc/rfc7515#section-4.1.4
     pub fn with_key_id(mut self, key_id: impl Into<String>) -> Self {
@@ -93,8 +95,10 @@ impl SigningKey {
         self
     }
 
-    /// Names the key by its certificate, `x5t#S256` ([RFC 7515 §4.1.8]): Microsoft's server, for one, wants it. The
-    /// certificate is in PEM, and kept as the key is; of a chain, the first counts.
+    /// Sets the certificate thumbprint in the assertion's header: `x5t#S256` ([RFC 7515 §4.1.8]).
+    ///
+    /// Microsoft's server, for example, requires it. The certificate is PEM and stored like a [`Secret`]. Only the first
+    /// certificate of a chain is used.
     ///
     /// [RFC 7515 §4.1.8]: https://www.rfc-editor.org/rfc/rfc7515#section-4.1.8
     pub fn with_certificate(mut self, pem: impl Into<Secret>) -> Self {
@@ -102,7 +106,7 @@ impl SigningKey {
         self
     }
 
-    /// Looks at it once, when a credential is built, as far as can be done without waiting for others.
+    /// Checks it once, when a credential is built, without calling providers.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.held {
             KeptKey::Pem(algorithm, pem) => {
@@ -163,7 +167,7 @@ impl SigningKey {
         })
     }
 
-    /// Whether reading it again may give another one.
+    /// Whether another read may return a different value.
     pub(crate) fn may_change(&self) -> bool {
         let key_may = match &self.held {
             KeptKey::Pem(_, key) | KeptKey::Jwk(key) => key.may_change(),
@@ -193,7 +197,7 @@ impl fmt::Debug for SigningKey {
 
 /// A key as it was when it was read.
 pub(crate) struct ReadKey {
-    /// As it is kept, if it is here.
+    /// The text of a local key.
     text: Option<Wiped>,
     holder: Holder,
     header: Header,
@@ -234,8 +238,8 @@ impl ReadKey {
         if !algorithm.fits(signature.len()) {
             return Err(Error::provided(
                 format!(
-                    "the signer gave {} bytes, which are no {algorithm} signature (for ES256 it is R and S, 64 bytes, \
-                     and not DER)",
+                    "the signer returned {} bytes, which is not a valid {algorithm} signature (ES256 requires R and S, 64 bytes, \
+                     not DER)",
                     signature.len()
                 ),
                 None,
@@ -244,12 +248,12 @@ impl ReadKey {
         Ok(signature)
     }
 
-    /// Whether both were read as the same.
+    /// Whether both reads returned the same.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.text == other.text && self.header == other.header
     }
 
-    /// What a server has to know about it, for somebody whom it rejects.
+    /// Describes the key, for the error if the server rejects it.
     pub(crate) fn description(&self) -> String {
         match &self.header.kid {
             Some(kid) => format!("{} and the key id {kid:?}", self.header.alg),
@@ -261,7 +265,7 @@ impl ReadKey {
 /// The SHA-256 of a certificate's DER.
 fn thumbprint(pem: &str) -> Result<String, String> {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(
-        |_| "the certificate of the private key is no PEM that begins with BEGIN CERTIFICATE",
+        |_| "the certificate of the private key is not PEM; it must begin with BEGIN CERTIFICATE",
     )?;
     let digest = digest::digest(&digest::SHA256, &certificate);
     Ok(BASE64_URL_SAFE_NO_PAD.encode(digest))
