@@ -1,7 +1,7 @@
-//! The preset for the IPXO APIs.
+//! Preset for the IPXO APIs.
 //!
-//! IPXO gives out client credentials in its portal, under Integrations: one client per company. Tokens are good for a
-//! day and open what their scopes say.
+//! The IPXO portal issues client credentials under Integrations: one client per company. Tokens are valid for a day, within
+//! their scopes.
 //!
 //! # Example
 //! ```
@@ -16,10 +16,11 @@
 //! # Ok(())
 //! # }
 //! ```
-//! The token URL can be replaced on what [`credentials`] gives, the origin by [`BearerAuthLayer::select`]. A client that
-//! proves itself in another way starts with [`ClientCredentials::builder`] and [`TOKEN_URL`].
+//! To use another token URL, change it on the builder that [`credentials`] returns. To use another origin, call
+//! [`BearerAuthLayer::select`]. For another client authentication method, start with [`ClientCredentials::builder`] and
+//! [`TOKEN_URL`].
 //!
-//! Facts: <https://apidocs.ipxo.com/guides/auth>.
+//! Source: <https://apidocs.ipxo.com/guides/auth>.
 
 #[cfg(feature = "keyed")]
 use crate::{
@@ -35,7 +36,7 @@ use crate::{
     token::TokenSource,
 };
 
-/// The token endpoint. Ory Hydra answers there.
+/// The token endpoint, an Ory Hydra server.
 pub const TOKEN_URL: &str = "https://hydra.ipxo.com/oauth2/token";
 
 /// The origin of the API gateway.
@@ -43,13 +44,13 @@ pub const API: &str = "https://apigw.ipxo.com";
 
 const API_HOST: &str = "apigw.ipxo.com";
 
-/// The scopes that the guides name. Any other string is a scope as well.
+/// Scopes that IPXO's guides name; any other string is accepted as well.
 pub mod scope {
     /// Invoices and payments.
     pub const BILLING: &str = "billing";
     /// Credits, as in `POST …/orders/{order}/credits/apply`.
     pub const CREDITS: &str = "credits";
-    /// DNS, from an older guide.
+    /// DNS; named in an older guide.
     pub const DNS: &str = "dns";
     /// Carts and orders.
     pub const ECOMMERCE: &str = "ecommerce";
@@ -57,9 +58,9 @@ pub mod scope {
     pub const NETHUB_DATA: &str = "nethub-data";
 }
 
-/// Credentials as IPXO takes them: at [`TOKEN_URL`], with id and secret in the form body.
+/// Creates credentials for [`TOKEN_URL`], with the id and the secret in the form body.
 ///
-/// A scope that is not asked for is not granted, and that is no error until an API answers 403.
+/// Request each scope that you need. A missing scope causes no error here; the API answers 403 later.
 pub fn credentials<I>(
     client_id: impl Into<String>,
     client_secret: impl Into<Secret>,
@@ -72,16 +73,18 @@ where
     ClientCredentials::builder(TOKEN_URL, client_id, ClientAuth::post(client_secret)).scopes(scopes)
 }
 
-/// A layer whose token goes to [`API`] and nowhere else.
+/// Creates a layer that sends its token only to [`API`].
 pub fn layer(source: impl TokenSource) -> BearerAuthLayer<Origins> {
     BearerAuthLayer::new(source).select(Origins::https(API_HOST))
 }
 
-/// A layer for many companies: the path's tenant, as in `/ecommerce/public/{tenant_uuid}/cart`, says whose token a request
-/// gets. Tokens go to [`API`] and nowhere else; a request without a tenant in its path gets none.
+/// Creates a layer for many companies, which selects the token by the tenant in the path.
+///
+/// An example of a path is `/ecommerce/public/{tenant_uuid}/cart`. Tokens are sent only to [`API`]; a request without a
+/// tenant in its path gets no token.
 ///
 /// # Deployment caveat
-/// As for [`ByTenant`]: who chooses the path chooses whose token the request gets.
+/// As for [`ByTenant`]: the path of a request decides which company's token it gets.
 ///
 /// # Example
 /// ```
@@ -112,12 +115,13 @@ pub fn tenants(
     BearerAuthLayer::keyed(companies, Origins::https(API_HOST).and(ByTenant))
 }
 
-/// Selects requests by the tenant in their path, `/{api}/public/{tenant}/…`, wherever they go. Any other path passes without
-/// a token.
+/// Selects requests by the tenant in their path, `/{api}/public/{tenant}/…`.
+///
+/// It does not check the host; combine it with [`Origins`]. A request with any other path gets no token.
 ///
 /// # Deployment caveat
-/// Do not use it for paths that a stranger chooses: a request gets the token of the tenant that its path names. A proxy that
-/// passes paths on must first check that its caller may act for the tenant.
+/// Do not use it for untrusted paths: a request gets the token of the tenant that its path names. A proxy that forwards paths
+/// must first check that its caller may act for the tenant.
 ///
 /// # Example
 /// ```

@@ -444,7 +444,7 @@ fn each_mistake_is_an_error_that_names_its_fields() {
         ),
         (
             json!({"issuer": "https://auth.example.com", "client_secret": "x"}),
-            &["`issuer` does not go with `token_url`"],
+            &["`issuer` cannot be used with `token_url`"],
         ),
         (
             json!({"client_id": null, "client_secret": "x"}),
@@ -552,11 +552,11 @@ fn each_mistake_is_an_error_that_names_its_fields() {
         ),
         (
             json!({"client_auth": "none", "origins": []}),
-            &["`origins` do not do"],
+            &["`origins` is not valid"],
         ),
         (
             json!({"client_auth": "none", "origins": ["any", "https://a.test"]}),
-            &["`origins` do not do", "any"],
+            &["`origins` is not valid", "any"],
         ),
         (
             json!({"client_auth": "none", "cache": {"token_request_timeout": 10}}),
@@ -576,7 +576,7 @@ fn each_mistake_is_an_error_that_names_its_fields() {
         ),
         (
             json!({"client_auth": "none", "cache": {"refresh_at": 1.5}}),
-            &["`cache` does not do", "refresh point"],
+            &["`cache` is not valid", "refresh point"],
         ),
         (
             json!({"client_secret": "x", "client_sceret": "x"}),

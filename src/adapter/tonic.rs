@@ -1,4 +1,4 @@
-//! gRPC clients of tonic.
+//! Layer for gRPC clients of tonic.
 //!
 //! ```
 //! use tonic::transport::Endpoint;
@@ -18,25 +18,26 @@
 //! ```
 //!
 //! # What is different from plain HTTP
-//! - **Rejections.** `UNAUTHENTICATED` (16) in an answer that is nothing but trailers counts, and so does the HTTP 401 of
-//!   whatever is in front of the server: [`GrpcUnauthenticated`].
-//! - **Second tries.** A call is sent again if all its messages had been sent or were at hand when the server rejected it, and
-//!   were small enough to be kept: unary calls, as a rule, and the ones whose answer is a stream. A stream of requests that is
-//!   still under way is not sent again; the token is replaced, and calls that begin after that token request have the new one.
-//! - **Deadlines.** `grpc-timeout` ([`tonic::Request::set_timeout`]) bounds a call until the head of its answer: the wait for a token and
-//!   both tries, of which the second sends the header as it was.
-//!   So does a [`Deadline`] that is given by hand, which goes before it. `Endpoint::timeout` is the channel's own, and bounds each try.
-//! - **Errors.** Where no token can be had, callers get a [`Status`] with this crate's [`Error`] as its source:
-//!   `DEADLINE_EXCEEDED` at the call's deadline, `UNAVAILABLE` where the same call may well succeed a little later
-//!   ([`Error::is_transient`]), `FAILED_PRECONDITION` where the layer does not send such a call, else `UNAUTHENTICATED`. Where a rejected token could not be replaced, the server's own
-//!   status has the [`Error`] as its source.
+//! - **Rejections.** The layer recognizes `UNAUTHENTICATED` (16) in a trailers-only response, and an HTTP 401 of a gateway
+//!   in front of the server: see [`GrpcUnauthenticated`].
+//! - **Retries.** A rejected call is retried once if all its messages were sent or available when the server rejected it, and
+//!   fit in the buffer ([`keep_up_to`](GrpcAuthLayer::keep_up_to)). This usually holds for unary and server-streaming calls.
+//!   A request stream that is still open is not retried. The token is replaced, and calls that begin after that get the new
+//!   one.
+//! - **Deadlines.** `grpc-timeout` ([`tonic::Request::set_timeout`]) bounds a call until the response headers arrive. It
+//!   covers the wait for a token, the first attempt and the retry. The retry sends the header unchanged. An explicit
+//!   [`Deadline`] extension takes precedence. `Endpoint::timeout` belongs to the channel and bounds each attempt.
+//! - **Errors.** If no token is available, the caller gets a [`Status`] with this crate's [`Error`] as its source. The code
+//!   is `DEADLINE_EXCEEDED` at the call's deadline, `UNAVAILABLE` if the same call can succeed later
+//!   ([`Error::is_transient`]), `FAILED_PRECONDITION` if the layer is configured not to send the call, and
+//!   `UNAUTHENTICATED` otherwise. If a rejected token could not be replaced, the caller gets the server's own status, with
+//!   the [`Error`] as its source.
 //!
 //! # Deployment caveat
-//! A client that is made by `new` gives calls without an origin, which the channel adds below this layer. So **a token goes
-//! where the channel goes**: over plain HTTP/2 to another machine as well, if the `Endpoint` is `http://…`, for this layer
-//! cannot see that. And an [`Origins`](crate::select::Origins) would select none of these calls. A client that is made by `with_origin`
-//! gives calls that say where they go, by that origin; the channel sends them to its own all the same, so the two have to
-//! agree.
+//! Calls of a client made by `new` have no origin; the channel adds it below this layer. So **a token goes where the channel
+//! goes**. If the `Endpoint` is `http://…`, the token is sent unencrypted, because this layer cannot see the scheme. An
+//! [`Origins`](crate::select::Origins) selects none of these calls. Calls of a client made by `with_origin` carry that
+//! origin. The channel still sends them to its own endpoint, so the two must agree.
 
 #[cfg(feature = "keyed")]
 use std::hash::Hash;
@@ -72,19 +73,21 @@ use crate::{
     unauthorized::{BearerChallenge, GrpcUnauthenticated},
 };
 
-/// [`BearerAuthLayer`] for a tonic `Channel`. Clones, and what they made, share one [`TokenCache`].
+/// [`BearerAuthLayer`] for a tonic `Channel`.
+///
+/// Clones of the layer, and the services that they create, share one [`TokenCache`].
 #[derive(Clone, Debug)]
 pub struct GrpcAuthLayer<Sel = Always, C = TokenCache> {
     layer: BearerAuthLayer<Sel, GrpcUnauthenticated, Messages, C>,
 }
 
 impl GrpcAuthLayer {
-    /// A layer around `source` with a cache of its own.
+    /// Creates a layer with its own cache around `source`.
     pub fn new(source: impl TokenSource) -> Self {
         Self::from_cache(TokenCache::new(source))
     }
 
-    /// A layer that shares a cache, with other channels or with clients of plain HTTP.
+    /// Creates a layer that shares `cache` with other channels or HTTP clients.
     #[must_use]
     pub fn from_cache(cache: TokenCache) -> Self {
         Self::of(BearerAuthLayer::from_cache(cache))
@@ -97,7 +100,9 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     Sel: Select<Key = K>,
 {
-    /// A layer for many credentials: `select` gives a call's key, and `caches` has the cache of that key.
+    /// Creates a layer for many credentials.
+    ///
+    /// `select` returns the key of a call; `caches` holds the cache for each key.
     #[must_use]
     pub fn keyed(caches: Keyed<K>, select: Sel) -> Self {
         Self::of(BearerAuthLayer::keyed(caches, select))
@@ -113,7 +118,7 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
         }
     }
 
-    /// Which calls get a token. All of them by default.
+    /// Sets which calls get a token; all of them by default.
     #[must_use]
     pub fn select<T>(self, select: T) -> GrpcAuthLayer<T, C>
     where
@@ -125,7 +130,7 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
         }
     }
 
-    /// Keeps the messages of a call, to send them again, up to so many bytes. 64 KiB by default.
+    /// Sets how many bytes of a call's messages are kept for the retry; 64 KiB by default.
     #[must_use]
     pub fn keep_up_to(self, bytes: usize) -> Self {
         Self {
@@ -133,7 +138,9 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
         }
     }
 
-    /// As [`BearerAuthLayer::existing_authorization`].
+    /// Sets what happens to a call that already has an `authorization` header.
+    ///
+    /// See [`BearerAuthLayer::existing_authorization`].
     #[must_use]
     pub fn existing_authorization(self, existing: ExistingAuthorization) -> Self {
         Self {
@@ -141,7 +148,9 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
         }
     }
 
-    /// As [`BearerAuthLayer::deny_unselected`].
+    /// Fails calls that are not selected, instead of sending them without a token.
+    ///
+    /// See [`BearerAuthLayer::deny_unselected`].
     #[must_use]
     pub fn deny_unselected(self) -> Self {
         Self {
@@ -149,8 +158,10 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
         }
     }
 
-    /// As [`BearerAuthLayer::danger_allow_tokens_over_plain_http`]. A client that is made by `new` gives calls without a
-    /// scheme, and whether they travel over TLS is the channel's own business.
+    /// Allows tokens to be sent unencrypted, over plain HTTP/2.
+    ///
+    /// See [`BearerAuthLayer::danger_allow_tokens_over_plain_http`]. Calls of a client made by `new` have no scheme; for them
+    /// the channel alone decides whether TLS is used.
     #[must_use]
     pub fn danger_allow_tokens_over_plain_http(self) -> Self {
         Self {
@@ -158,7 +169,7 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
         }
     }
 
-    /// The cache, or the caches, to share or to look after.
+    /// Returns the cache, or the keyed caches, to share or to monitor.
     #[must_use]
     pub fn cache(&self) -> &C {
         self.layer.cache()
@@ -178,24 +189,24 @@ impl<S: Clone, Sel: Clone, C: Clone> Layer<S> for GrpcAuthLayer<Sel, C> {
     }
 }
 
-/// [`BearerAuth`] for gRPC. Made by [`GrpcAuthLayer`].
+/// [`BearerAuth`] for gRPC, created by [`GrpcAuthLayer`].
 #[derive(Clone, Debug)]
 pub struct GrpcAuth<S, Sel = Always, C = TokenCache> {
     inner: BearerAuth<S, Sel, GrpcUnauthenticated, Messages, C>,
 }
 
 impl<S, Sel, C> GrpcAuth<S, Sel, C> {
-    /// The service below.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         self.inner.get_ref()
     }
 
-    /// The service below.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         self.inner.get_mut()
     }
 
-    /// The service below.
+    /// Returns the inner service and drops the rest.
     pub fn into_inner(self) -> S {
         self.inner.into_inner()
     }
@@ -239,7 +250,7 @@ pin_project! {
     {
         #[pin]
         response: ResponseFuture<S, Body, R, GrpcUnauthenticated, Messages>,
-        // The channel's own begins anew with each try.
+        // The channel's own timeout starts again with each attempt.
         deadline: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -255,7 +266,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let outcome = this.response.poll(cx);
-        // By the clock, and not by a timer: of several for one moment, any may be the first.
+        // Reads the clock, not a timer: several timers for one instant fire in any order.
         let is_late = this
             .deadline
             .as_ref()
@@ -267,7 +278,7 @@ where
             }),
             Poll::Ready(Err(error)) => Poll::Ready(Err(match error.downcast::<Error>() {
                 Ok(error) => status(*error, is_late).into(),
-                // The channel's timer, as a rule, which says CANCELLED.
+                // Usually from the channel's timer, which reports CANCELLED.
                 Err(theirs) if is_late => late(theirs).into(),
                 Err(theirs) => theirs,
             })),
@@ -288,12 +299,12 @@ impl<S: Service<Request<Body>>, R> fmt::Debug for GrpcFuture<S, R> {
     }
 }
 
-/// The status of a call for which no token could be had.
+/// The status of a call for which no token is available.
 fn status(error: Error, is_late: bool) -> Status {
     let code = match error.kind() {
         ErrorKind::Timeout if is_late => return late(error.into()),
         ErrorKind::NoRuntime => Code::Internal,
-        // The call is of no use here as it is, whatever its credential.
+        // The layer does not send this call, whatever its credential.
         ErrorKind::NotAllowed => Code::FailedPrecondition,
         _ if error.is_transient() => Code::Unavailable,
         _ => Code::Unauthenticated,
@@ -303,18 +314,18 @@ fn status(error: Error, is_late: bool) -> Status {
     status
 }
 
-/// The status of a call whose deadline has come.
+/// The status of a call whose deadline has passed.
 fn late(error: BoxError) -> Status {
     let mut status = Status::deadline_exceeded(error.to_string());
     status.set_source(error.into());
     status
 }
 
-/// The server's own status, with the reason why the call was not sent again, which would be lost with the response.
+/// The server's own status, with the error that prevented the retry: it would be lost with the response.
 fn rejection<R>(response: &Response<R>) -> Option<Status> {
     let error = response.extensions().get::<Error>()?.clone();
     let mut headers = response.headers().clone();
-    // tonic panics on details that are no base64.
+    // tonic panics on details that are not base64.
     let details = headers.get(Status::GRPC_STATUS_DETAILS);
     if details.is_some_and(|details| PADDED_OR_NOT.decode(details).is_err()) {
         headers.remove(Status::GRPC_STATUS_DETAILS);
@@ -326,7 +337,7 @@ fn rejection<R>(response: &Response<R>) -> Option<Status> {
     Some(status)
 }
 
-/// As gRPC has it.
+/// Base64 as gRPC defines it: padding is optional.
 const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -357,7 +368,7 @@ impl Replay<Body> for Messages {
     }
 }
 
-/// How long the call may take: up to eight digits and a unit ([gRPC over HTTP/2]).
+/// Timeout of the call: up to eight digits and a unit ([gRPC over HTTP/2]).
 ///
 /// [gRPC over HTTP/2]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {

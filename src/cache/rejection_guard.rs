@@ -35,8 +35,11 @@ use super::{
 pub(crate) struct Route(u64);
 
 impl Route {
+    /// The route of a request that is not retried, and that was sent before the guard looked at any.
+    pub(crate) const UNSEEN: Self = Self(1);
+
     pub(crate) fn new(hash: u64) -> Self {
-        Self(hash.max(1))
+        Self(hash.max(2))
     }
 }
 

@@ -1,4 +1,4 @@
-//! How the client proves who it is, as a configuration has it.
+//! Client authentication in a configuration.
 
 use super::value::{Field, wrong};
 #[cfg(feature = "jwt")]
@@ -12,7 +12,7 @@ type Named = Field<&'static str>;
 
 pub(super) struct Fields {
     pub(super) method: Option<String>,
-    /// Of which there may be one.
+    /// At most one may be given.
     pub(super) proofs: [Named; 6],
     pub(super) algorithm: Named,
     pub(super) key_id: Named,
@@ -28,7 +28,7 @@ pub(super) struct Proven {
     pub(super) assertion_audience: Option<String>,
     #[cfg(feature = "rustls-no-provider")]
     pub(super) certificate: Option<(Secret, Secret)>,
-    /// Whether the proof is a certificate, and there is none here.
+    /// Whether the method needs a certificate, and none is given.
     #[cfg(feature = "rustls-no-provider")]
     pub(super) lacks_certificate: bool,
 }
@@ -46,7 +46,7 @@ impl Fields {
         let (first, others) = (given.next(), given.map(|it| it.0).collect::<Vec<_>>());
         if let (Some(first), false) = (&first, others.is_empty()) {
             return Err(Error::configuration(format!(
-                "`{}` and `{}` are both given, and a client has one proof; leave all but one out",
+                "`{}` and `{}` are given, but a client has only one credential; remove all but one",
                 first.0,
                 others.join("`, `")
             )));
@@ -57,7 +57,7 @@ impl Fields {
             if field.is_given() && !is_key {
                 return Err(wrong(
                     field.0,
-                    "goes with a `private_key_file` or a `private_key_jwk_file`, and there is neither",
+                    "is given without a private key; add `private_key_file` or `private_key_jwk_file`, or remove it",
                 ));
             }
         }
@@ -71,13 +71,13 @@ impl Fields {
             (None, None) if certificate.is_some() => "tls",
             (None, None) => {
                 return Err(Error::configuration(
-                    "nothing says how the client proves who it is; give `client_secret`, `client_secret_file`, \
+                    "there is no client credential; give `client_secret`, `client_secret_file`, \
                      `client_secret_env`, `assertion_file`, `private_key_file`, `private_key_jwk_file`, \
                      `client_certificate_file`, or `client_auth = \"none\"`",
                 ));
             }
         };
-        // As here, or as servers name them.
+        // Accepts the names that servers use as well.
         let method = match method {
             "client_secret_post" => "post",
             "client_secret_basic" => "basic",
@@ -88,7 +88,7 @@ impl Fields {
         if self.audience.is_given() && !matches!(method, "secret_jwt" | "private_key_jwt") {
             return Err(wrong(
                 self.audience.0,
-                "is for an assertion that is signed here, and none is; see `client_auth`",
+                "is only for a `client_auth` of secret_jwt or private_key_jwt; change `client_auth`, or remove it",
             ));
         }
         let proof = match first {
@@ -167,7 +167,7 @@ fn key(
         (true, Some(_)) => {
             return Err(wrong(
                 name,
-                "is said by the JWK's own `alg`; leave it out beside `private_key_jwk_file`",
+                "cannot be used with `private_key_jwk_file`, because the JWK has its own `alg`; remove it",
             ));
         }
         (false, given) => {
@@ -179,7 +179,7 @@ fn key(
             let algorithm = ALGORITHMS.into_iter().find(known).ok_or_else(|| {
                 wrong(
                     name,
-                    "must be RS256, PS256, ES256 or EdDSA beside `private_key_file`",
+                    "must be RS256, PS256, ES256 or EdDSA if `private_key_file` is given",
                 )
             })?;
             SigningKey::from_pem(algorithm, file)
@@ -194,14 +194,26 @@ fn key(
     Ok(key)
 }
 
-/// The client certificate of the connection, and its key.
+/// The client certificate of the TLS connection, and its key.
 fn certificate(certificate: Named, key: Named) -> Result<Option<(Secret, Secret)>, Error> {
     let names = (certificate.0, key.0);
     match (certificate.text()?, key.text()?) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => Ok(Some((Secret::file(certificate), Secret::file(key)))),
-        (Some(_), None) => Err(wrong(names.1, &format!("is missing beside `{}`", names.0))),
-        (None, Some(_)) => Err(wrong(names.0, &format!("is missing beside `{}`", names.1))),
+        (Some(_), None) => Err(wrong(
+            names.1,
+            &format!(
+                "is missing, but `{}` is given; give both or neither",
+                names.0
+            ),
+        )),
+        (None, Some(_)) => Err(wrong(
+            names.0,
+            &format!(
+                "is missing, but `{}` is given; give both or neither",
+                names.1
+            ),
+        )),
     }
 }
 
@@ -212,8 +224,8 @@ fn mismatch(method: &str, proof: Option<&str>) -> Error {
         }
         "private_key_jwt" => "needs a `private_key_file` or a `private_key_jwk_file`",
         "assertion" => "needs an `assertion_file`",
-        "tls" | "none" => "needs no proof of that kind",
-        // What it is is not repeated: it may be a secret that went astray.
+        "tls" | "none" => "needs no credential of that kind",
+        // The value is not quoted: it may be a misplaced secret.
         _ => {
             return wrong(
                 "client_auth",
@@ -221,19 +233,19 @@ fn mismatch(method: &str, proof: Option<&str>) -> Error {
             );
         }
     };
-    let given = proof.map_or_else(|| "nothing".to_owned(), |name| format!("`{name}`"));
+    let given = proof.map_or_else(|| "none".to_owned(), |name| format!("`{name}`"));
     wrong(
         "client_auth",
-        &format!("is {method:?}, which {needed}; there is {given}"),
+        &format!("is {method:?}, which {needed}; given: {given}"),
     )
 }
 
-/// A secret whose method is left open. No configuration can say so.
+/// A secret without a method. No configuration can contain this value.
 const OPEN: &str = "";
 
 #[cfg(not(feature = "jwt"))]
-const NEEDS_JWT: &str = "needs the feature `jwt`";
+const NEEDS_JWT: &str = "needs the crate feature `jwt`; enable it";
 
 #[cfg(not(feature = "rustls-no-provider"))]
 pub(super) const NEEDS_RUSTLS: &str =
-    "is for the default transport, which needs the feature `rustls`";
+    "needs the default transport; enable the crate feature `rustls`";

@@ -1,4 +1,4 @@
-//! The fields as they stand in a configuration, and what they make together.
+//! Fields of a configuration, and how they are combined.
 
 use serde::Deserialize;
 
@@ -104,8 +104,18 @@ impl TryFrom<Fields> for Configuration {
                 ClientCredentials::builder(token_url, client_id, proven.auth)
             }
             (None, Some(issuer)) => ClientCredentials::discover(issuer, client_id, proven.auth),
-            (Some(_), Some(_)) => return Err(wrong("issuer", "does not go with `token_url`")),
-            (None, None) => return Err(wrong("token_url", "is missing, and so is `issuer`")),
+            (Some(_), Some(_)) => {
+                return Err(wrong(
+                    "issuer",
+                    "cannot be used with `token_url`; remove one of them",
+                ));
+            }
+            (None, None) => {
+                return Err(wrong(
+                    "token_url",
+                    "is missing, and so is `issuer`; give one of them",
+                ));
+            }
         };
         let mut credentials = credentials.scopes(field!(fields.scopes).list()?);
         if let Some(true) = field!(fields.require_all_scopes).parsed(BOOLEAN)? {
@@ -165,7 +175,7 @@ fn destinations(origins: Field<&'static str>) -> Result<Option<Destinations>, Er
         return Ok(Some(Destinations(None)));
     }
     let origins =
-        Origins::new(origins).map_err(|error| wrong(name, &format!("do not do: {error}")))?;
+        Origins::new(origins).map_err(|error| wrong(name, &format!("is not valid: {error}")))?;
     Ok(Some(Destinations(Some(origins))))
 }
 
@@ -232,12 +242,12 @@ fn schedule(given: Cache) -> Result<Schedule, Error> {
     }
     let allowance = field!(given.cache.rejection_allowance).parsed("a whole number")?;
     schedule.rejection_allowance = allowance.unwrap_or(schedule.rejection_allowance);
-    let in_the_cache = |error| wrong("cache", &format!("does not do: {error}"));
+    let in_the_cache = |error| wrong("cache", &format!("is not valid: {error}"));
     schedule.check().map_err(in_the_cache)?;
     Ok(schedule)
 }
 
 const BOOLEAN: &str = "true or false";
 
-/// Stands for every origin. It cannot be one, as it has no scheme.
+/// Stands for every origin. It cannot be an origin itself: it has no scheme.
 const ANY: &str = "any";

@@ -1,4 +1,4 @@
-//! What a service's own configuration says of its tokens.
+//! Reads credentials, origins and cache settings from a service's configuration.
 
 mod client_auth;
 mod fields;
@@ -15,8 +15,9 @@ use crate::{
     token::TokenSource,
 };
 
-/// Credentials, the origins that the token goes to, and a cache's numbers, as part of a service's own configuration: TOML,
-/// YAML, JSON, the environment, or whatever else serde reads and says its own types of.
+/// Credentials, origins and cache settings, as part of a service's own configuration.
+///
+/// It deserializes from TOML, YAML, JSON, the environment, and any other self-describing format of serde.
 ///
 /// # Example
 /// ```
@@ -56,121 +57,128 @@ use crate::{
 /// ```
 ///
 /// # Fields
-/// All of them are optional but for the one in bold type, and one of the first two. Others are errors, as is what does not
-/// go together.
+/// Required: `client_id`, and one of `token_url` and `issuer`. Unknown fields and contradictory combinations are errors.
 ///
-/// | field | is |
+/// | field | meaning |
 /// | --- | --- |
-/// | `token_url`, `issuer` | the token endpoint, or whose metadata names it: see [`ClientCredentials::discover`](crate::ClientCredentials::discover) |
+/// | `token_url`, `issuer` | the token endpoint; or the issuer, whose metadata names it: see [`ClientCredentials::discover`](crate::ClientCredentials::discover) |
 /// | **`client_id`** | as for [`ClientCredentials::builder`](crate::ClientCredentials::builder) |
-/// | `client_secret`, `client_secret_file`, `client_secret_env` | the secret; its file; the environment variable that it is in: [`Secret`](crate::Secret) |
-/// | `assertion_file` | an assertion that somebody else keeps fresh: [`ClientAuth::assertion_file`](crate::ClientAuth::assertion_file) |
-/// | `private_key_file`, `private_key_jwk_file` | a private key in PEM, or as a JWK (feature `jwt`) |
-/// | `algorithm` | beside `private_key_file`, where it has to be: `RS256`, `PS256`, `ES256` or `EdDSA` |
-/// | `key_id`, `key_certificate_file` | what names the private key: `kid`, and `x5t#S256` by its certificate in PEM |
-/// | `assertion_audience` | the `aud` of an assertion that is signed here; the token URL by default |
-/// | `client_auth` | how the proof is sent: see below |
-/// | `client_certificate_file`, `client_certificate_key_file` | the connection's client certificate, in PEM, and its key (feature `rustls`) |
-/// | `root_certificates_file` | what the connection trusts in place of the platform's roots, in PEM (feature `rustls`) |
+/// | `client_secret`, `client_secret_file`, `client_secret_env` | the secret itself, a file with it, or the name of an environment variable with it: see [`Secret`](crate::Secret) |
+/// | `assertion_file` | a file with an assertion that another process keeps fresh: see [`ClientAuth::assertion_file`](crate::ClientAuth::assertion_file) |
+/// | `private_key_file`, `private_key_jwk_file` | a file with a private key, in PEM or as a JWK (feature `jwt`) |
+/// | `algorithm` | required with `private_key_file`: `RS256`, `PS256`, `ES256` or `EdDSA` |
+/// | `key_id`, `key_certificate_file` | identify the private key: its `kid`, and its certificate in PEM (for `x5t#S256`) |
+/// | `assertion_audience` | the `aud` of an assertion that this crate signs; the token URL by default |
+/// | `client_auth` | the client authentication method: see below |
+/// | `client_certificate_file`, `client_certificate_key_file` | the client certificate of the TLS connection and its key, in PEM (feature `rustls`) |
+/// | `root_certificates_file` | trusted root certificates in PEM, instead of the platform's roots (feature `rustls`) |
 /// | `scopes`, `audience`, `resource` | lists, as for the [builder](ClientCredentialsBuilder) |
-/// | `params` | a table of more parameters; the value is a string, or a list of them |
+/// | `params` | a table of additional parameters; a value is a string or a list of strings |
 /// | `require_all_scopes` | `true`: see [`require_all_scopes`](ClientCredentialsBuilder::require_all_scopes) |
-/// | `origins` | a list of the [origins](Origins) that the token goes to, or `"any"` |
+/// | `origins` | a list of the [origins](Origins) that the token is sent to, or `"any"` |
 /// | `danger_allow_secret_over_plain_http`, `danger_allow_tokens_over_plain_http` | `true`: see [the builder](ClientCredentialsBuilder::danger_allow_secret_over_plain_http) and [the layer](BearerAuthLayer::danger_allow_tokens_over_plain_http) |
-/// | `cache` | a table of the numbers of a [`TokenCacheBuilder`]: see below |
+/// | `cache` | a table of the settings of a [`TokenCacheBuilder`]: see below |
 ///
-/// Of `client_secret…`, `assertion_file` and `private_key…` there is one, or none where a client certificate is the proof.
+/// Give at most one of `client_secret…`, `assertion_file` and `private_key…`. Give none of them if the client authenticates
+/// by its certificate alone, or not at all.
 ///
-/// `client_auth` is `post`, `basic`, `basic_raw` or `secret_jwt` (feature `jwt`) beside a secret, which is left open by
-/// default and then goes into the form; `private_key_jwt` beside a private key and `assertion` beside an assertion, where
-/// nothing else can be; `tls` beside a client certificate alone; or `none`, for a client without a proof, which has to be
-/// said. The names that servers have for them, such as `client_secret_basic`, do as well. See
-/// [`ClientAuth`](crate::ClientAuth).
+/// `client_auth` is one of these methods. The names that servers use, such as `client_secret_basic`, are accepted as well.
+/// See [`ClientAuth`](crate::ClientAuth).
 ///
-/// In `cache` are, each by its own: the durations `token_request_timeout`, `default_lifetime`, `hard_margin`,
+/// | credential | `client_auth` | default |
+/// | --- | --- | --- |
+/// | a secret | `post`, `basic`, `basic_raw`, `secret_jwt` (feature `jwt`) | not set: the secret is sent in the form |
+/// | a private key | `private_key_jwt` | `private_key_jwt` |
+/// | an assertion | `assertion` | `assertion` |
+/// | a client certificate alone | `tls` | `tls` |
+/// | none | `none` | must be given |
+///
+/// The table `cache` has the durations `token_request_timeout`, `default_lifetime`, `hard_margin`,
 /// `transient_backoff`, `transient_backoff_max`, `permanent_backoff`, `permanent_backoff_max`, `longest_retry_after`,
 /// `rejection_cool_down`, `rejection_cool_down_max` and `rejection_allowance_interval`; the fractions `refresh_at`,
-/// `refresh_jitter` and `hard_margin_fraction`; and the number `rejection_allowance`. What is left out is as it is by default.
+/// `refresh_jitter` and `hard_margin_fraction`; and the number `rejection_allowance`. Omitted fields have the defaults of
+/// [`TokenCacheBuilder`].
 ///
-/// # How values are written
-/// - A duration has its unit: `"10s"`, `"500ms"`, `"1h 30m"`.
-/// - A list may be one string with white space between its members, as the environment has it. Numbers and booleans may be
-///   strings. Where nested fields are variables, as `APP__AUTH__CACHE__EXCHANGE_TIMEOUT`, is the business of the crate that
-///   reads them.
-/// - A string must be one: a source that makes numbers of what looks like them, as figment's `Env` does, has lost the zeros
-///   of a secret such as `0042` by then. It is an error here; with figment such a value has quotes in the variable.
-/// - The keys of `params` come from the environment in whatever case its reader makes of them: mostly lower case.
+/// # Value formats
+/// - A duration includes its unit: `"10s"`, `"500ms"`, `"1h 30m"`.
+/// - A list may be one string, with white space between its members. Numbers and booleans may be strings. Both help with
+///   environment variables. The crate that reads the variables decides how they map to nested fields, as in
+///   `APP__AUTH__CACHE__TOKEN_REQUEST_TIMEOUT`.
+/// - A string field does not accept a number. Readers that convert number-like text, such as figment's `Env`, drop the
+///   zeros of a secret such as `0042`. With figment, put quotes around the value in the variable.
+/// - Most readers of environment variables convert the keys of `params` to lower case.
 ///
 /// # Secrets
-/// It can be read, and not written: there is no `Serialize`, so that no dump of a service's settings has a secret in it, and
-/// none that leaves the secret out is taken for a configuration that works. [`Debug`](std::fmt::Debug) shows none, and the
-/// errors quote no value of a field that may hold one. A format's reader may add the line that an error is about, as `toml`
-/// does, and with a section on a single line that is all of it: a secret is better kept in a file or a variable of its own.
+/// The type has no `Serialize`, so a dump of a service's settings cannot contain a secret. [`Debug`](std::fmt::Debug) shows
+/// no secret, and errors quote no value of a field that may hold one. A format's parser may quote the line with the error,
+/// as `toml` does. If the whole section is on one line, that includes its secret. Keep secrets in a file or an environment
+/// variable.
 ///
-/// A secret from a vault ([`Secret::provider`](crate::Secret::provider)), or a key that somebody else holds, cannot be said
-/// in text: use [`ClientCredentials::builder`](crate::ClientCredentials::builder).
+/// A secret from a vault ([`Secret::provider`](crate::Secret::provider)), or a key in an external signer, cannot be
+/// configured as text. Use [`ClientCredentials::builder`](crate::ClientCredentials::builder).
 ///
 /// # Errors
-/// What is wrong with a field, or goes with another, is an error when it is read, with the field's name. What a field refers
-/// to, such as a file, and what its content has to be, such as an https URL, is looked at when something is built of it.
+/// Deserializing fails, and names the field, if a value is not valid or fields contradict each other. Files and the content
+/// of values, such as an https URL, are checked when the credentials or the layer are built.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "fields::Fields")]
 pub struct Configuration {
     credentials: ClientCredentialsBuilder,
     #[cfg(feature = "rustls-no-provider")]
     lacks_certificate: bool,
-    /// `None` if nothing is said of them.
+    /// `None` if `origins` is not given.
     destinations: Option<Destinations>,
     tokens_over_plain_http: bool,
     schedule: Schedule,
 }
 
 impl Configuration {
-    /// The credentials, for what is to be added to them or for a transport of your own.
+    /// Returns the credentials, to add settings or to use a custom transport.
     pub fn credentials(&self) -> ClientCredentialsBuilder {
         self.credentials.clone()
     }
 
-    /// A cache around `source` with the numbers of `cache`.
+    /// Creates a cache builder around `source` with the settings of `cache`.
     pub fn cache<S: TokenSource>(&self, source: S) -> TokenCacheBuilder<S> {
         TokenCache::builder(source).schedule(self.schedule.clone())
     }
 
-    /// Where the token goes.
+    /// Returns the origins that the token is sent to.
     ///
     /// # Errors
-    /// When there are no `origins`.
+    /// If `origins` is not given.
     pub fn destinations(&self) -> Result<Destinations, Error> {
         self.destinations.clone().ok_or_else(|| {
             Error::configuration(
-                "`origins` is missing: name the origins that the token goes to, as in [\"https://api.example.com\"], or say \
-                 \"any\" for a client that talks to one API only",
+                "`origins` is missing; list the origins that the token is sent to, as in [\"https://api.example.com\"], or use \
+                 \"any\" if the client talks to one API only",
             )
         })
     }
 
-    /// All of it: the credentials over the default transport, in a cache, in a layer whose token goes to the origins.
+    /// Builds the layer: credentials over the default transport, cache and origins.
     ///
     /// # Errors
-    /// As for [`ClientCredentialsBuilder::build`], and when there are no `origins`.
+    /// As for [`ClientCredentialsBuilder::build`], and if `origins` is not given.
     #[cfg(feature = "rustls-no-provider")]
     pub fn layer(&self) -> Result<BearerAuthLayer<Destinations>, Error> {
-        // What is said of the origins comes before files are read.
+        // Checks the origins before files are read.
         self.destinations()?;
         if self.lacks_certificate {
             return Err(Error::configuration(
-                "`client_auth` is by client certificate, and there is none; give `client_certificate_file` and \
+                "`client_auth` is tls, but there is no client certificate; give `client_certificate_file` and \
                  `client_certificate_key_file`",
             ));
         }
         self.layer_around(self.credentials().build()?)
     }
 
-    /// The same around a source that is made of the [`credentials`](Self::credentials), such as with a transport of your
-    /// own.
+    /// Builds the layer around a source that you create, usually from [`credentials`](Self::credentials).
+    ///
+    /// Use it for a custom transport.
     ///
     /// # Errors
-    /// When there are no `origins`.
+    /// If `origins` is not given.
     pub fn layer_around(
         &self,
         source: impl TokenSource,
@@ -185,10 +193,10 @@ impl Configuration {
     }
 }
 
-/// Where a [`Configuration`] lets its token go: to its `origins`, or, where these are `"any"`, with every request.
+/// Selects the requests to the `origins` of a [`Configuration`], or all if it is `"any"`.
 #[derive(Clone, Debug)]
 pub struct Destinations(
-    /// `None` for any.
+    /// `None` selects every request.
     Option<Origins>,
 );
 

@@ -1,7 +1,7 @@
-//! What a source of configuration gives for a field, and what is read out of it.
+//! Values that a configuration reader supplies for a field, and their conversion.
 //!
-//! serde's own errors quote the value, which may be a secret, and do not always name the field. So anything is taken first,
-//! and whatever is wrong with it is said here, with the field's name and without its value.
+//! serde's own errors quote the value, which may be a secret, and do not always name the field. So any value is accepted
+//! first and checked here; the errors name the field and do not quote the value.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -12,7 +12,7 @@ use serde::{
 
 use crate::{error::Error, util::wiped::Wiped};
 
-/// Anything, of which some may be secret.
+/// Any value; parts of it may be secret.
 pub(super) enum Given {
     Text(Wiped),
     /// A number or a boolean, as text.
@@ -22,7 +22,7 @@ pub(super) enum Given {
     Nothing,
 }
 
-/// A field, by its name in the configuration.
+/// A field: its name in the configuration, and its value.
 pub(super) struct Field<N>(pub(super) N, pub(super) Option<Given>);
 
 impl<N: fmt::Display> Field<N> {
@@ -34,12 +34,12 @@ impl<N: fmt::Display> Field<N> {
         Ok(self.secret()?.map(Wiped::into_text))
     }
 
-    /// A string that stays what it is.
+    /// A string, without conversion.
     pub(super) fn secret(self) -> Result<Option<Wiped>, Error> {
         match self.1 {
             None | Some(Given::Nothing) => Ok(None),
             Some(Given::Text(text)) => Ok(Some(text)),
-            // A secret or an id that looks like a number may have lost its zeros already.
+            // A secret or an id that looks like a number may already have lost its zeros.
             Some(Given::Bare(_)) => Err(wrong(
                 self.0,
                 "must be a string; put it in quotes, even if it looks like a number",
@@ -74,7 +74,7 @@ impl<N: fmt::Display> Field<N> {
         }
     }
 
-    /// Names and their values, of which each may have several.
+    /// Names and values; a name may have several values.
     pub(super) fn map(self) -> Result<Vec<(String, String)>, Error> {
         let members = match self.1 {
             None | Some(Given::Nothing) => return Ok(Vec::new()),
@@ -93,7 +93,7 @@ impl<N: fmt::Display> Field<N> {
         Ok(pairs)
     }
 
-    /// A number or a boolean, or a string that reads as one.
+    /// A number or a boolean, or a string that contains one.
     pub(super) fn parsed<T: FromStr>(self, what: &str) -> Result<Option<T>, Error> {
         match self.1 {
             None | Some(Given::Nothing) => Ok(None),
@@ -112,7 +112,7 @@ impl<N: fmt::Display> Field<N> {
     }
 }
 
-/// `name` names the field, and `what` says what to change.
+/// Creates an error: `name` is the field's name, and `what` says what to change.
 pub(super) fn wrong(name: impl fmt::Display, what: &str) -> Error {
     Error::configuration(format!("`{name}` {what}"))
 }

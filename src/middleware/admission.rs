@@ -1,4 +1,4 @@
-//! Whether a request is sent, and whether with a token: where tokens may go, and whose `Authorization` counts.
+//! Decides whether a request is sent, and whether it gets a token.
 
 use http::{Request, Uri, header::AUTHORIZATION};
 
@@ -9,7 +9,7 @@ use crate::{
     util::loopback::is_loopback,
 };
 
-/// What a layer was told about requests that are none of its business, and about those that are.
+/// A layer's settings for selected and unselected requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Admission {
     pub(crate) existing: ExistingAuthorization,
@@ -17,13 +17,13 @@ pub(crate) struct Admission {
     pub(crate) allows_plain_http: bool,
 }
 
-/// What is done with a request.
+/// The decision on a request.
 pub(crate) enum Verdict<K> {
-    /// It gets a token of this credential.
+    /// Send it with a token of this credential.
     Token(K),
-    /// It is sent as it came.
+    /// Send it unchanged.
     Pass,
-    /// It is not sent.
+    /// Do not send it.
     Deny(Error),
 }
 
@@ -37,7 +37,7 @@ impl Admission {
             return Verdict::Pass;
         }
         let uri = request.uri();
-        // The selection comes first: an `Authorization` of its own takes no request past the origins it may go to.
+        // Selection comes first: an existing `Authorization` must not let a request bypass `deny_unselected`.
         let selected = match is_of_a_tunnel(uri) {
             true => None,
             false => select.select(&RequestHead::from(request)),
@@ -48,7 +48,7 @@ impl Admission {
                 false => Verdict::Pass,
             };
         };
-        // Among as few headers as requests have, this is faster than a lookup.
+        // Requests have few headers: a scan is faster than a lookup.
         let mut names = request.headers().keys();
         if names.any(|name| name == AUTHORIZATION) {
             match self.existing {
@@ -59,26 +59,26 @@ impl Admission {
                 }
             }
         }
-        if !self.allows_plain_http && is_in_the_clear(uri) {
+        if !self.allows_plain_http && is_unencrypted(uri) {
             return Verdict::Deny(Error::in_the_clear(&origin_of(uri)));
         }
         Verdict::Token(key)
     }
 }
 
-/// Whether it names a host and a port and nothing else, as a CONNECT to a proxy does ([RFC 9112 §3.2.3]): the token is the
-/// API's, and not the proxy's.
+/// Whether the URI is only a host and a port, as in a CONNECT to a proxy ([RFC 9112 §3.2.3]). The token is for the API, not
+/// for the proxy.
 ///
 /// [RFC 9112 §3.2.3]: https://www.rfc-editor.org/rfc/rfc9112#section-3.2.3
 fn is_of_a_tunnel(uri: &Uri) -> bool {
     uri.scheme().is_none() && uri.authority().is_some()
 }
 
-/// Whether a token that is sent there can be read on its way ([RFC 6750 §5.3]): by any scheme that is not known to be safe, in
-/// any case of letters. A URI without a scheme does not say: whoever made the connection that it is sent on has decided.
+/// Whether a token would be sent unencrypted ([RFC 6750 §5.3]): over any scheme that is not known to be safe. Schemes are
+/// compared without case. A URI without a scheme is allowed: the connection below decides.
 ///
 /// [RFC 6750 §5.3]: https://www.rfc-editor.org/rfc/rfc6750#section-5.3
-fn is_in_the_clear(uri: &Uri) -> bool {
+fn is_unencrypted(uri: &Uri) -> bool {
     let Some(scheme) = uri.scheme_str() else {
         return false;
     };
@@ -88,7 +88,7 @@ fn is_in_the_clear(uri: &Uri) -> bool {
 
 const SAFE: [&str; 2] = ["https", "wss"];
 
-/// As errors show it: without what may be a password, and without path and query.
+/// The origin as errors show it: without user info (it may hold a password), path and query.
 fn origin_of(uri: &Uri) -> String {
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return "no origin of its own".to_owned();

@@ -80,8 +80,8 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
         });
         (body, recorded.ok_or(NotRetried::CannotBeReplayed))
     };
-    let is_route_worth_knowing = is_looked_at || recorded.is_err();
-    let route = is_route_worth_knowing.then(|| route::of(&head.method, &head.uri));
+    // Reading the path is a good part of what a request costs, and hardly any route is asked for.
+    let route = is_looked_at.then(|| route::of(&head.method, &head.uri));
     head.headers.insert(AUTHORIZATION, authorization);
     (Request::from_parts(head, body), recorded, route)
 }

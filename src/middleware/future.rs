@@ -1,4 +1,4 @@
-//! A request under way: at most one rejection, and at most one retry.
+//! A request under way, with at most one retry.
 
 use std::{
     fmt, mem,
@@ -29,10 +29,10 @@ use crate::{
 };
 
 pin_project! {
-    /// The future of [`BearerAuth`](crate::BearerAuth).
+    /// Future of [`BearerAuth`](crate::BearerAuth).
     ///
     /// # Cancellation
-    /// Dropping it cancels the request, and never the token request that it may wait for.
+    /// Dropping it cancels the request, but never the token request that it waits for.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, B, R, U, Rp>
     where
@@ -51,22 +51,22 @@ pin_project! {
     ///   ▼                ▼                    ▼
     ///  error           answer            the rejection
     /// ```
-    /// A warm request starts at `First`, or at `HeldBack` and then like `Cold` where it can be sent once and its token was just
-    /// rejected; one that is none of our business is in `Passing` all along, and one that is not to
-    /// be sent in `NotAllowed`. What is taken out of a state is in an `Option`.
+    /// A request with a valid token starts at `First`. If it can be sent only once and its token was just rejected, it starts
+    /// at `HeldBack`, which continues like `Cold`. A request that needs no token stays in `Passing`; one that must not be sent
+    /// stays in `NotAllowed`. Values that are taken out of a state are in an `Option`.
     #[project = StateProj]
     enum State<S, B, R, U, Rp>
     where
         S: Service<Request<Rp::Body>>,
         Rp: Replay<B>,
     {
-        // There is no token to send: waits for one, with the ready service in hand.
+        // There is no token to send: waits for one and holds the ready service.
         Cold {
             wait: Wait<Arc<Held>>,
             first: Option<(S, Request<B>)>,
             rules: Rules<U, Rp>,
         },
-        // It cannot be sent twice, and its token was rejected: waits for another, with the ready service in hand.
+        // It can be sent only once, and its token was rejected: waits for another and holds the ready service.
         HeldBack {
             wait: Wait<Arc<Held>>,
             first: Option<(S, Request<Rp::Body>)>,
@@ -74,8 +74,8 @@ pin_project! {
             reason: NotRetried,
             rules: Rules<U, Rp>,
         },
-        // The first try is under way with the token `sent`. Without `again` there can be no second. The route is known
-        // while it is worth it.
+        // The first attempt is under way with the token `sent`. Without `again` there is no retry. The route is recorded
+        // only while the cache needs it.
         First {
             #[pin]
             response: S::Future,
@@ -84,14 +84,14 @@ pin_project! {
             again: Result<Recorded<S, Rp::Recording>, NotRetried>,
             rules: Rules<U, Rp>,
         },
-        // The token was rejected: waits for another, with the rejection in hand in case none comes.
+        // The token was rejected: waits for another and holds the rejection in case none comes.
         Replacing {
             wait: Wait<Option<Arc<Held>>>,
             rejection: Option<Response<R>>,
             again: Option<Box<Again<S, Rp::Body>>>,
             rules: Rules<U, Rp>,
         },
-        // Another token is there: reads what little is left of the rejection.
+        // Another token is available: reads the short rest of the rejection's body.
         Draining {
             #[pin]
             drain: Drain<R>,
@@ -104,7 +104,7 @@ pin_project! {
             deadline: Option<Pin<Box<Sleep>>>,
             rules: Rules<U, Rp>,
         },
-        // The retry is under way. Its answer is the caller's, whatever it is.
+        // The retry is under way. The caller gets its response, whatever it is.
         Second {
             #[pin]
             response: S::Future,
@@ -113,17 +113,17 @@ pin_project! {
             deadline: Option<Pin<Box<Sleep>>>,
             rules: Rules<U, Rp>,
         },
-        // None of our business.
+        // Needs no token.
         Passing {
             #[pin]
             response: S::Future,
         },
-        // Not to be sent.
+        // Must not be sent.
         NotAllowed { error: Option<Error> },
     }
 }
 
-/// Boxed, for it is waited for once per expiry and not per request.
+/// Boxed: requests wait for a token about once per expiry, not each time.
 type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// Waits no longer than until `deadline`, if there is one.
@@ -139,7 +139,7 @@ async fn within<T>(
     }
 }
 
-/// Says why a rejection is the caller's.
+/// Adds to the rejection why the request was not retried.
 fn tell_why<R>(rejection: &mut Response<R>, reason: NotRetried, error: Option<Error>) {
     telemetry::not_retried(reason, error.as_ref());
     rejection.extensions_mut().insert(reason);
@@ -148,7 +148,7 @@ fn tell_why<R>(rejection: &mut Response<R>, reason: NotRetried, error: Option<Er
     }
 }
 
-/// Ready when the deadline has come, and so never if there is none.
+/// Ready at the deadline; never if there is none.
 fn poll_deadline(deadline: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
     match deadline {
         Some(deadline) => deadline.as_mut().poll(cx),
@@ -161,7 +161,7 @@ where
     S: Service<Request<Rp::Body>>,
     Rp: Replay<B>,
 {
-    /// A request that is none of our business.
+    /// A request that needs no token.
     pub(crate) fn pass(response: S::Future) -> Self {
         Self {
             state: State::Passing { response },
@@ -175,12 +175,12 @@ where
         }
     }
 
-    /// A request without a token, or without one that lasts. `ready` was made ready, and takes it when the token is there.
+    /// A request that waits for a token, or for one that lasts. `ready` is ready, and sends it with that token.
     pub(crate) fn cold(ready: S, request: Request<B>, rules: Rules<U, Rp>) -> Self {
         let cache = rules.cache.clone();
         let deadline = deadline_of(request.extensions());
         let least = request.extensions().get().map(|MinValidity(least)| *least);
-        // The wish for a token that lasts may cost half of the time, and not the request.
+        // Best effort: waiting for a token that lasts takes at most half of the time left.
         let half = deadline.map(|at| {
             let now = Instant::now();
             now + at.saturating_duration_since(now) / 2
@@ -200,7 +200,7 @@ where
         }
     }
 
-    /// A request that can be sent only once, while another token than `rejected`, which was rejected, is under way.
+    /// A request that can be sent only once, and waits for the token that replaces `rejected`.
     pub(crate) fn held_back(
         ready: S,
         request: Request<Rp::Body>,
@@ -259,8 +259,8 @@ where
             let next = match state.as_mut().project() {
                 StateProj::Cold { wait, first, rules } => {
                     let outcome = ready!(wait.as_mut().poll(cx));
-                    // Taken, whatever the outcome: without a token, the body and what the ready service reserved go now, and
-                    // not when the caller drops this future.
+                    // Taken on success and on failure: without a token, the body and the ready service are dropped now, not
+                    // when the caller drops this future.
                     let (mut service, request) = first.take().ok_or(POLLED_AFTER_END)?;
                     let held = outcome?;
                     let authorization = held.token.authorization().clone();
@@ -318,10 +318,9 @@ where
                     let again = match again {
                         Ok(again) => again,
                         Err(reason) => {
-                            // Another token is of no use to this request, but to the next.
-                            if let Some(route) = route {
-                                rules.cache.rejected_for_good(sent, route);
-                            }
+                            // Another token does not help this request, but the next one.
+                            let route = route.unwrap_or(Route::UNSEEN);
+                            rules.cache.rejected_for_good(sent, route);
                             tell_why(&mut response, reason, None);
                             return Poll::Ready(Ok(response));
                         }
@@ -400,14 +399,14 @@ where
                     rules,
                 } => {
                     let ready = again.as_mut().ok_or(POLLED_AFTER_END)?;
-                    // A clone of the instance that took the first try: nobody has made it ready yet.
+                    // A clone of the instance that took the first attempt: it is not ready yet.
                     let Poll::Ready(readiness) = ready.service.poll_ready(cx) else {
                         ready!(poll_deadline(deadline, cx));
                         return Poll::Ready(Err(Error::deadline().into()));
                     };
                     readiness.map_err(Into::into)?;
                     let mut again = again.take().ok_or(POLLED_AFTER_END)?;
-                    // Read only now: the wait may have outlived the token that came before it.
+                    // Read only now: the token may have expired during the wait.
                     let token = rules
                         .cache
                         .read(|token| (token.authorization().clone(), token.generation()));
@@ -490,9 +489,9 @@ where
             State::Cold { .. } | State::HeldBack { .. } => "waiting for a token",
             State::First { .. } => "sent",
             State::Replacing { .. } => "rejected, waiting for another token",
-            State::Draining { .. } | State::Readying { .. } => "rejected, waiting to be sent again",
-            State::Second { .. } => "sent again",
-            State::Passing { .. } => "sent as it came",
+            State::Draining { .. } | State::Readying { .. } => "rejected, waiting to be retried",
+            State::Second { .. } => "retried",
+            State::Passing { .. } => "sent unchanged",
             State::NotAllowed { .. } => "not sent",
         };
         f.debug_tuple("ResponseFuture").field(&state).finish()

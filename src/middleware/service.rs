@@ -1,4 +1,4 @@
-//! The service: what happens to a request before it is sent.
+//! The service: handles a request before it is sent.
 
 use std::{
     mem,
@@ -14,7 +14,7 @@ use crate::{
     cache::{Caches, TokenCache},
     middleware::{
         admission::Verdict, attempt::prepare, extension::MinValidity, future::ResponseFuture,
-        plan::Plan,
+        plan::Plan, route,
     },
     replay::{CloneBody, Replay},
     select::{Always, Select},
@@ -22,40 +22,43 @@ use crate::{
     unauthorized::{BearerChallenge, Unauthorized},
 };
 
-/// Puts a bearer token on every request of the service below it. Made by [`BearerAuthLayer`](crate::BearerAuthLayer).
+/// Adds a bearer token to each selected request, then calls the inner service.
+///
+/// Created by [`BearerAuthLayer`](crate::BearerAuthLayer).
 ///
 /// # What happens to a request
-/// 1. One that is not selected, that has an `Authorization` of its own, or that says [`NoToken`](crate::extension::NoToken), passes
-///    untouched, unless the layer was told otherwise. One whose token would travel over plain http to another machine is
-///    not sent at all, unless the layer was told otherwise by a long name.
-/// 2. It gets the current token. If there is none that is good, it waits for the one token request under way; it never goes
-///    out without a token because none could be had.
-/// 3. If the server rejects the token (401), it is sent once more, the same but for a newer token, and the caller gets
-///    that answer, whatever it is. If no newer token can be had, or the body cannot be said again, the caller gets the
-///    401 as it came, with [`NotRetried`](crate::extension::NotRetried) in its [extensions](http::Response::extensions), and an
-///    [`Error`](crate::Error) where there was a token request that failed, or none because of a backoff, a cool-down or the request's
-///    deadline.
+/// 1. A request passes unchanged if it is not selected, if it already has an `Authorization` header, or if it carries the
+///    [`NoToken`](crate::extension::NoToken) extension. The layer can be configured to handle the first two differently.
+///    A request whose token would be sent unencrypted to another machine fails, unless the layer allows it by an explicit
+///    [`danger_…` call](crate::BearerAuthLayer::danger_allow_tokens_over_plain_http).
+/// 2. A selected request gets the current token. If there is no valid token, it waits for the token request under way. If
+///    that fails, the request fails too; it is never sent without a token.
+/// 3. If the server rejects the token (401), the request is retried once with a newer token, and the caller gets the
+///    response to the retry. If it is not retried, the caller gets the unchanged 401. Its
+///    [extensions](http::Response::extensions) contain [`NotRetried`](crate::extension::NotRetried), which says why. They
+///    also contain an [`Error`](crate::Error) if the token request failed, or was prevented by a backoff, a cool-down or
+///    the request's deadline.
 ///
 /// # Errors
-/// The errors of the service below as they are, and [`Error`](crate::Error) when the request is not to be sent, or when no
-/// token can be had for the first try; or for the second, in the rare case that the token runs out while the service below
-/// is not ready for it.
+/// - Errors of the inner service, unchanged.
+/// - [`Error`](crate::Error) if the request must not be sent, or if no token is available for the first attempt. Rarely also
+///   for the retry, if its token expires or its deadline passes after the rejection.
 ///
 /// # Cancellation
-/// Dropping the future cancels the request, and never the token request it may wait for.
+/// Dropping the future cancels the request, but never the token request that it waits for.
 ///
 /// # Deployment caveat
-/// A request that waits for a token holds the service that was made ready for it, as it holds it during the call. If that
-/// is a permit of tower's `ConcurrencyLimit` which the token request needs as well, because both go through one client,
-/// the token request gets none and ends at its deadline. Give the token request a transport of its own.
-// Over several lines, because the compiler quotes them to somebody whose stack does not fit.
+/// A request that waits for a token holds the inner service that was made ready for it, including a permit of tower's
+/// `ConcurrencyLimit`. If the token request goes through the same limited client, it may get no permit and end at its
+/// deadline. Give the token source its own transport.
+// On several lines, because the compiler quotes them in its error when a stack does not fit.
 #[derive(Clone, Debug)]
 pub struct BearerAuth<
     S,
     Sel = Always,
     U = BearerChallenge,
     Rp = CloneBody, // for bodies that are `Clone`; for others `.replay(Buffered::up_to(65536))` or `.replay(NoReplay)`
-    C = TokenCache, // no `Service`? put `.check::<YourRequestBody>()` before the call, and the compiler says why
+    C = TokenCache, // not a `Service`? put `.check::<YourRequestBody>()` before the call, and the compiler says why
 > {
     inner: S,
     plan: Plan<Sel, U, Rp, C>,
@@ -66,25 +69,26 @@ impl<S, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
         Self { inner, plan }
     }
 
-    /// The service below.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The service below.
+    /// Returns the inner service and drops the rest.
     pub fn into_inner(self) -> S {
         self.inner
     }
 
-    /// Does nothing, but makes the compiler say why this is not a service for requests with a body of type `B`.
+    /// Makes the compiler explain why this is not a service for bodies of type `B`.
     ///
-    /// `oneshot` and `call` on a stack that does not fit give "its trait bounds were not satisfied", without the bound. With
-    /// `check` before them, the error names what is missing and the way out. It can stay: it costs nothing.
+    /// On a stack that does not fit, `oneshot` and `call` fail with "its trait bounds were not satisfied" and do not name
+    /// the bound. With `check` before them, the error names the missing bound and the fix. It returns `self` unchanged and
+    /// costs nothing, so it can stay in the code.
     ///
     /// # Example
     /// ```
@@ -137,8 +141,8 @@ where
                 return ResponseFuture::pass(self.inner.call(request));
             }
             Verdict::Deny(error) => {
-                // The instance that was made ready goes, and with it what it reserved: nothing is sent by it, and the next
-                // request may not come for long. Its clone has reserved nothing.
+                // Drops the ready instance and what it reserved (a permit): it sends nothing, and the next request may
+                // come much later. The clone has reserved nothing.
                 self.inner = self.inner.clone();
                 return ResponseFuture::deny(error);
             }
@@ -150,23 +154,23 @@ where
             Some(MinValidity(least)) => rules.cache.read_lasting(*least, read),
         };
         let Some((authorization, sent)) = warm else {
-            // The instance that was made ready goes with the request, and waits for the token with it. Its clone stays,
-            // to be made ready for the next one.
+            // The ready instance waits for the token together with the request. The clone stays and is made ready for the
+            // next request.
             let clone = self.inner.clone();
             let ready = mem::replace(&mut self.inner, clone);
             return ResponseFuture::cold(ready, request, rules);
         };
         let is_looked_at = rules.cache.is_looking();
-        // `self.inner` was made ready and takes the first try. A second goes to a clone, which `ResponseFuture` makes
-        // ready before it calls it.
+        // `self.inner` is ready and takes the first attempt. The retry goes to a clone, which `ResponseFuture` makes ready
+        // before it calls it.
         let clone = || self.inner.clone();
         let (request, again, route) =
             prepare(request, authorization, &rules.replay, is_looked_at, clone);
-        if let Some(route) = route
-            && let Err(reason) = again
+        if let Err(reason) = again
             && rules.cache.is_being_replaced(sent)
         {
-            // It has one try, which this token would waste.
+            let route = route.unwrap_or_else(|| route::of(request.method(), request.uri()));
+            // It can be sent only once, and this token would waste that attempt.
             let clone = self.inner.clone();
             let ready = mem::replace(&mut self.inner, clone);
             return ResponseFuture::held_back(ready, request, sent, route, reason, rules);

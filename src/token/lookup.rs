@@ -1,4 +1,4 @@
-//! Credentials that have to be looked up first.
+//! A source whose credentials are looked up for each token request.
 
 use std::{
     fmt,
@@ -11,14 +11,19 @@ use tower_service::Service;
 
 use crate::token::{Token, TokenRequest, TokenSource};
 
-/// A [`TokenSource`] that is looked up at each token request: in a database, a vault, another service.
+/// A [`TokenSource`] that is looked up for each token request, for example in a vault.
 ///
-/// As it is asked at each token request, a credential that was replaced there is picked up by the next one: after an
-/// `invalid_client` that is when its backoff is over, or at once if the secret itself is a
-/// [`Secret::provider`](crate::Secret::provider), which is asked once more then. What a source keeps for itself, as one that
-/// [discovers](crate::ClientCredentials::discover) its endpoint does, it keeps for one token request. The lookup counts
-/// towards the token request's deadline, and its failure is the token request's, with the same backoff: [`ErrorKind::Source`] with the
-/// lookup's error as its source, or, if that is an [`Error`] of this crate, the error itself.
+/// Each token request runs the lookup, so it uses a replaced credential from then on. After an `invalid_client` error, that
+/// is when the backoff ends. To retry at once, use a [`Secret::provider`](crate::Secret::provider) as the secret: it is
+/// called again after that error.
+///
+/// The source that is found serves one token request. State that it caches, such as the endpoint that it
+/// [discovers](crate::ClientCredentials::discover), is not kept for the next one. The lookup counts towards the token
+/// request's deadline.
+///
+/// # Errors
+/// If the lookup fails, the token request fails, with the same backoff. The error is [`ErrorKind::Source`] with the lookup's
+/// error as its source. If the lookup's error is an [`Error`] of this crate, it is returned unchanged.
 ///
 /// [`Error`]: crate::Error
 /// [`ErrorKind::Source`]: crate::ErrorKind::Source
@@ -53,7 +58,7 @@ where
     Fut: Future<Output = Result<S, BoxError>>,
     S: TokenSource,
 {
-    /// The source that `look_up` finds.
+    /// Creates a source that calls `look_up` for each token request.
     pub fn new(look_up: F) -> Self {
         Self { look_up }
     }

@@ -1,4 +1,4 @@
-//! An access token as requests carry it.
+//! Access tokens, and the sources that supply them.
 
 mod lookup;
 mod source;
@@ -13,14 +13,14 @@ pub use self::{
 };
 use crate::error::Error;
 
-/// A bearer access token ([RFC 6750]), ready to be put on requests.
+/// A bearer access token ([RFC 6750]), ready to be added to requests.
 ///
-/// What a [`TokenSource`] gives and a [`TokenCache`](crate::TokenCache) hands out. The
-/// `Authorization` value is built and marked sensitive once, here; a request gets a clone of it. Clones are cheap and
-/// `Debug` never shows the token.
+/// A [`TokenSource`] returns it and a [`TokenCache`](crate::TokenCache) stores it. The `Authorization` value is built and
+/// marked sensitive once, when the token is created; each request gets a clone. Clones are cheap, and `Debug` never shows the
+/// token.
 ///
-/// It is not overwritten in memory when it is dropped, as a [`Secret`](crate::Secret) is: requests, and the clients that
-/// send them, have the same bytes.
+/// Unlike a [`Secret`](crate::Secret), a token is not overwritten in memory when it is dropped: requests, and the clients
+/// that send them, share its bytes.
 ///
 /// # Example
 /// ```
@@ -43,11 +43,11 @@ pub struct Token {
 }
 
 impl Token {
-    /// A token of unknown lifetime and scopes.
+    /// Creates a token of unknown lifetime and scopes.
     ///
     /// # Errors
-    /// When `access_token` is empty or has a character that is not visible ASCII: no such token can be carried by a
-    /// header ([RFC 6750 §2.1] allows fewer still; what servers really issue is let through).
+    /// If `access_token` is empty or contains a character that is not visible ASCII. [RFC 6750 §2.1] allows fewer
+    /// characters, but some servers issue others, so they are accepted.
     ///
     /// [RFC 6750 §2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     pub fn new(access_token: impl AsRef<str>) -> Result<Self, Error> {
@@ -57,7 +57,7 @@ impl Token {
         }
         if !access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::unusable_token(
-                "the access token has a character that is not visible ASCII",
+                "the access token contains a character that is not visible ASCII",
             ));
         }
         let mut authorization = HeaderValue::try_from([PREFIX, access_token].concat())
@@ -71,7 +71,9 @@ impl Token {
         })
     }
 
-    /// Says how long the token is good for, counted from before it was asked for (`expires_in`, [RFC 6749 §5.1]).
+    /// Sets the lifetime (`expires_in`, [RFC 6749 §5.1]).
+    ///
+    /// The cache counts it from before the token request was sent.
     ///
     /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
     #[must_use]
@@ -80,7 +82,7 @@ impl Token {
         self
     }
 
-    /// Says which scopes were granted.
+    /// Sets the granted scopes.
     #[must_use]
     pub fn with_scopes<I>(mut self, scopes: I) -> Self
     where
@@ -96,34 +98,36 @@ impl Token {
         self
     }
 
-    /// The finished `Authorization` value, `Bearer …`, marked sensitive.
+    /// Returns the `Authorization` value, `Bearer …`, marked sensitive.
     #[must_use]
     pub fn authorization(&self) -> &HeaderValue {
         &self.authorization
     }
 
-    /// The lifetime that came with the token, if one did. Not what is left of it.
+    /// Returns the lifetime at issue, if known; not the remaining lifetime.
     #[must_use]
     pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
     }
 
-    /// The scopes that the server says it granted; `None` where it does not say. By [RFC 6749 §5.1] that means those that
-    /// were asked for, but some servers also leave the field out where they granted none of them.
+    /// Returns the granted scopes; `None` if the server did not list them.
+    ///
+    /// By [RFC 6749 §5.1], `None` means that the requested scopes were granted. Some servers also omit the list when they
+    /// granted none of them.
     ///
     /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
     pub fn scopes(&self) -> Option<impl ExactSizeIterator<Item = &str>> {
         Some(self.scopes.as_ref()?.iter().map(AsRef::as_ref))
     }
 
-    /// The token alone, as the server gave it.
+    /// Returns the token alone, as the server issued it.
     pub(crate) fn access_token(&self) -> &str {
         let value = self.authorization.to_str().unwrap_or_default();
         value.strip_prefix(PREFIX).unwrap_or(value)
     }
 
-    /// Which token this is: unique in the process, growing, and 0 until a cache has published it. Rejections are keyed
-    /// on it.
+    /// Returns the token's number: unique in the process, growing, and 0 until a cache publishes the token. Rejections are
+    /// keyed on it.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
@@ -133,7 +137,7 @@ impl Token {
         self
     }
 
-    /// Whether both would be put on a request as the same bytes.
+    /// Whether both tokens have the same `Authorization` value.
     pub(crate) fn is_same_credential(&self, other: &Self) -> bool {
         self.authorization == other.authorization
     }
@@ -149,5 +153,5 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The scheme, and what separates it from its token.
+/// The scheme and the space before the token.
 const PREFIX: &str = "Bearer ";

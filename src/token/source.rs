@@ -1,6 +1,6 @@
-//! Where tokens come from.
+//! Sources of tokens.
 //!
-//! A source is a tower service from [`TokenRequest`] to [`Token`]. It knows no cache: it is asked when a token is
+//! A source is a tower service from [`TokenRequest`] to [`Token`]. It does not know the cache, which calls it when a token is
 //! needed, one request at a time.
 
 use std::{
@@ -15,15 +15,16 @@ use tower_service::Service;
 use super::Token;
 use crate::error::Error;
 
-/// A source of tokens: another name for a [`Service`] from [`TokenRequest`] to [`Token`].
+/// A source of tokens: an alias for a [`Service`] from [`TokenRequest`] to [`Token`].
 ///
-/// There is nothing to implement. [`ClientCredentials`](crate::ClientCredentials) is one, so is [`FixedToken`], so is a
-/// [`service_fn`](tower::service_fn), and so is any of them with tower's layers around it. A
-/// [`TokenCache`](crate::TokenCache) makes one call at a time, so a source need not be [`Clone`]. One that holds a handle to
-/// its own cache keeps both alive for ever.
+/// Every matching service implements it: [`ClientCredentials`](crate::ClientCredentials), [`FixedToken`], a
+/// [`service_fn`](tower::service_fn), and each of them inside tower layers. A [`TokenCache`](crate::TokenCache) makes one
+/// call at a time, so a source need not be [`Clone`].
+///
+/// Do not hold a handle to the cache in its own source: that is a reference cycle, and neither is ever dropped.
 ///
 /// # Example
-/// tower's own layers around the token request: at most 10 token requests a minute, each tried for 3 seconds.
+/// Tower layers around the source, for at most 10 token requests a minute, with a timeout of 3 seconds each:
 /// ```
 /// use std::time::Duration;
 /// use tower::ServiceBuilder;
@@ -45,7 +46,7 @@ use crate::error::Error;
 /// # Ok(())
 /// # }
 /// ```
-/// A source of your own is a closure:
+/// A custom source, as a closure:
 /// ```
 /// use tower_bearer::{token::TokenRequest, BearerAuthLayer, Error, Token};
 ///
@@ -80,22 +81,22 @@ mod sealed {
     impl<S> Sealed for S where S: tower_service::Service<super::TokenRequest, Response = super::Token> {}
 }
 
-/// What a [`TokenSource`] is asked.
+/// The request that a [`TokenSource`] receives.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
     reason: Reason,
     rejected: Option<Token>,
 }
 
-/// Why a token is asked for.
+/// The reason for a token request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// There is no token that can be sent, and somebody waits.
+    /// The cache has no valid token, and a caller waits for one.
     Cold,
-    /// There is one that can be sent, and it is due for replacement.
+    /// The current token is still valid, but due for replacement.
     Refresh,
-    /// The API rejected the current one.
+    /// The API rejected the current token.
     Rejected,
 }
 
@@ -114,21 +115,24 @@ impl TokenRequest {
         }
     }
 
-    /// Why it is asked.
+    /// Returns the reason for this token request.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// The token that the API rejected, for [`Reason::Rejected`]: a source with a store of its own must not give this
-    /// one again.
+    /// Returns the token that the API rejected, for [`Reason::Rejected`].
+    ///
+    /// A source with its own store must not return this token again.
     #[must_use]
     pub fn rejected_token(&self) -> Option<&Token> {
         self.rejected.as_ref()
     }
 }
 
-/// A [`TokenSource`] that always gives the same token, for tests and for servers that hand out tokens by hand.
+/// A [`TokenSource`] that always returns the same token.
+///
+/// Use it in tests, and for tokens that a portal issues manually.
 ///
 /// # Example
 /// ```
@@ -144,7 +148,7 @@ pub struct FixedToken {
 }
 
 impl FixedToken {
-    /// A source of this access token.
+    /// Creates a source that returns this access token.
     ///
     /// # Errors
     /// As for [`Token::new`].

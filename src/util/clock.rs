@@ -1,7 +1,7 @@
-//! What time it is, by two clocks.
+//! Time by two clocks, a steady one and the wall clock.
 //!
-//! A token is over when either clock says so. The steady one stands still while a machine is suspended, and the wall
-//! clock may be set back; the one that is right about a token's end is the one that is ahead.
+//! A token expires when either clock says so. The steady clock stops while a machine is suspended, and the wall clock may be
+//! set back. The clock that is ahead is the right one for expiry.
 
 use std::{
     sync::LazyLock,
@@ -22,7 +22,7 @@ impl Moment {
         Self::at(steady())
     }
 
-    /// Now, where the steady clock was read just before.
+    /// Now, if the steady clock was read just before.
     pub(crate) fn at(steady: Instant) -> Self {
         Self {
             steady,
@@ -30,7 +30,7 @@ impl Moment {
         }
     }
 
-    /// The steady clock's part: for what is no token's life.
+    /// The steady clock's part, for everything except a token's lifetime.
     pub(crate) fn steady(self) -> Instant {
         self.steady
     }
@@ -38,7 +38,7 @@ impl Moment {
     pub(crate) fn after(self, duration: Duration) -> Self {
         Self {
             steady: self.steady + duration,
-            // At the end of the wall clock's range it is over at once: too early, and never too late.
+            // Beyond the wall clock's range it is over at once: too early is safe, too late is not.
             wall: self.wall.checked_add(duration).unwrap_or(self.wall),
         }
     }
@@ -57,7 +57,7 @@ impl Moment {
         now.steady >= self.steady || now.wall >= self.wall
     }
 
-    /// What is left of it at `now`: the less of what the clocks say.
+    /// The time left at `now`: the smaller of what the two clocks say.
     pub(crate) fn left(self, now: Self) -> Duration {
         let by_wall = self.wall.duration_since(now.wall).unwrap_or_default();
         self.steady
@@ -66,7 +66,7 @@ impl Moment {
     }
 }
 
-/// The steady clock. It is Tokio's, so that paused time rules every test.
+/// The steady clock. It is Tokio's, so that tests can pause it.
 #[cfg(not(all(test, shuttle)))]
 pub(crate) fn steady() -> Instant {
     Instant::now()
@@ -75,7 +75,7 @@ pub(crate) fn steady() -> Instant {
 #[cfg(all(test, shuttle))]
 pub(crate) use crate::cache::shuttle::model::steady;
 
-/// A point of the steady clock that no clock is behind, paused ones included: for what is kept as a number.
+/// A zero point for times that are stored as numbers: no steady clock, not even a paused one, is behind it.
 #[allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -95,7 +95,7 @@ pub(crate) fn wall() -> SystemTime {
 #[cfg(test)]
 pub(crate) use set::{set_wall, wall};
 
-/// A wall clock that a test can set, for its thread alone.
+/// A wall clock that a test can set for its own thread.
 #[cfg(test)]
 mod set {
     use std::{
@@ -107,7 +107,7 @@ mod set {
         static AHEAD: Cell<i64> = const { Cell::new(0) };
     }
 
-    /// Sets the wall clock so many seconds ahead of the real one, or behind it.
+    /// Sets the wall clock `ahead` seconds ahead of the real one, or behind it if negative.
     pub(crate) fn set_wall(ahead: i64) {
         AHEAD.set(ahead);
     }

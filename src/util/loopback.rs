@@ -1,11 +1,11 @@
-//! Which hosts are this machine itself.
+//! Recognizes loopback hosts.
 
 use std::net::IpAddr;
 
-/// Whether a URI's host is loopback: `localhost`, or an address that is. What is sent there crosses no network.
+/// Whether a URI's host is loopback: `localhost` or a loopback address. Requests to it cross no network.
 ///
-/// By the letter, and never by asking a resolver: another name may have another address by the time it is connected to. That
-/// `localhost` is what it says is for whoever resolves it ([RFC 6761 §6.3]).
+/// It compares text and asks no resolver: a name may resolve to another address by the time of the connection. The resolver
+/// must map `localhost` to loopback ([RFC 6761 §6.3]).
 ///
 /// [RFC 6761 §6.3]: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
 pub(crate) fn is_loopback(host: &str) -> bool {

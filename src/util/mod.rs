@@ -1,4 +1,4 @@
-//! What any of the rest may need: clocks and timers, which hosts are this machine, and memory that is overwritten.
+//! Shared utilities: clocks, timers, loopback hosts, and memory that is overwritten on drop.
 
 pub(crate) mod clock;
 pub(crate) mod loopback;

@@ -1,4 +1,4 @@
-//! Timers of whatever runtime the code is polled on, which may have none, or be none.
+//! Timers of the Tokio runtime, if there is one and it has timers.
 
 use std::{future::poll_fn, panic::catch_unwind, pin::Pin, pin::pin, task::Poll};
 
@@ -7,14 +7,14 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// `None` outside a Tokio runtime, or where it was built without timers.
+/// Creates a timer; `None` outside a Tokio runtime, or if it was built without timers.
 pub(crate) fn timer(at: Instant) -> Option<Pin<Box<Sleep>>> {
     Handle::try_current().ok()?;
-    // Tokio panics where there are no timers, and has no way to ask beforehand.
+    // Tokio panics if there are no timers, and offers no way to check first.
     catch_unwind(|| Box::pin(sleep_until(at))).ok()
 }
 
-/// Waits until `at` at the latest; `None` then. Where there are no timers it just waits.
+/// Waits until `at` at the latest, and returns `None` then. Without timers it waits without a limit.
 pub(crate) async fn until<T>(at: Instant, wait: impl Future<Output = T>) -> Option<T> {
     let mut wait = pin!(wait);
     let Some(mut timer) = timer(at) else {

@@ -1,4 +1,4 @@
-//! Text that proves something, and that memory is not to keep.
+//! Secret text that is overwritten in memory when it is dropped.
 
 use std::{mem, ops::Deref};
 
@@ -6,20 +6,20 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use zeroize::{Zeroize, Zeroizing};
 
-/// A secret, whatever else proves who a client is, or a form of either: overwritten when it is dropped.
+/// A secret or another credential, encoded or not; overwritten when it is dropped.
 ///
-/// It never grows, as a text that grows is moved and leaves what it was behind. It has no `Debug`, so nothing that holds it
-/// shows it by mistake.
+/// It never grows: growing moves the text and leaves a copy behind. It has no `Debug`, so a type that holds it cannot show it
+/// by mistake.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Wiped(Zeroizing<String>);
 
 impl Wiped {
-    /// The parts, one after the other, in memory that is as large as all of them from the start.
+    /// Joins the parts, in memory that is allocated once at full size.
     pub(crate) fn concat(parts: &[&str]) -> Self {
         parts.concat().into()
     }
 
-    /// The text alone, for what turns out not to be secret.
+    /// The plain text, for a value that turns out not to be secret.
     #[cfg(feature = "config")]
     pub(crate) fn into_text(mut self) -> String {
         mem::take(&mut *self.0)
@@ -46,8 +46,8 @@ impl<'de> Deserialize<'de> for Wiped {
     }
 }
 
-/// A part of a request with a secret in it, which whoever sends the request holds as well: overwritten when this is dropped,
-/// if they have let go of it by then.
+/// Bytes of a request that contain a secret, shared with the client that sends it. They are overwritten when this is dropped,
+/// unless the client still holds them.
 #[derive(Default)]
 pub(crate) struct Lent(Bytes);
 
