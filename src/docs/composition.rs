@@ -155,7 +155,7 @@
 //! #     }
 //! # }
 //! ```
-//! `WhenBusy` is a [`tower::retry::Policy`] of yours: it retries a 503 twice, after a second.
+//! `WhenBusy` is a [`tower::retry::Policy`](https://docs.rs/tower/0.5/tower/retry/trait.Policy.html) of yours: it retries a 503 twice, after a second.
 //!
 //! # reqwest-middleware
 //! `BearerAuthLayer` is a middleware there. The order of `with` is the order in which a request
