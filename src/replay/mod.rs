@@ -31,6 +31,8 @@ pub use self::buffered::{Buffered, Recording, ReplayBody};
 /// #[derive(Clone)]
 /// struct Idempotent;
 ///
+/// impl tower_bearer::replay::ReplayPolicy for Idempotent {}
+///
 /// impl<B: Clone> Replay<B> for Idempotent {
 ///     type Body = B;
 ///     type Recording = B;
