@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{
     TokenCache,
-    rt::Spawner,
     schedule::{Backoff, Schedule},
 };
 use crate::{error::Error, token::TokenSource};
@@ -130,7 +129,7 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
     /// That runtime must be driven: callers do not take over from it.
     #[cfg(not(all(test, shuttle)))]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
-        self.schedule.runtime = Some(Spawner::of(runtime));
+        self.schedule.runtime = Some(super::rt::Spawner::of(runtime));
         self
     }
 

@@ -33,7 +33,10 @@ use super::{
     need::{Held, Need},
     pilot::{Answer, Base, Pilot, Source},
     rejection_guard::{Guard, Proven, Route},
-    rt::{AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave},
+    rt::{
+        AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave,
+        look_again,
+    },
     schedule::{LONGEST_LIFETIME, Schedule},
     state::{CacheState, Changes},
 };
@@ -703,7 +706,10 @@ impl Base for SingleFlight {
         match self.borrow_source(flight) {
             Some(mut source) => source.poll_call(request, cx),
             // Another thread polls it for a flight that was given up, or this one was. The pilot's next beat looks again.
-            None => Poll::Pending,
+            None => {
+                look_again(cx);
+                Poll::Pending
+            }
         }
     }
 

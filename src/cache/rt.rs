@@ -5,7 +5,7 @@ pub(crate) use self::real::*;
 #[cfg(all(test, shuttle))]
 pub(crate) use crate::cache::shuttle::model::{
     AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, RuntimeId, Spawner, Timer,
-    interleave,
+    interleave, look_again,
 };
 
 #[cfg(not(all(test, shuttle)))]
@@ -82,4 +82,7 @@ mod real {
     /// A point where another thread may come in between: where memory that threads share is read or written without a
     /// lock.
     pub(crate) fn interleave() {}
+
+    /// A point that a timer comes back to. A model whose time stands still needs a push.
+    pub(crate) fn look_again(_: &Context<'_>) {}
 }

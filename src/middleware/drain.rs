@@ -74,7 +74,7 @@ impl<R: Body> Future for Drain<R> {
 /// In bytes. An error page is smaller, and a connection that has more to say is cheaper to open anew.
 const MOST: usize = 64 * 1024;
 
-/// A new connection takes no longer than this, as a rule.
+/// A new connection usually takes no longer than this.
 const LONGEST: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

@@ -158,6 +158,16 @@ impl Program {
         }
     }
 
+    fn rejects(&self) -> bool {
+        let mut operations = self.threads.iter().flatten();
+        operations.any(|operation| {
+            matches!(
+                operation,
+                Operation::Replace(..) | Operation::StartReplacing
+            )
+        })
+    }
+
     fn passes(&self) -> bool {
         let mut operations = self.threads.iter().flatten();
         operations.any(|operation| matches!(operation, Operation::Pass(_)))
@@ -320,7 +330,7 @@ impl Client {
         let generation = rejected.generation();
         match self.cache.rejected(generation, route).await {
             Ok(Some(other)) => {
-                assert!(other.token.generation() > generation, "an older one");
+                assert!(other.token.generation() != generation, "the same one");
                 self.ledger.saw(&other.token, newest);
                 let newest = self.ledger.notes().newest;
                 let (token, at) = timed(async { self.cache.read(Token::clone) }).await;
@@ -380,6 +390,8 @@ async fn leave<T>(future: impl Future<Output = T>, after: usize) {
 /// What everyone notes down, in steps of no time.
 struct Ledger {
     sticky: bool,
+    /// Whether tokens are rejected: then the one before a rejected one may be in use again (R16).
+    rejects: bool,
     /// Whether time passes by itself or at any point, so that a pilot may seem silent.
     may_give_up: bool,
     refreshes: bool,
@@ -419,6 +431,7 @@ impl Ledger {
     fn new(program: &Program) -> Self {
         Self {
             sticky: program.sticky,
+            rejects: program.rejects(),
             may_give_up: program.unruly || program.passes(),
             refreshes: program.refreshes(),
             notes: Mutex::new(Notes {
@@ -448,7 +461,7 @@ impl Ledger {
         let generation = token.generation();
         if let Some((newest, _)) = newest {
             assert!(
-                generation >= newest,
+                generation >= newest || self.rejects,
                 "{generation} after {newest}: an older token came back"
             );
         }
@@ -482,14 +495,14 @@ impl Ledger {
         match request.reason() {
             Reason::Cold => {
                 assert!(
-                    !state.is_usable(),
+                    self.rejects || !state.is_usable(),
                     "there is a token that would have met the need"
                 );
                 let notes = self.notes();
                 if let Some((newest, life)) = notes.newest {
                     let may_be_over = model::look_at_clock() >= life.not_before + LIFETIME;
                     assert!(
-                        may_be_over || notes.forgotten.contains(&newest),
+                        may_be_over || self.rejects || notes.forgotten.contains(&newest),
                         "token {newest} was lost"
                     );
                 }
@@ -498,20 +511,22 @@ impl Ledger {
                     let may_be_over =
                         model::look_at_clock() >= notes.lives[given].not_before + LIFETIME;
                     assert!(
-                        may_be_over || notes.forgotten_values.contains(given),
+                        may_be_over || self.rejects || notes.forgotten_values.contains(given),
                         "the last token was lost"
                     );
                 }
             }
             Reason::Refresh => assert!(
-                self.refreshes || !matches!(state.token(), TokenState::Fresh { .. }),
+                self.rejects
+                    || self.refreshes
+                    || !matches!(state.token(), TokenState::Fresh { .. }),
                 "the token is not due for refresh"
             ),
             Reason::Rejected => {
                 let rejected = request.rejected_token().map(Token::generation);
                 let current = cache.read(Token::generation);
                 assert!(
-                    current.is_none() || current == rejected,
+                    self.rejects || current.is_none() || current == rejected,
                     "there is another token than the rejected one"
                 );
             }

@@ -61,7 +61,7 @@ fn certified(chain: &str, key: &str) -> Result<CertifiedKey, String> {
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| {
         "the client certificate's key is no PEM that begins with BEGIN PRIVATE KEY, or it is encrypted"
     })?;
-    // Wiped here: rustls does not do it.
+    // Wiped here, because rustls keeps its copy.
     let key = Zeroizing::new(key);
     let unusable =
         |error: &str| format!("the client certificate and its key cannot be used ({error})");

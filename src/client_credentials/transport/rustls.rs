@@ -47,7 +47,7 @@ pub(crate) fn standard(
     roots: Option<RootCertificates>,
 ) -> Result<Transport, Error> {
     if matches!(endpoint, Endpoint::Known(given) if given.url.scheme() == "http") {
-        // Loopback, or by a long name elsewhere. It needs no roots, which a bare container may lack.
+        // Loopback, or an explicit `danger_…` call elsewhere. It needs no roots, which a minimal container may lack.
         return Ok(erase(client().build::<_, Full<Bytes>>(tcp())));
     }
     let presented = certificate.map(|certificate| Arc::new(Presented::new(certificate)));
