@@ -85,6 +85,8 @@ pub(crate) fn interleave() {
 
 /// Time may stand still here, so the next poll does not wait for a timer.
 pub(crate) fn look_again(cx: &Context<'_>) {
+    // The thread that polls the source goes first, however a scheduler has ranked the two.
+    shuttle::thread::yield_now();
     cx.waker().wake_by_ref();
 }
 
