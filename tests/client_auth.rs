@@ -474,7 +474,7 @@ mod again {
     #[tokio::test(start_paused = true)]
     async fn every_request_has_an_assertion_of_its_own() {
         let file = File::holding("of-its-own", P256);
-        let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::file(&file.0));
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::from_file(&file.0));
         let endpoint = Endpoint::new([answer(500, &[], ""), invalid_client(), granted()]);
         let source = client(ClientAuth::private_key_jwt(key))
             .build_with(endpoint.clone())
@@ -531,13 +531,13 @@ mod again {
             let asked = Arc::new(AtomicUsize::new(0));
             let provider = {
                 let (provided, asked) = (Arc::clone(&provided), Arc::clone(&asked));
-                Secret::provider(move || {
+                Secret::from_provider(move || {
                     asked.fetch_add(1, Ordering::Relaxed);
                     let provided = provided.lock().unwrap().clone();
                     async { Ok::<_, BoxError>(provided) }
                 })
             };
-            for secret in [Secret::file(&file.0), provider] {
+            for secret in [Secret::from_file(&file.0), provider] {
                 file.write(one);
                 *provided.lock().unwrap() = one.to_owned();
                 let endpoint = Endpoint::new([granted(), invalid_client(), granted()]);
@@ -576,7 +576,7 @@ mod again {
         ];
         for (make, values) in kinds {
             let asked = AtomicUsize::new(0);
-            let secret = Secret::provider(move || {
+            let secret = Secret::from_provider(move || {
                 let value = values[asked.fetch_add(1, Ordering::Relaxed)];
                 async move { Ok::<_, BoxError>(value) }
             });
@@ -593,7 +593,7 @@ mod again {
     async fn a_key_whose_certificate_is_renewed_is_tried_at_once() {
         let file = File::holding("renewed-certificate", CERTIFICATE);
         let key = SigningKey::from_pem(SigningAlgorithm::Es256, P256)
-            .with_certificate(Secret::file(&file.0));
+            .with_certificate(Secret::from_file(&file.0));
         let endpoint = Endpoint::new([granted(), granted()]);
         let source = client(ClientAuth::private_key_jwt(key))
             .build_with(endpoint.clone())
@@ -612,7 +612,7 @@ mod again {
     #[tokio::test(start_paused = true)]
     async fn a_key_file_that_is_half_written_is_a_transient_error_and_no_request() {
         let file = File::holding("half-written", P256);
-        let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::file(&file.0));
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::from_file(&file.0));
         let endpoint = Endpoint::new([granted()]);
         let source = client(ClientAuth::private_key_jwt(key))
             .build_with(endpoint.clone())
@@ -639,7 +639,7 @@ mod provided {
         let asked = Arc::new(AtomicUsize::new(0));
         let secret = {
             let asked = Arc::clone(&asked);
-            Secret::provider(move || {
+            Secret::from_provider(move || {
                 asked.fetch_add(1, Ordering::Relaxed);
                 async { Err::<String, _>("the vault is sealed") }
             })
@@ -665,7 +665,7 @@ mod provided {
 
     #[tokio::test(start_paused = true)]
     async fn a_provider_that_gives_nothing_is_an_error() {
-        let secret = Secret::provider(|| async { Ok::<_, BoxError>("") });
+        let secret = Secret::from_provider(|| async { Ok::<_, BoxError>("") });
         let source = client(secret).build_with(Endpoint::new([granted()]));
         let error = token_request(source.unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Source);
@@ -679,7 +679,7 @@ mod provided {
     #[tokio::test(start_paused = true)]
     async fn a_provider_that_fails_later_shows_no_secret_that_it_gave() {
         let asked = AtomicUsize::new(0);
-        let secret = Secret::provider(move || {
+        let secret = Secret::from_provider(move || {
             let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
             async move { if first { Ok(SECRET) } else { Err("sealed") } }
         });
@@ -695,7 +695,7 @@ mod provided {
     /// Promise: F7
     #[tokio::test(start_paused = true)]
     async fn a_provider_or_a_signer_that_hangs_is_cut_by_the_token_requests_deadline() {
-        let hangs = Secret::provider(std::future::pending::<Result<String, BoxError>>);
+        let hangs = Secret::from_provider(std::future::pending::<Result<String, BoxError>>);
         for auth in [
             ClientAuth::post(hangs.clone()),
             ClientAuth::private_key_jwt(SigningKey::from_jwk(hangs)),
@@ -712,7 +712,7 @@ mod provided {
     #[tokio::test(start_paused = true)]
     async fn a_provider_that_panics_ends_its_token_request_and_not_the_next() {
         let asked = AtomicUsize::new(0);
-        let secret = Secret::provider(move || {
+        let secret = Secret::from_provider(move || {
             assert!(asked.fetch_add(1, Ordering::Relaxed) > 0, "the first time");
             async { Ok::<_, BoxError>(SECRET) }
         });
@@ -824,12 +824,12 @@ mod rejected {
     #[test]
     fn a_variable_that_is_not_set_or_empty_is_told_by_its_name() {
         for name in ["TOWER_BEARER_NOT_SET", "", "A=B", "A\0B"] {
-            let message = rejection(client(Secret::env(name)));
+            let message = rejection(client(Secret::from_env(name)));
             assert!(message.contains(name), "{message}");
             assert!(message.contains("client secret"), "{message}");
             assert!(message.contains("is not set"), "{message}");
         }
-        let message = rejection(client(ClientAuth::assertion(Secret::env(
+        let message = rejection(client(ClientAuth::assertion(Secret::from_env(
             "TOWER_BEARER_NOT_SET",
         ))));
         assert!(message.contains("client assertion"), "{message}");
@@ -838,7 +838,7 @@ mod rejected {
     #[tokio::test(start_paused = true)]
     async fn a_variable_is_read() {
         // Cargo sets it for every test.
-        let form = seen(client(Secret::env("CARGO_PKG_NAME"))).await;
+        let form = seen(client(Secret::from_env("CARGO_PKG_NAME"))).await;
         assert!(form.contains(&("client_secret".to_owned(), "tower-bearer".to_owned())));
     }
 
@@ -1097,7 +1097,7 @@ mod told {
     #[test]
     fn no_debug_shows_what_proves_who_the_client_is() {
         let key = |key: SigningKey| ClientAuth::private_key_jwt(key.with_key_id("k1"));
-        let provider = Secret::provider(|| async { Ok::<_, BoxError>(SECRET) });
+        let provider = Secret::from_provider(|| async { Ok::<_, BoxError>(SECRET) });
         for (auth, methods) in [
             (ClientAuth::from(SECRET), "client_secret_post"),
             (ClientAuth::post(SECRET), "client_secret_post"),
@@ -1121,8 +1121,8 @@ mod told {
                 assert!(!shown.contains(hidden), "{shown}");
             }
         }
-        let shown = format!("{:?}", Secret::env("CARGO_PKG_NAME"));
-        assert_eq!(shown, "Secret::env(\"CARGO_PKG_NAME\")");
+        let shown = format!("{:?}", Secret::from_env("CARGO_PKG_NAME"));
+        assert_eq!(shown, "Secret::from_env(\"CARGO_PKG_NAME\")");
     }
 }
 

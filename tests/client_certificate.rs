@@ -41,8 +41,8 @@ mod presented {
         for name in ["client", "self-signed"] {
             let server = Server::start().await;
             let builder = server.client(ClientAuth::tls()).client_certificate(
-                Secret::file(key_file(&format!("{name}.crt"))),
-                Secret::file(key_file(&format!("{name}.key"))),
+                Secret::from_file(key_file(&format!("{name}.crt"))),
+                Secret::from_file(key_file(&format!("{name}.key"))),
             );
             let cache = TokenCache::new(builder.build().unwrap());
             cache.get().await.unwrap();
@@ -87,7 +87,7 @@ mod presented {
         let server = Server::start().await;
         let builder = server
             .client(ClientAuth::tls())
-            .client_certificate(Secret::file(&certificate), Secret::file(&key));
+            .client_certificate(Secret::from_file(&certificate), Secret::from_file(&key));
         let cache = TokenCache::new(builder.build().unwrap());
         cache.refresh().await.unwrap();
         cache.refresh().await.unwrap();
@@ -139,8 +139,8 @@ mod presented {
         const SECRET: &str = "7Fjfp0ZBr1KtDRbnfVdmIw";
         let server = Server::strict(version).await;
         let builder = server.client(ClientAuth::post(SECRET)).client_certificate(
-            Secret::file(key_file(&format!("{name}.crt"))),
-            Secret::file(key_file(&format!("{name}.key"))),
+            Secret::from_file(key_file(&format!("{name}.crt"))),
+            Secret::from_file(key_file(&format!("{name}.key"))),
         );
         let cache = TokenCache::new(builder.build().unwrap());
         let error = cache.get().await.unwrap_err();
@@ -195,7 +195,7 @@ fn a_certificate_that_would_not_do_is_told_with_what_to_change() {
             "or it is encrypted",
         ),
         (
-            client(ClientAuth::tls()).client_certificate(Secret::file("/no/such/file"), &key),
+            client(ClientAuth::tls()).client_certificate(Secret::from_file("/no/such/file"), &key),
             "the client certificate's file /no/such/file cannot be read",
         ),
         (

@@ -88,6 +88,16 @@ const NOT_CLONE: &[&str] = &["RateLimit<", ": Clone`"];
 
 const MISTAKES: &[Mistake] = &[
     Mistake {
+        name: "secret-env",
+        code: r#"let _ = Secret::env("MY_SECRET");"#,
+        told: &["Secret::from_env", "Secret::from_file"],
+    },
+    Mistake {
+        name: "secret-new",
+        code: r#"let _ = Secret::new("MY_SECRET");"#,
+        told: &["Secret::from_env", "Secret::from_file"],
+    },
+    Mistake {
         name: "body-oneshot",
         code: "let _ = layer().layer(client::<Body>()).oneshot(request());",
         told: &[
@@ -439,6 +449,14 @@ fn a_mistake_in_a_policy_is_told_once_and_where_it_is_made() {
             let first = said.lines().next().unwrap();
             assert!(!first.contains("trait bounds were not satisfied"), "{said}");
         }
+    }
+}
+
+/// It would make the variable's name the secret.
+#[test]
+fn a_guessed_constructor_of_a_secret_is_not_answered_by_from() {
+    for (name, said) in SAID.iter().filter(|(name, _)| name.starts_with("secret-")) {
+        assert!(!said.contains("Secret::from("), "{name}: {said}");
     }
 }
 

@@ -925,7 +925,7 @@ async fn a_secret_that_was_rotated_is_read_again_without_another_discovery() {
     server.answers(TOKEN_URL, 401, r#"{"error":"invalid_client"}"#);
     let read = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&read);
-    let secret = Secret::provider(move || {
+    let secret = Secret::from_provider(move || {
         let mut read = counted.lock().unwrap();
         *read += 1;
         let secret = format!("secret-{read}");

@@ -497,7 +497,7 @@ mod panicked {
         }));
         let provided = {
             let said = hidden.secret.clone();
-            let secret = Secret::provider(move || {
+            let secret = Secret::from_provider(move || {
                 let said = said.clone();
                 async move {
                     if !said.is_empty() {
@@ -591,9 +591,9 @@ mod printed {
             let provided = provided.clone();
             [
                 Secret::from(&text),
-                Secret::env("TOWER_BEARER_NO_SUCH_VARIABLE"),
-                Secret::file(&file),
-                Secret::provider(move || {
+                Secret::from_env("TOWER_BEARER_NO_SUCH_VARIABLE"),
+                Secret::from_file(&file),
+                Secret::from_provider(move || {
                     let provided = provided.clone();
                     async move { Ok::<_, Infallible>(provided) }
                 }),

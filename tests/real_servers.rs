@@ -442,7 +442,7 @@ mod oidc_provider {
 
     fn key_file(name: &str) -> Secret {
         let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
-        Secret::file(keys.join(name))
+        Secret::from_file(keys.join(name))
     }
 
     /// An assertion of the client `secret-jwt` by a clock that is so many seconds off.

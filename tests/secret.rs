@@ -83,7 +83,7 @@ impl File {
     }
 
     fn secret(&self) -> Secret {
-        Secret::file(&self.0)
+        Secret::from_file(&self.0)
     }
 }
 
@@ -240,7 +240,9 @@ fn a_pipe_in_the_place_of_a_secret_file_is_an_error_and_is_not_waited_for() {
 #[test]
 fn a_secret_file_that_is_not_there_or_empty_is_told_when_a_credential_is_built() {
     let server = Server::with_secret("right");
-    let error = server.client(Secret::file("/no/such/file")).unwrap_err();
+    let error = server
+        .client(Secret::from_file("/no/such/file"))
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(error.to_string().contains("/no/such/file"), "{error}");
 

@@ -34,7 +34,7 @@ async fn a_private_ca_is_trusted_that_is_given_as_text_or_as_a_file() {
     let bundle = pem("client-ca.crt") + &pem("ca.crt");
     for roots in [
         Secret::from(pem("ca.crt")),
-        Secret::file(key_file("ca.crt")),
+        Secret::from_file(key_file("ca.crt")),
         // Any one of several.
         Secret::from(bundle),
     ] {
@@ -57,7 +57,9 @@ async fn a_ca_that_is_replaced_in_its_file_is_trusted_by_the_next_token_request(
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("roots.crt");
     fs::copy(key_file("client-ca.crt"), &file).unwrap();
     let server = Server::start().await;
-    let client = server.client(SECRET).root_certificates(Secret::file(&file));
+    let client = server
+        .client(SECRET)
+        .root_certificates(Secret::from_file(&file));
     let client = client.build().unwrap();
     let error = token_request(client.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -195,7 +197,7 @@ fn root_certificates_that_would_not_do_are_told_with_what_to_change() {
         ),
         (Secret::from(""), "the root certificate is empty"),
         (
-            Secret::file("/no/such/file"),
+            Secret::from_file("/no/such/file"),
             "the root certificate's file /no/such/file cannot be read",
         ),
     ] {

@@ -820,7 +820,8 @@ async fn retry_after_is_kept_by_the_cache_and_its_cause_told() {
 async fn a_request_in_the_body_is_a_post_of_exactly_what_was_asked_for() {
     let endpoint = Endpoint::new([granted_but("scope", json!("a b"))]);
     let source = builder("https://auth.example.com/oauth2/token?tenant=7")
-        .scopes(["a", "b"])
+        .scope("a")
+        .scope("b")
         .audience("https://api.example.com/?x=1&y=ä")
         .audience("another")
         .resource("https://one.example")

@@ -115,7 +115,7 @@ fn a_secret_in_a_file_is_in_memory_during_a_token_request_alone() {
             let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("planted");
             fs::write(&file, Zeroizing::new(planted.text())).unwrap();
             let (server, meanwhile) = server(200, &planted);
-            let credentials = client(auth(Secret::file(&file)))
+            let credentials = client(auth(Secret::from_file(&file)))
                 .build_with(server)
                 .unwrap();
             assert_eq!(planted.copies(), 0, "{way}");
@@ -135,7 +135,7 @@ fn a_secret_that_is_provided_is_in_memory_during_a_token_request_alone() {
             let planted = Arc::new(Planted::new());
             let (server, meanwhile) = server(200, &planted);
             let provided = Arc::clone(&planted);
-            let secret = Secret::provider(move || {
+            let secret = Secret::from_provider(move || {
                 let provided = Arc::clone(&provided);
                 async move { Ok::<_, io::Error>(provided.text()) }
             });
@@ -170,7 +170,7 @@ mod environment {
             let planted = Planted::from_masked(&env::var("PLANTED_MASKED").unwrap());
             let before = planted.copies();
             assert_eq!(before, 1, "the environment's own");
-            let credentials = client(ClientAuth::post(Secret::env("PLANTED")));
+            let credentials = client(ClientAuth::post(Secret::from_env("PLANTED")));
             assert!(planted.copies() > before);
             let credentials = credentials.build_with(server(200, &planted).0);
             let _ = token_request(credentials.unwrap()).await;
@@ -244,7 +244,7 @@ fn the_text_of_a_private_key_is_in_memory_while_it_is_used_alone() {
             let file = key_file(name);
             let planted = Planted::in_file(&file);
             let (server, meanwhile) = server(200, &planted);
-            let auth = ClientAuth::private_key_jwt(key(Secret::file(&file)));
+            let auth = ClientAuth::private_key_jwt(key(Secret::from_file(&file)));
             let credentials = client(auth).build_with(server).unwrap();
             assert_eq!(planted.copies(), 0, "{name}");
             token_request(credentials.clone()).await.unwrap();
@@ -263,12 +263,12 @@ fn the_text_of_a_client_certificates_key_goes_with_its_credential() {
         let planted = Planted::in_file(&file);
         let build = |key: Secret| {
             client(ClientAuth::tls())
-                .client_certificate(Secret::file(key_file("client.crt")), key)
-                .root_certificates(Secret::file(key_file("ca.crt")))
+                .client_certificate(Secret::from_file(key_file("client.crt")), key)
+                .root_certificates(Secret::from_file(key_file("ca.crt")))
                 .build()
                 .unwrap()
         };
-        let by_file = build(Secret::file(&file));
+        let by_file = build(Secret::from_file(&file));
         assert_eq!(planted.copies(), 0);
         let by_text = build(fs::read_to_string(&file).unwrap().into());
         assert!(planted.copies() >= 1);

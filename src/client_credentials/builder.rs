@@ -20,7 +20,7 @@ use crate::client_credentials::{
 };
 use crate::{
     client_credentials::{
-        ClientCredentials, Credential,
+        ClientCredentials,
         auth::ClientAuth,
         check::{self, PlainHttp},
         discovery::{
@@ -28,6 +28,7 @@ use crate::{
             endpoint::{Endpoint, Given, Target},
             metadata::Capabilities,
         },
+        request::Credential,
         transport::{self, Transport},
     },
     error::Error,
@@ -177,7 +178,7 @@ impl ClientCredentialsBuilder {
     ///     "my-client",
     ///     ClientAuth::tls(),
     /// )
-    /// .client_certificate(Secret::file("/run/tls/tls.crt"), Secret::file("/run/tls/tls.key"));
+    /// .client_certificate(Secret::from_file("/run/tls/tls.crt"), Secret::from_file("/run/tls/tls.key"));
     /// # let _ = credentials;
     /// ```
     #[cfg(feature = "rustls-no-provider")]
@@ -207,7 +208,7 @@ impl ClientCredentialsBuilder {
     /// use tower_bearer::{ClientCredentials, Secret};
     ///
     /// let credentials = ClientCredentials::builder("https://auth.internal/oauth2/token", "my-client", "my-secret")
-    ///     .root_certificates(Secret::file("/run/tls/ca.crt"));
+    ///     .root_certificates(Secret::from_file("/run/tls/ca.crt"));
     /// # let _ = credentials;
     /// ```
     #[cfg(feature = "rustls-no-provider")]

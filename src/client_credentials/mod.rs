@@ -66,7 +66,7 @@ use crate::{
 /// Redirects are never followed: they would send the secret to another host.
 ///
 /// # Client authentication
-/// See [`ClientAuth`]. A secret in a file or behind a [`Secret::provider`](crate::Secret::provider) is read at each token
+/// See [`ClientAuth`]. A secret in a file or behind a [`Secret::from_provider`](crate::Secret::from_provider) is read at each token
 /// request. If the server answers `invalid_client`, the secret is read again; if it has changed, the token request is
 /// retried once, immediately.
 ///

@@ -140,9 +140,9 @@ fn plain(field: Named) -> Result<Proof, Error> {
     let name = field.0;
     let value = field.required_secret()?;
     Ok(match name {
-        "client_secret_file" => Proof::Secret(Secret::file(value.into_text())),
-        "client_secret_env" => Proof::Secret(Secret::env(value.into_text())),
-        "assertion_file" => Proof::Assertion(Secret::file(value.into_text())),
+        "client_secret_file" => Proof::Secret(Secret::from_file(value.into_text())),
+        "client_secret_env" => Proof::Secret(Secret::from_env(value.into_text())),
+        "assertion_file" => Proof::Assertion(Secret::from_file(value.into_text())),
         _ => Proof::Secret(Secret::of(value)),
     })
 }
@@ -161,7 +161,7 @@ fn key(
         SigningAlgorithm::EdDsa,
     ];
     let (is_jwk, name) = (file.0 == "private_key_jwk_file", algorithm.0);
-    let file = Secret::file(file.required()?);
+    let file = Secret::from_file(file.required()?);
     let mut key = match (is_jwk, algorithm.text()?) {
         (true, None) => SigningKey::from_jwk(file),
         (true, Some(_)) => {
@@ -189,7 +189,7 @@ fn key(
         key = key.with_key_id(key_id);
     }
     if let Some(certificate) = certificate.text()? {
-        key = key.with_certificate(Secret::file(certificate));
+        key = key.with_certificate(Secret::from_file(certificate));
     }
     Ok(key)
 }
@@ -199,7 +199,10 @@ fn certificate(certificate: Named, key: Named) -> Result<Option<(Secret, Secret)
     let names = (certificate.0, key.0);
     match (certificate.text()?, key.text()?) {
         (None, None) => Ok(None),
-        (Some(certificate), Some(key)) => Ok(Some((Secret::file(certificate), Secret::file(key)))),
+        (Some(certificate), Some(key)) => Ok(Some((
+            Secret::from_file(certificate),
+            Secret::from_file(key),
+        ))),
         (Some(_), None) => Err(wrong(
             names.1,
             &format!(

@@ -150,7 +150,7 @@ impl TryFrom<Fields> for Configuration {
         }
         #[cfg(feature = "rustls-no-provider")]
         if let Some(file) = roots.text()? {
-            credentials = credentials.root_certificates(Secret::file(file));
+            credentials = credentials.root_certificates(Secret::from_file(file));
         }
         Ok(Self {
             credentials,

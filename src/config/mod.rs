@@ -114,7 +114,7 @@ use crate::{
 /// as `toml` does. If the whole section is on one line, that includes its secret. Keep secrets in a file or an environment
 /// variable.
 ///
-/// A secret from a vault ([`Secret::provider`](crate::Secret::provider)), or a key in an external signer, cannot be
+/// A secret from a vault ([`Secret::from_provider`](crate::Secret::from_provider)), or a key in an external signer, cannot be
 /// configured as text. Use [`ClientCredentials::builder`](crate::ClientCredentials::builder).
 ///
 /// # Errors

@@ -71,7 +71,7 @@
 //! let url = "https://login.microsoftonline.com/\
 //!     {tenant}/oauth2/v2.0/token";
 //! let auth =
-//!     ClientAuth::post(Secret::env("ENTRA_SECRET"));
+//!     ClientAuth::post(Secret::from_env("ENTRA_SECRET"));
 //! let by_secret = ClientCredentials::builder(
 //!     url,
 //!     "{client_id}",
@@ -114,12 +114,12 @@
 //!
 //! let url = "https://login.microsoftonline.com/\
 //!     {tenant}/oauth2/v2.0/token";
-//! let pem = Secret::file("/run/entra/tls.key");
+//! let pem = Secret::from_file("/run/entra/tls.key");
 //! let key = SigningKey::from_pem(
 //!     SigningAlgorithm::Ps256,
 //!     pem,
 //! )
-//! .with_certificate(Secret::file(
+//! .with_certificate(Secret::from_file(
 //!     "/run/entra/tls.crt",
 //! ));
 //! let auth = ClientAuth::private_key_jwt(key);
@@ -166,7 +166,7 @@
 //!
 //! let url =
 //!     "https://{tenant}.auth0.com/oauth/token";
-//! let pem = Secret::file("/run/keys/auth0.pem");
+//! let pem = Secret::from_file("/run/keys/auth0.pem");
 //! let key = SigningKey::from_pem(
 //!     SigningAlgorithm::Rs256,
 //!     pem,
@@ -198,7 +198,7 @@
 //! };
 //!
 //! // The JWK contains its `kid`.
-//! let jwk = Secret::file("/run/keys/okta.jwk.json");
+//! let jwk = Secret::from_file("/run/keys/okta.jwk.json");
 //! let auth = ClientAuth::private_key_jwt(
 //!     SigningKey::from_jwk(jwk),
 //! );
@@ -246,7 +246,7 @@
 //!
 //! let url = "https://{host}/realms/{realm}\
 //!     /protocol/openid-connect/token";
-//! let pem = Secret::file("/run/keys/keycloak.pem");
+//! let pem = Secret::from_file("/run/keys/keycloak.pem");
 //! let key = SigningKey::from_pem(
 //!     SigningAlgorithm::Es256,
 //!     pem,
@@ -280,8 +280,8 @@
 //!     auth,
 //! )
 //! .client_certificate(
-//!     Secret::file("/run/tls/tls.crt"),
-//!     Secret::file("/run/tls/tls.key"),
+//!     Secret::from_file("/run/tls/tls.crt"),
+//!     Secret::from_file("/run/tls/tls.key"),
 //! );
 //! # let _ = by_certificate; }
 //! ```
@@ -380,12 +380,12 @@
 //! use tower_bearer::{ClientAuth, Secret};
 //!
 //! let from_a_file = ClientAuth::basic(
-//!     Secret::file("/run/secrets/my-client"),
+//!     Secret::from_file("/run/secrets/my-client"),
 //! );
 //!
 //! # async fn read_from_vault(_: &str) -> Result<String, std::io::Error> { Ok("secret".to_owned()) }
 //! let from_a_vault =
-//!     ClientAuth::basic(Secret::provider(|| {
+//!     ClientAuth::basic(Secret::from_provider(|| {
 //!         read_from_vault("kv/my-client")
 //!     }));
 //! # let _ = (from_a_file, from_a_vault);
@@ -405,9 +405,9 @@
 //! let credentials = ClientCredentials::builder(
 //!     "https://auth.internal/token",
 //!     "my-client",
-//!     Secret::file("/run/secrets/my-client"),
+//!     Secret::from_file("/run/secrets/my-client"),
 //! )
-//! .root_certificates(Secret::file(
+//! .root_certificates(Secret::from_file(
 //!     "/run/tls/ca.crt",
 //! ));
 //! # let _ = credentials; }

@@ -90,7 +90,7 @@
 //! - **A 401 of another origin**, behind a redirect that was followed below the layer, costs a
 //!   token request, within the cool-down.
 //! - **Names are shown**: client ids, scopes, hosts, paths of secret files, names of variables
-//!   and parameters. If you pass a secret as a name, as in `Secret::file(secret)`, it is shown.
+//!   and parameters. If you pass a secret as a name, as in `Secret::from_file(secret)`, it is shown.
 //! - **Logs of other crates.** A reqwest client with `connection_verbose` logs the token. The
 //!   default panic hook prints the message of a source that panics.
 //! - **Unusual echoes.** A secret that a server quotes is redacted as it is, form-encoded, with

@@ -56,8 +56,8 @@
 //! have fixed the cause: it skips the backoff. A timeout after an `invalid_client` does not
 //! hide it: the error that requests get still says `invalid_client`.
 //!
-//! A secret in a [file](crate::Secret::file) or behind a
-//! [provider](crate::Secret::provider) is read again when the server answers
+//! A secret in a [file](crate::Secret::from_file) or behind a
+//! [provider](crate::Secret::from_provider) is read again when the server answers
 //! `invalid_client`. If it changed, the token request is retried at once.
 //!
 //! # Rejected tokens

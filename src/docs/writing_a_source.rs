@@ -122,7 +122,7 @@
 //! # Credentials that are looked up
 //! [`Lookup`](crate::token::Lookup) finds a source at each token request, in a database or a
 //! vault: see [many credentials](super::providers#many-credentials). If only the secret is
-//! looked up, [`Secret::provider`](crate::Secret::provider) is simpler.
+//! looked up, [`Secret::from_provider`](crate::Secret::from_provider) is simpler.
 //!
 //! # A token without a source
 //! [`FixedToken`](crate::token::FixedToken) always gives the same token.

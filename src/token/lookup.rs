@@ -14,7 +14,7 @@ use crate::token::{Token, TokenRequest, TokenSource};
 /// A [`TokenSource`] that is looked up for each token request, for example in a vault.
 ///
 /// Each token request runs the lookup, so it uses a replaced credential from then on. After an `invalid_client` error, that
-/// is when the backoff ends. To retry at once, use a [`Secret::provider`](crate::Secret::provider) as the secret: it is
+/// is when the backoff ends. To retry at once, use a [`Secret::from_provider`](crate::Secret::from_provider) as the secret: it is
 /// called again after that error.
 ///
 /// The source that is found serves one token request. State that it caches, such as the endpoint that it

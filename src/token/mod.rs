@@ -100,12 +100,16 @@ impl Token {
 
     /// Returns the `Authorization` value, `Bearer …`, marked sensitive.
     #[must_use]
+    #[doc(alias = "secret")]
+    #[doc(alias = "access_token")]
+    #[doc(alias = "header")]
     pub fn authorization(&self) -> &HeaderValue {
         &self.authorization
     }
 
     /// Returns the lifetime at issue, if known; not the remaining lifetime.
     #[must_use]
+    #[doc(alias = "expires_in")]
     pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
     }

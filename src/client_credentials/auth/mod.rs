@@ -144,7 +144,7 @@ impl ClientAuth {
 
     /// Sends an assertion signed by a third party ([RFC 7523 §2.2]).
     ///
-    /// Use it for federated identities: the client has no secret of its own. A [`Secret::provider`] can fetch an assertion at
+    /// Use it for federated identities: the client has no secret of its own. A [`Secret::from_provider`] can fetch an assertion at
     /// each token request, for example from a cloud's metadata server.
     ///
     /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
@@ -157,7 +157,7 @@ impl ClientAuth {
     /// The file is read at each token request. Use it for a projected Kubernetes service account token whose audience is the
     /// server, or for a cloud's workload identity.
     pub fn assertion_file(path: impl Into<PathBuf>) -> Self {
-        Self::assertion(Secret::file(path))
+        Self::assertion(Secret::from_file(path))
     }
 
     /// Sends the client id alone; the connection's client certificate authenticates the client ([RFC 8705 §2]).

@@ -21,9 +21,9 @@ use crate::{error::Error, util::wiped::Wiped};
 /// | where | read | surrounding white space |
 /// | --- | --- | --- |
 /// | text: `From` a string | never | kept |
-/// | [`env`](Self::env) | immediately | trimmed |
-/// | [`file`](Self::file) | at each token request | trimmed |
-/// | [`provider`](Self::provider) | at each token request | kept |
+/// | [`from_env`](Self::from_env) | immediately | trimmed |
+/// | [`from_file`](Self::from_file) | at each token request | trimmed |
+/// | [`from_provider`](Self::from_provider) | at each token request | kept |
 ///
 /// A secret that is read at each token request can be rotated without a restart. It is read again when the server answers
 /// `invalid_client`, in case it was rotated at that moment. The client certificate and the trusted roots are read for each
@@ -41,11 +41,11 @@ use crate::{error::Error, util::wiped::Wiped};
 ///
 /// let url = "https://auth.example.com/oauth2/token";
 /// let from_text = ClientCredentials::builder(url, "my-client", "my-secret");
-/// let from_a_variable = ClientCredentials::builder(url, "my-client", Secret::env("MY_CLIENT_SECRET"));
-/// let from_a_file = ClientCredentials::builder(url, "my-client", Secret::file("/run/secrets/my-client"));
+/// let from_a_variable = ClientCredentials::builder(url, "my-client", Secret::from_env("MY_CLIENT_SECRET"));
+/// let from_a_file = ClientCredentials::builder(url, "my-client", Secret::from_file("/run/secrets/my-client"));
 ///
 /// # async fn read_from_vault() -> Result<String, std::io::Error> { Ok("my-secret".to_owned()) }
-/// let from_a_vault = ClientCredentials::builder(url, "my-client", Secret::provider(|| read_from_vault()));
+/// let from_a_vault = ClientCredentials::builder(url, "my-client", Secret::from_provider(|| read_from_vault()));
 /// # let _ = (from_text, from_a_variable, from_a_file, from_a_vault);
 /// ```
 #[derive(Clone)]
@@ -71,7 +71,9 @@ impl Secret {
     ///
     /// The variable is read once, by this call: a process's environment does not change from outside. If it is not set or
     /// empty, the builder returns an error.
-    pub fn env(name: impl Into<String>) -> Self {
+    #[doc(alias = "env")]
+    #[doc(alias = "var")]
+    pub fn from_env(name: impl Into<String>) -> Self {
         let name = name.into();
         // A variable cannot have this name, and on some systems reading it panics.
         let value = match name.is_empty() || name.contains(['=', '\0']) {
@@ -84,7 +86,9 @@ impl Secret {
     /// Reads the secret from a file at each token request, trimmed.
     ///
     /// The path must be a regular file or a link to one, of less than 64 KiB.
-    pub fn file(path: impl Into<PathBuf>) -> Self {
+    #[doc(alias = "file")]
+    #[doc(alias = "from_path")]
+    pub fn from_file(path: impl Into<PathBuf>) -> Self {
         Self(Kept::File(path.into()))
     }
 
@@ -95,7 +99,9 @@ impl Secret {
     /// # Errors
     /// An error of `provide` becomes the cause of a transient [`Error`](crate::Error) of kind
     /// [`Source`](crate::ErrorKind::Source). The cause is displayed unchanged, so it must not contain a secret.
-    pub fn provider<F, T, E>(provide: impl Fn() -> F + Send + Sync + 'static) -> Self
+    #[doc(alias = "provider")]
+    #[doc(alias = "from_fn")]
+    pub fn from_provider<F, T, E>(provide: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Into<String>,
@@ -240,9 +246,9 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kept::Text(_) => f.write_str("Secret([redacted])"),
-            Kept::Variable { name, .. } => f.debug_tuple("Secret::env").field(name).finish(),
-            Kept::File(path) => f.debug_tuple("Secret::file").field(path).finish(),
-            Kept::Provider(_) => f.write_str("Secret::provider(..)"),
+            Kept::Variable { name, .. } => f.debug_tuple("Secret::from_env").field(name).finish(),
+            Kept::File(path) => f.debug_tuple("Secret::from_file").field(path).finish(),
+            Kept::Provider(_) => f.write_str("Secret::from_provider(..)"),
         }
     }
 }

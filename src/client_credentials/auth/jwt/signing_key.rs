@@ -28,7 +28,7 @@ use crate::{client_credentials::auth::secret::Secret, error::Error, util::wiped:
 ///     Secret,
 /// };
 ///
-/// let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::file("/run/keys/client.pem")).with_key_id("2026-11");
+/// let key = SigningKey::from_pem(SigningAlgorithm::Es256, Secret::from_file("/run/keys/client.pem")).with_key_id("2026-11");
 /// let credentials = ClientCredentials::builder(
 ///     "https://auth.example.com/oauth2/token",
 ///     "my-client",
