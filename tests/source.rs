@@ -4,21 +4,25 @@
 
 mod support;
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 use tower::{
-    ServiceBuilder,
+    Layer, ServiceBuilder, ServiceExt,
     retry::{Policy, RetryLayer},
     service_fn,
     timeout::error::Elapsed,
 };
 use tower_bearer::{
-    Error, ErrorKind, Token, TokenCache,
+    BearerAuthLayer, Error, ErrorKind, Token, TokenCache,
     token::{FixedToken, Reason, TokenRequest},
 };
 
-use self::support::{TokenEndpoint, answer, token};
+use self::support::{Api, TokenEndpoint, answer, get, token};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -100,6 +104,41 @@ async fn a_closure_is_a_source() {
     });
     let token = TokenCache::new(source).get().await.unwrap();
     assert_eq!(bearer(&token), "Bearer from-a-closure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_is_told_which_token_it_replaces() {
+    let asked: Arc<Mutex<Vec<_>>> = Arc::default();
+    let told = Arc::clone(&asked);
+    let cache = TokenCache::new(service_fn(move |request: TokenRequest| {
+        let mut told = told.lock().unwrap();
+        let text = |token: Option<&Token>| token.map(|token| bearer(token).to_owned());
+        told.push((
+            request.reason(),
+            text(request.current_token()),
+            text(request.rejected_token()),
+        ));
+        let token = Token::new(format!("t{}", told.len()));
+        async move { Ok::<_, Error>(token?.with_lifetime(SECOND * 3600)) }
+    }));
+    let layer = BearerAuthLayer::from_cache(cache.clone());
+    let api = Api::accepting(["t2"]);
+
+    cache.get().await.unwrap();
+    cache.refresh().await.unwrap();
+    for accepted in ["t2", "t3"] {
+        api.accept_only([accepted]);
+        let service = layer.layer(api.service());
+        assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 200);
+    }
+
+    let t = |text: &str| Some(format!("Bearer {text}"));
+    let expected = [
+        (Reason::Cold, None, None),
+        (Reason::Refresh, t("t1"), None),
+        (Reason::Rejected, t("t2"), t("t2")),
+    ];
+    assert_eq!(*asked.lock().unwrap(), expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rejection_guard::Route;
 use crate::{
-    token::{Reason, Token, TokenRequest},
+    token::{Token, TokenRequest},
     util::clock::Moment,
 };
 
@@ -75,11 +75,11 @@ impl Need {
             }
             // In its last stretch there is one that can be sent, should no other come.
             (Self::Usable, Some(held)) if !held.ends_at.is_over(Moment::now()) => {
-                TokenRequest::new(Reason::Refresh)
+                TokenRequest::refresh(held.token.clone())
             }
-            (_, None) | (Self::Usable | Self::Other { .. }, _) => TokenRequest::new(Reason::Cold),
-            (Self::Lasting(_) | Self::Fresh | Self::New, Some(_)) => {
-                TokenRequest::new(Reason::Refresh)
+            (_, None) | (Self::Usable | Self::Other { .. }, _) => TokenRequest::cold(),
+            (Self::Lasting(_) | Self::Fresh | Self::New, Some(held)) => {
+                TokenRequest::refresh(held.token.clone())
             }
         }
     }

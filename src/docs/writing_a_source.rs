@@ -90,6 +90,8 @@
 //! - **A rejected token.**
 //!   [`TokenRequest::rejected_token`](crate::token::TokenRequest::rejected_token) is the token
 //!   that the API rejected. A source with a store must not return that one again.
+//!   [`current_token`](crate::token::TokenRequest::current_token) names the token to replace,
+//!   at a refresh as well.
 //!   [`reason`](crate::token::TokenRequest::reason) says why the source is called.
 //! - **No cycle.** Do not hold a handle to the cache in its own source: the two would keep
 //!   each other alive.

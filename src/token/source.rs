@@ -85,7 +85,7 @@ mod sealed {
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
     reason: Reason,
-    rejected: Option<Token>,
+    current: Option<Token>,
 }
 
 /// The reason for a token request.
@@ -101,17 +101,24 @@ pub enum Reason {
 }
 
 impl TokenRequest {
-    pub(crate) fn new(reason: Reason) -> Self {
+    pub(crate) fn cold() -> Self {
         Self {
-            reason,
-            rejected: None,
+            reason: Reason::Cold,
+            current: None,
         }
     }
 
-    pub(crate) fn rejected(token: Token) -> Self {
+    pub(crate) fn refresh(current: Token) -> Self {
+        Self {
+            reason: Reason::Refresh,
+            current: Some(current),
+        }
+    }
+
+    pub(crate) fn rejected(current: Token) -> Self {
         Self {
             reason: Reason::Rejected,
-            rejected: Some(token),
+            current: Some(current),
         }
     }
 
@@ -121,12 +128,22 @@ impl TokenRequest {
         self.reason
     }
 
+    /// Returns the token to replace, for [`Reason::Refresh`] and [`Reason::Rejected`].
+    ///
+    /// A source with its own store tells by it which of its tokens are newer.
+    #[must_use]
+    pub fn current_token(&self) -> Option<&Token> {
+        self.current.as_ref()
+    }
+
     /// Returns the token that the API rejected, for [`Reason::Rejected`].
     ///
     /// A source with its own store must not return this token again.
     #[must_use]
     pub fn rejected_token(&self) -> Option<&Token> {
-        self.rejected.as_ref()
+        self.current
+            .as_ref()
+            .filter(|_| self.reason == Reason::Rejected)
     }
 }
 
