@@ -7,7 +7,7 @@
 mod endpoint;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     error::Error as StdError,
     fs,
     path::PathBuf,
@@ -30,8 +30,10 @@ use ring::{
     digest, hmac,
     rand::SystemRandom,
     signature::{
-        self, ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
-        Ed25519KeyPair, KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaKeyPair,
+        self, ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
+        ECDSA_P384_SHA384_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+        RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+        RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaKeyPair,
         UnparsedPublicKey,
     },
 };
@@ -40,7 +42,10 @@ use serde_json::{Value, json};
 use tower::BoxError;
 use tower_bearer::{
     ClientAuth, ClientCredentials, Error, ErrorKind, Secret, TokenCache,
-    client_credentials::{ClientCredentialsBuilder, Signer, SigningAlgorithm, SigningKey},
+    client_credentials::{
+        Assertion, AssertionAudience, ClientCredentialsBuilder, Signer, SigningAlgorithm,
+        SigningKey,
+    },
 };
 
 const TOKEN_URL: &str = "https://auth.example.com/oauth2/token";
@@ -53,16 +58,33 @@ const RSA_JWK: &str = include_str!("keys/rsa.jwk.json");
 const P256: &str = include_str!("keys/p256.pem");
 const P256_SEC1: &str = include_str!("keys/p256.sec1.pem");
 const P256_JWK: &str = include_str!("keys/p256.jwk.json");
+const P384: &str = include_str!("keys/p384.pem");
+const P384_SEC1: &str = include_str!("keys/p384.sec1.pem");
+const P384_JWK: &str = include_str!("keys/p384.jwk.json");
 const ED25519_PEM: &str = include_str!("keys/ed25519.pem");
 const ED25519_JWK: &str = include_str!("keys/ed25519.jwk.json");
 const CERTIFICATE: &str = include_str!("keys/client.crt");
 
-const ALGORITHMS: [(SigningAlgorithm, &str); 4] = [
+const ALGORITHMS: [(SigningAlgorithm, &str); 10] = [
     (SigningAlgorithm::Rs256, RSA),
+    (SigningAlgorithm::Rs384, RSA),
+    (SigningAlgorithm::Rs512, RSA),
     (SigningAlgorithm::Ps256, RSA),
+    (SigningAlgorithm::Ps384, RSA),
+    (SigningAlgorithm::Ps512, RSA),
     (SigningAlgorithm::Es256, P256),
+    (SigningAlgorithm::Es384, P384),
     (SigningAlgorithm::EdDsa, ED25519_PEM),
+    (SigningAlgorithm::Ed25519, ED25519_PEM),
 ];
+
+const HMACS: [(SigningAlgorithm, hmac::Algorithm); 3] = [
+    (SigningAlgorithm::Hs256, hmac::HMAC_SHA256),
+    (SigningAlgorithm::Hs384, hmac::HMAC_SHA384),
+    (SigningAlgorithm::Hs512, hmac::HMAC_SHA512),
+];
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 fn client(auth: impl Into<ClientAuth>) -> ClientCredentialsBuilder {
     ClientCredentials::builder(TOKEN_URL, ID, auth)
@@ -119,7 +141,7 @@ fn fields(endpoint: &Endpoint, name: &str) -> Vec<String> {
 
 /// The assertion of a form that has nothing else to prove who the client is.
 #[track_caller]
-fn assertion_in(form: &[(String, String)]) -> Assertion {
+fn assertion_in(form: &[(String, String)]) -> Read {
     let names: Vec<&str> = form.iter().map(|(name, _)| &**name).collect();
     assert_eq!(
         names,
@@ -135,18 +157,19 @@ fn assertion_in(form: &[(String, String)]) -> Assertion {
         "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     );
     assert_eq!(form[2].1, ID);
-    Assertion::read(&form[0].1)
+    Read::of(&form[0].1)
 }
 
-struct Assertion {
+/// What a server reads.
+struct Read {
     header: Value,
     claims: Value,
     input: String,
     signature: Vec<u8>,
 }
 
-impl Assertion {
-    fn read(text: &str) -> Self {
+impl Read {
+    fn of(text: &str) -> Self {
         let decode = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
         let (input, signature) = text.rsplit_once('.').unwrap();
         let (header, claims) = input.split_once('.').unwrap();
@@ -162,9 +185,16 @@ impl Assertion {
     fn verify(&self, algorithm: SigningAlgorithm) {
         let (public, verification): (_, &dyn signature::VerificationAlgorithm) = match algorithm {
             SigningAlgorithm::Rs256 => (public_key(RSA), &RSA_PKCS1_2048_8192_SHA256),
+            SigningAlgorithm::Rs384 => (public_key(RSA), &RSA_PKCS1_2048_8192_SHA384),
+            SigningAlgorithm::Rs512 => (public_key(RSA), &RSA_PKCS1_2048_8192_SHA512),
             SigningAlgorithm::Ps256 => (public_key(RSA), &RSA_PSS_2048_8192_SHA256),
+            SigningAlgorithm::Ps384 => (public_key(RSA), &RSA_PSS_2048_8192_SHA384),
+            SigningAlgorithm::Ps512 => (public_key(RSA), &RSA_PSS_2048_8192_SHA512),
             SigningAlgorithm::Es256 => (public_key(P256), &ECDSA_P256_SHA256_FIXED),
-            SigningAlgorithm::EdDsa => (public_key(ED25519_PEM), &ED25519),
+            SigningAlgorithm::Es384 => (public_key(P384), &ECDSA_P384_SHA384_FIXED),
+            SigningAlgorithm::EdDsa | SigningAlgorithm::Ed25519 => {
+                (public_key(ED25519_PEM), &ED25519)
+            }
             other => panic!("{other}"),
         };
         UnparsedPublicKey::new(verification, public)
@@ -186,12 +216,10 @@ fn public_key(pem: &str) -> Vec<u8> {
     if let Ok(key) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der) {
         return key.public_key().as_ref().to_vec();
     }
-    p256(pem).public_key().as_ref().to_vec()
-}
-
-fn p256(pem: &str) -> EcdsaKeyPair {
-    let signing = &ECDSA_P256_SHA256_FIXED_SIGNING;
-    EcdsaKeyPair::from_pkcs8(signing, &pkcs8(pem), &SystemRandom::new()).unwrap()
+    let ec = |curve| EcdsaKeyPair::from_pkcs8(curve, &der, &SystemRandom::new());
+    let key =
+        ec(&ECDSA_P256_SHA256_FIXED_SIGNING).or_else(|_| ec(&ECDSA_P384_SHA384_FIXED_SIGNING));
+    key.unwrap().public_key().as_ref().to_vec()
 }
 
 #[track_caller]
@@ -313,11 +341,125 @@ mod sent {
 
     #[tokio::test(start_paused = true)]
     async fn a_secret_signs_an_assertion_and_stays_at_home() {
-        let form = seen(client(ClientAuth::secret_jwt(SECRET))).await;
-        let assertion = assertion_in(&form);
-        assert_eq!(assertion.header, json!({"alg": "HS256", "typ": "JWT"}));
-        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-        hmac::verify(&key, assertion.input.as_bytes(), &assertion.signature).unwrap();
+        let by_default = (ClientAuth::secret_jwt(SECRET), "HS256", hmac::HMAC_SHA256);
+        let named = HMACS.map(|(algorithm, hmac)| {
+            let key = SigningKey::from_secret(algorithm, SECRET);
+            (Assertion::signed_by(key).into(), algorithm.name(), hmac)
+        });
+        for (auth, algorithm, hmac) in [by_default].into_iter().chain(named) {
+            let assertion = assertion_in(&seen(client(auth)).await);
+            assert_eq!(assertion.header, json!({"alg": algorithm, "typ": "JWT"}));
+            let key = hmac::Key::new(hmac, SECRET.as_bytes());
+            hmac::verify(&key, assertion.input.as_bytes(), &assertion.signature).unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_assertion_has_the_audience_and_the_type_that_it_is_given() {
+        let assertion = Assertion::signed_by(SigningKey::from_pem(SigningAlgorithm::Es256, P256));
+        let issuer = "https://auth.example.com";
+        let newer = "client-authentication+jwt";
+        for (assertion, audience, typ) in [
+            (assertion.clone(), TOKEN_URL, "JWT"),
+            (assertion.clone().with_typ(newer), TOKEN_URL, newer),
+            (
+                assertion
+                    .clone()
+                    .with_audience(AssertionAudience::TokenEndpoint),
+                TOKEN_URL,
+                "JWT",
+            ),
+            (assertion.clone().with_audience(issuer), issuer, "JWT"),
+            (
+                assertion.clone().with_audience(issuer).with_typ(newer),
+                issuer,
+                newer,
+            ),
+        ] {
+            let assertion = assertion_in(&seen(client(assertion)).await);
+            assert_eq!(assertion.header["typ"], typ);
+            assert_eq!(assertion.claims["aud"], audience);
+            assertion.verify(SigningAlgorithm::Es256);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_assertion_has_claims_and_header_members_of_ones_own() {
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, P256);
+        let secret = SigningKey::from_secret(SigningAlgorithm::Hs256, SECRET);
+        for key in [key, secret] {
+            let own = Assertion::signed_by(key)
+                .with_claim("sub", "urn:example:workload:7")
+                .with_claim("groups", ["a", "b"])
+                .with_claim("level", 3)
+                .with_header("kid", "from-the-portal")
+                .with_header("x5u", "https://client.example.com/chain.pem");
+            let assertion = assertion_in(&seen(client(own)).await);
+            assert_eq!(assertion.claims["iss"], ID);
+            assert_eq!(assertion.claims["sub"], "urn:example:workload:7");
+            assert_eq!(assertion.claims["groups"], json!(["a", "b"]));
+            assert_eq!(assertion.claims["level"], 3);
+            assert_eq!(assertion.claims.as_object().unwrap().len(), 9);
+            assert_eq!(assertion.header["kid"], "from-the-portal");
+            let x5u = "https://client.example.com/chain.pem";
+            assert_eq!(assertion.header["x5u"], x5u);
+            assert_eq!(assertion.header["typ"], "JWT");
+            assert_eq!(assertion.header.as_object().unwrap().len(), 4);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chain_of_certificates_is_sent_whole_and_in_its_order() {
+        let chain = format!("{CERTIFICATE}\n{}", include_str!("keys/ca.crt"));
+        let key =
+            SigningKey::from_pem(SigningAlgorithm::Ps256, RSA).with_certificate_chain(&*chain);
+        let assertion = assertion_in(&seen(client(ClientAuth::private_key_jwt(key))).await);
+        let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let own = der(CERTIFICATE);
+        let hash = BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &own));
+        assert_eq!(assertion.header["x5t#S256"], hash);
+        let chain = [own, der(include_str!("keys/ca.crt"))];
+        // Padded, and not base64url: RFC 7515 §4.1.6.
+        assert_eq!(
+            assertion.header["x5c"],
+            json!(chain.map(|it| BASE64_STANDARD.encode(it)))
+        );
+        assertion.verify(SigningAlgorithm::Ps256);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_assertion_goes_with_another_type_or_without_the_client_id_where_that_is_asked_for()
+    {
+        let svid = "aGVhZGVy.Y2xhaW1z.c2lnbmF0dXJl";
+        let spiffe = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, P256);
+        for auth in [
+            ClientAuth::assertion(svid),
+            ClientAuth::private_key_jwt(key),
+        ] {
+            for (auth, kind, id) in [
+                (auth.clone(), JWT_BEARER, Some(ID)),
+                (auth.clone().without_client_id(), JWT_BEARER, None),
+                (auth.clone().with_assertion_type(spiffe), spiffe, Some(ID)),
+                (
+                    auth.with_assertion_type(spiffe).without_client_id(),
+                    spiffe,
+                    None,
+                ),
+            ] {
+                let endpoint = Endpoint::new([granted()]);
+                let source = client(auth).build_with(endpoint.clone()).unwrap();
+                token_request(source).await.unwrap();
+                let request = &endpoint.requests()[0];
+                assert!(!request.headers().contains_key(AUTHORIZATION));
+                assert_eq!(fields(&endpoint, "client_assertion_type"), [kind]);
+                assert_eq!(fields(&endpoint, "client_assertion").len(), 1);
+                let sent = fields(&endpoint, "client_id");
+                assert_eq!(sent, id.into_iter().collect::<Vec<_>>());
+            }
+        }
+        let form = seen(client(ClientAuth::spiffe_jwt(svid))).await;
+        assert_eq!((&*form[0].1, &*form[1].1), (svid, spiffe));
     }
 
     #[tokio::test(start_paused = true)]
@@ -339,6 +481,7 @@ mod sent {
             (SigningAlgorithm::Rs256, RSA_PKCS1),
             (SigningAlgorithm::Ps256, RSA_PKCS1),
             (SigningAlgorithm::Es256, P256_SEC1),
+            (SigningAlgorithm::Es384, P384_SEC1),
         ] {
             let key = SigningKey::from_pem(algorithm, pem);
             let assertion = assertion_in(&seen(client(ClientAuth::private_key_jwt(key))).await);
@@ -371,8 +514,23 @@ mod sent {
                 "p256-from-jwk",
             ),
             (
+                with(RSA_JWK, "alg", "PS512"),
+                SigningAlgorithm::Ps512,
+                "rsa-from-jwk",
+            ),
+            (
+                P384_JWK.to_owned(),
+                SigningAlgorithm::Es384,
+                "p384-from-jwk",
+            ),
+            (
                 ED25519_JWK.to_owned(),
                 SigningAlgorithm::EdDsa,
+                "ed25519-from-jwk",
+            ),
+            (
+                with(ED25519_JWK, "alg", "Ed25519"),
+                SigningAlgorithm::Ed25519,
                 "ed25519-from-jwk",
             ),
         ] {
@@ -405,19 +563,19 @@ mod sent {
 
     #[tokio::test(start_paused = true)]
     async fn an_assertion_says_who_the_client_is_for_whom_it_is_and_that_it_is_good_for_a_minute() {
-        let key = SigningKey::from_pem(SigningAlgorithm::Es256, P256);
-        for auth in [
-            ClientAuth::secret_jwt(SECRET),
-            ClientAuth::private_key_jwt(key),
+        for key in [
+            SigningKey::from_secret(SigningAlgorithm::Hs256, SECRET),
+            SigningKey::from_pem(SigningAlgorithm::Es256, P256),
         ] {
             for (audience, wanted) in [
                 (None, TOKEN_URL),
                 (Some("https://auth.example.com"), "https://auth.example.com"),
             ] {
-                let mut builder = client(auth.clone());
+                let mut assertion = Assertion::signed_by(key.clone());
                 if let Some(audience) = audience {
-                    builder = builder.assertion_audience(audience);
+                    assertion = assertion.with_audience(audience);
                 }
+                let builder = client(assertion);
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
                 let now = now.unwrap().as_secs();
                 let claims = assertion_in(&seen(builder).await).claims;
@@ -493,7 +651,7 @@ mod again {
         assert_eq!(assertions.len(), 22);
         let ids: HashSet<String> = assertions
             .iter()
-            .map(|assertion| Assertion::read(assertion).claims["jti"].to_string())
+            .map(|assertion| Read::of(assertion).claims["jti"].to_string())
             .collect();
         assert_eq!(ids.len(), 22);
     }
@@ -605,7 +763,7 @@ mod again {
         let [one, other] = &fields(&endpoint, "client_assertion")[..] else {
             panic!("two assertions");
         };
-        let hash = |assertion| Assertion::read(assertion).header["x5t#S256"].clone();
+        let hash = |assertion| Read::of(assertion).header["x5t#S256"].clone();
         assert_ne!(hash(one), hash(other));
     }
 
@@ -763,7 +921,12 @@ mod provided {
     #[tokio::test(start_paused = true)]
     async fn somebody_else_signs_and_a_failure_of_theirs_is_the_cause() {
         let kms = Arc::new(Kms {
-            key: p256(P256),
+            key: EcdsaKeyPair::from_pkcs8(
+                &ECDSA_P256_SHA256_FIXED_SIGNING,
+                &pkcs8(P256),
+                &SystemRandom::new(),
+            )
+            .unwrap(),
             asked: AtomicUsize::new(0),
         });
         let key = SigningKey::held_by(Arc::clone(&kms)).with_key_id("far-away");
@@ -784,6 +947,77 @@ mod provided {
         assertion.verify(SigningAlgorithm::Es256);
     }
 
+    /// A key of any kind, and the algorithm that it is for.
+    struct Elsewhere(SigningAlgorithm, &'static str);
+
+    impl Signer for Elsewhere {
+        fn algorithm(&self) -> SigningAlgorithm {
+            self.0
+        }
+
+        fn sign(&self, input: Bytes) -> Signature<'_> {
+            let der = pkcs8(self.1);
+            let random = SystemRandom::new();
+            let rsa = |padding: &'static dyn signature::RsaEncoding| {
+                let key = RsaKeyPair::from_pkcs8(&der).unwrap();
+                let mut made = vec![0; key.public().modulus_len()];
+                key.sign(padding, &random, &input, &mut made).unwrap();
+                made
+            };
+            let ec = |curve| {
+                let key = EcdsaKeyPair::from_pkcs8(curve, &der, &random).unwrap();
+                key.sign(&random, &input).unwrap().as_ref().to_vec()
+            };
+            let made = match self.0 {
+                SigningAlgorithm::Rs256 => rsa(&signature::RSA_PKCS1_SHA256),
+                SigningAlgorithm::Rs384 => rsa(&signature::RSA_PKCS1_SHA384),
+                SigningAlgorithm::Rs512 => rsa(&signature::RSA_PKCS1_SHA512),
+                SigningAlgorithm::Ps256 => rsa(&signature::RSA_PSS_SHA256),
+                SigningAlgorithm::Ps384 => rsa(&signature::RSA_PSS_SHA384),
+                SigningAlgorithm::Ps512 => rsa(&signature::RSA_PSS_SHA512),
+                SigningAlgorithm::Es256 => ec(&ECDSA_P256_SHA256_FIXED_SIGNING),
+                SigningAlgorithm::Es384 => ec(&ECDSA_P384_SHA384_FIXED_SIGNING),
+                _ => {
+                    let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap();
+                    key.sign(&input).as_ref().to_vec()
+                }
+            };
+            Box::pin(async { Ok(made) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signer_may_use_each_algorithm_and_all_that_an_assertion_can_say() {
+        for (algorithm, pem) in ALGORITHMS {
+            let key = SigningKey::held_by(Elsewhere(algorithm, pem))
+                .with_key_id("far-away")
+                .with_certificate_chain(CERTIFICATE);
+            let own = Assertion::signed_by(key)
+                .with_audience("https://auth.example.com")
+                .with_typ("client-authentication+jwt")
+                .with_claim("tenant", "7")
+                .with_header("x5u", "https://client.example.com/chain.pem");
+            let auth = ClientAuth::from(own).without_client_id();
+            let form = seen(client(auth)).await;
+            let assertion = Read::of(&form[0].1);
+            assertion.verify(algorithm);
+            assert_eq!(assertion.header["alg"], algorithm.name());
+            assert_eq!(assertion.header["typ"], "client-authentication+jwt");
+            assert_eq!(assertion.header.as_object().unwrap().len(), 6);
+            assert_eq!(assertion.claims["tenant"], "7");
+            assert!(!form.iter().any(|(name, _)| name == "client_id"));
+        }
+    }
+
+    /// An HMAC key in a key management service.
+    #[tokio::test(start_paused = true)]
+    async fn a_signer_with_a_shared_key_is_a_client_secret_jwt() {
+        let auth = ClientAuth::private_key_jwt(Gives(SigningAlgorithm::Hs384, 48));
+        assert!(format!("{auth:?}").contains("client_secret_jwt"));
+        let assertion = assertion_in(&seen(client(auth)).await);
+        assert_eq!(assertion.header["alg"], "HS384");
+    }
+
     struct Gives(SigningAlgorithm, usize);
 
     impl Signer for Gives {
@@ -801,7 +1035,11 @@ mod provided {
         for (algorithm, length) in [
             (SigningAlgorithm::Es256, 71),
             (SigningAlgorithm::Es256, 0),
+            (SigningAlgorithm::Es384, 64),
             (SigningAlgorithm::EdDsa, 65),
+            (SigningAlgorithm::Hs256, 31),
+            (SigningAlgorithm::Hs384, 64),
+            (SigningAlgorithm::Hs512, 32),
             (SigningAlgorithm::Rs256, 64),
             (SigningAlgorithm::Ps256, 255),
         ] {
@@ -844,9 +1082,8 @@ mod rejected {
 
     #[test]
     fn a_key_that_does_not_do_is_told_with_what_does() {
-        use SigningAlgorithm::{EdDsa, Es256, Ps256, Rs256};
+        use SigningAlgorithm::{EdDsa, Es256, Es384, Hs256, Ps256, Rs256};
         let small = include_str!("keys/rsa1024.pem");
-        let p384 = include_str!("keys/p384.pem");
         let encrypted = include_str!("keys/p256.encrypted.pem");
         let half = &P256[..P256.len() / 2];
         let rsa = "an RSA key of 2048 to 4096 bits";
@@ -865,7 +1102,10 @@ mod rejected {
             ("a small RSA key", Rs256, small, rsa),
             ("RSA for EC", Es256, RSA, ec),
             ("PKCS#1 for EC", Es256, RSA_PKCS1, ec),
-            ("another curve", Es256, p384, ec),
+            ("another curve", Es256, P384, ec),
+            ("the smaller curve", Es384, P256, "an EC key on P-384"),
+            ("its SEC1", Es384, P256_SEC1, "an EC key on P-384"),
+            ("a shared key", Hs256, P256, "`SigningKey::from_secret`"),
             ("EC for Ed25519", EdDsa, P256, ed),
             ("SEC1 for Ed25519", EdDsa, P256_SEC1, ed),
         ];
@@ -904,7 +1144,18 @@ mod rejected {
             ("no primes", but(RSA_JWK, "p", Value::Null), lacks),
             ("public RSA", but(RSA_JWK, "d", Value::Null), lacks),
             ("a symmetric key", but(P256_JWK, "kty", json!("oct")), types),
-            ("another curve", but(P256_JWK, "crv", json!("P-384")), types),
+            ("another curve", but(P256_JWK, "crv", json!("P-521")), types),
+            (
+                "the larger curve",
+                but(P256_JWK, "crv", json!("P-384")),
+                "cannot be used with ES384",
+            ),
+            ("HS256 by RSA", but(RSA_JWK, "alg", json!("HS256")), types),
+            (
+                "ES384 on P-256",
+                but(P256_JWK, "alg", json!("ES384")),
+                types,
+            ),
             ("X25519", but(ED25519_JWK, "crv", json!("X25519")), types),
             ("for another", but(RSA_JWK, "alg", json!("RSA-OAEP")), types),
             ("ES256 by RSA", but(RSA_JWK, "alg", json!("ES256")), types),
@@ -935,6 +1186,93 @@ mod rejected {
     }
 
     #[test]
+    fn an_assertion_that_cannot_be_made_is_told_with_what_to_change() {
+        let key = || SigningKey::from_pem(SigningAlgorithm::Es256, P256);
+        let assertion = || Assertion::signed_by(key());
+        let no_json = HashMap::from([(vec![1], 1)]);
+        let mut cases = vec![
+            (
+                assertion().with_audience(""),
+                "the assertion's audience is empty",
+            ),
+            (
+                assertion().with_audience(AssertionAudience::Issuer),
+                "use `ClientCredentials::discover`",
+            ),
+            (
+                assertion().with_typ(""),
+                "`typ` is empty or not a media type",
+            ),
+            (
+                assertion().with_typ("a b"),
+                "`typ` is empty or not a media type",
+            ),
+            (
+                assertion().with_claim("", 1),
+                "a claim of the assertion has no name",
+            ),
+            (
+                assertion().with_claim("scores", no_json),
+                "the value of the assertion's claim \"scores\" cannot be written as JSON",
+            ),
+            (
+                Assertion::signed_by(key().with_key_id("k1")).with_header("kid", "k2"),
+                "\"kid\" is also set by with_key_id",
+            ),
+            (
+                Assertion::signed_by(key().with_certificate(CERTIFICATE))
+                    .with_header("x5t#S256", "x"),
+                "\"x5t#S256\" is also set by the key's certificate",
+            ),
+            (
+                Assertion::signed_by(key().with_certificate_chain(CERTIFICATE))
+                    .with_header("x5c", ["x"]),
+                "\"x5c\" is also set by the key's certificate chain",
+            ),
+            (
+                Assertion::signed_by(SigningKey::from_secret(SigningAlgorithm::Rs256, SECRET)),
+                "RS256 signs with a private key, not with a secret",
+            ),
+            (
+                Assertion::signed_by(SigningKey::from_secret(SigningAlgorithm::Hs256, "")),
+                "the client secret is empty",
+            ),
+        ];
+        for name in ["aud", "exp", "iat", "nbf", "jti"] {
+            cases.push((assertion().with_claim(name, 1), "is reserved"));
+        }
+        for name in ["alg", "typ", "crit", "b64"] {
+            cases.push((assertion().with_header(name, "none"), "is reserved"));
+        }
+        for (assertion, part) in cases {
+            let message = rejection(client(assertion.clone()));
+            assert!(message.contains(part), "{assertion:?}: {message}");
+            assert!(!message.contains(SECRET), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_only_an_assertion_can_have_is_told_where_there_is_none() {
+        for auth in [
+            ClientAuth::from(SECRET),
+            ClientAuth::basic(SECRET),
+            ClientAuth::tls(),
+            ClientAuth::none(),
+        ] {
+            for auth in [
+                auth.clone().without_client_id(),
+                auth.with_assertion_type("urn:example:type"),
+            ] {
+                let message = rejection(client(auth));
+                assert!(message.contains("only an assertion can"), "{message}");
+            }
+        }
+        let auth = ClientAuth::assertion("a.b.c").with_assertion_type("jwt-bearer");
+        let message = rejection(client(auth));
+        assert!(message.contains("is not an absolute URI"), "{message}");
+    }
+
+    #[test]
     fn parameters_that_would_not_do_are_told_with_what_to_change() {
         let absolute = "is not an absolute URI without a fragment";
         let own = "use the builder's own methods";
@@ -947,18 +1285,6 @@ mod rejected {
             (client(SECRET).audience(""), "an audience is empty"),
             (client(SECRET).param("client_assertion", "x"), own),
             (client(SECRET).param("client_assertion_type", "x"), own),
-            (
-                client(SECRET).assertion_audience("a"),
-                "but this client signs no assertion",
-            ),
-            (
-                client(ClientAuth::assertion("a")).assertion_audience("a"),
-                "but this client signs no assertion",
-            ),
-            (
-                client(ClientAuth::secret_jwt(SECRET)).assertion_audience(""),
-                "the assertion audience is empty",
-            ),
         ] {
             let message = rejection(builder);
             assert!(message.contains(part), "{message}");

@@ -23,6 +23,7 @@ use tower_bearer::{ErrorKind, config::Configuration, token::FixedToken};
 const SECRET: &str = "s3cret:/+%&=~x, longer than 256 bits";
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/p256.pem");
 const JWK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/p256.jwk.json");
+const ED25519: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/ed25519.pem");
 const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/client.crt");
 /// Whatever it is, it is sent as it is.
 const ASSERTION: &str = CERTIFICATE;
@@ -215,18 +216,77 @@ async fn a_private_key_signs_with_the_names_that_it_is_given() {
         let is_pem = members.get("algorithm").is_some();
         let (header, form) = requested(from_json(members).unwrap()).await;
         assert_eq!(header, None);
-        let part = |nth| -> Value {
-            let part = form["client_assertion"][0].split('.').nth(nth).unwrap();
-            serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-        };
-        assert_eq!(part(0)["alg"], "ES256");
+        let [header, claims] = assertion_in(&form);
+        assert_eq!(header["alg"], "ES256");
         if is_pem {
-            assert_eq!(part(0)["kid"], "2026-11");
-            assert!(part(0)["x5t#S256"].is_string());
+            assert_eq!(header["kid"], "2026-11");
+            assert!(header["x5t#S256"].is_string());
         }
-        assert_eq!(part(1)["sub"], "my-client");
-        assert_eq!(part(1)["aud"], audience);
+        assert_eq!(claims["sub"], "my-client");
+        assert_eq!(claims["aud"], audience);
     }
+}
+
+/// The header and the claims of a form's assertion.
+fn assertion_in(form: &HashMap<String, Vec<String>>) -> [Value; 2] {
+    let assertion = &form["client_assertion"][0];
+    [0, 1].map(|nth| {
+        let part = assertion.split('.').nth(nth).unwrap();
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assertion_says_what_the_configuration_says() {
+    let key = json!({"private_key_file": KEY, "algorithm": "ES256"});
+    let newer = json!({
+        "assertion_audience": "https://auth.example.com",
+        "assertion_typ": "client-authentication+jwt",
+        "assertion_claims": {"sub": "workload", "tenant": "7"},
+        "key_certificate_chain_file": CERTIFICATE,
+        "client_assertion_type": "urn:example:type",
+        "omit_client_id": true,
+    });
+    let older = json!({"assertion_audience": "token_endpoint", "omit_client_id": "false"});
+    for (own, is_newer) in [(newer, true), (older, false)] {
+        let mut members = key.clone();
+        let own = own.as_object().unwrap().clone();
+        members.as_object_mut().unwrap().extend(own);
+        let (_, form) = requested(from_json(members).unwrap()).await;
+        let [header, claims] = assertion_in(&form);
+        assert_eq!(form.contains_key("client_id"), !is_newer);
+        assert_eq!(header["x5c"].is_array(), is_newer);
+        if is_newer {
+            assert_eq!(header["typ"], "client-authentication+jwt");
+            assert_eq!(claims["aud"], "https://auth.example.com");
+            assert_eq!(
+                (&claims["sub"], &claims["tenant"]),
+                (&json!("workload"), &json!("7"))
+            );
+            assert_eq!(form["client_assertion_type"], ["urn:example:type"]);
+        } else {
+            assert_eq!(header["typ"], "JWT");
+            assert_eq!(claims["aud"], "https://auth.example.com/oauth2/token");
+            assert_eq!(claims["sub"], "my-client");
+        }
+    }
+    for (algorithm, members) in [
+        (
+            "HS512",
+            json!({"client_secret": SECRET, "client_auth": "secret_jwt", "algorithm": "HS512"}),
+        ),
+        (
+            "Ed25519",
+            json!({"private_key_file": ED25519, "algorithm": "Ed25519"}),
+        ),
+    ] {
+        let (_, form) = requested(from_json(members).unwrap()).await;
+        assert_eq!(assertion_in(&form)[0]["alg"], algorithm);
+    }
+    let members = json!({"assertion_file": ASSERTION, "client_auth": "spiffe_jwt"});
+    let (_, form) = requested(from_json(members).unwrap()).await;
+    let spiffe = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+    assert_eq!(form["client_assertion_type"], [spiffe]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -496,7 +556,7 @@ fn each_mistake_is_an_error_that_names_its_fields() {
         ),
         (
             json!({"client_secret": "x", "algorithm": "RS256"}),
-            &["`algorithm`", "`private_key_file`"],
+            &["`algorithm`", "`client_auth`"],
         ),
         (
             json!({"client_secret": "x", "key_id": "1"}),
@@ -521,6 +581,30 @@ fn each_mistake_is_an_error_that_names_its_fields() {
         (
             json!({"client_secret": "x", "assertion_audience": "a"}),
             &["`assertion_audience`", "`client_auth`"],
+        ),
+        (
+            json!({"assertion_file": "a", "assertion_typ": "JWT"}),
+            &["`assertion_typ`", "`client_auth`"],
+        ),
+        (
+            json!({"client_secret": "x", "client_auth": "secret_jwt", "algorithm": "RS256"}),
+            &["`algorithm` must be HS256"],
+        ),
+        (
+            json!({"private_key_file": KEY, "algorithm": "ES256", "assertion_claims": {"tenant": 7}}),
+            &["`assertion_claims.tenant` must be a string"],
+        ),
+        (
+            json!({"private_key_file": KEY, "algorithm": "ES256", "key_certificate_file": "a", "key_certificate_chain_file": "b"}),
+            &["`key_certificate_file` cannot be used with `key_certificate_chain_file`"],
+        ),
+        (
+            json!({"client_secret": "x", "omit_client_id": true}),
+            &["`omit_client_id`", "`client_auth`"],
+        ),
+        (
+            json!({"client_secret": "x", "client_assertion_type": "a"}),
+            &["`client_assertion_type`", "`client_auth`"],
         ),
         (
             json!({"client_certificate_file": "c"}),

@@ -30,7 +30,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, advance};
 use tower_bearer::{
     ClientAuth, ClientCredentials, Error, ErrorKind, Secret, Token, TokenCache,
-    client_credentials::{ClientCredentialsBuilder, SigningAlgorithm, SigningKey},
+    client_credentials::{
+        Assertion, AssertionAudience, ClientCredentialsBuilder, SigningAlgorithm, SigningKey,
+    },
 };
 
 const ISSUER: &str = "https://auth.example.com";
@@ -44,6 +46,7 @@ const SECRET: &str = "s3cret:/+%&=~x, longer than 256 bits";
 const TOKEN: &str = "2YotnFZFEjr1zCsicMWpAA";
 
 const P256: &str = include_str!("keys/p256.pem");
+const ED25519: &str = include_str!("keys/ed25519.pem");
 const RSA_JWK: &str = include_str!("keys/rsa.jwk.json");
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -172,11 +175,13 @@ fn proof(request: &Request<Bytes>) -> String {
     secret.map_or("id", |_| "post").to_owned()
 }
 
-fn audience(request: &Request<Bytes>) -> String {
+/// The header and the claims of a request's assertion.
+fn assertion_in(request: &Request<Bytes>) -> [Value; 2] {
     let assertion = field(request, "client_assertion").unwrap();
-    let claims = BASE64_URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1).unwrap());
-    let claims: Value = serde_json::from_slice(&claims.unwrap()).unwrap();
-    claims["aud"].as_str().unwrap().to_owned()
+    [0, 1].map(|nth| {
+        let part = assertion.split('.').nth(nth).unwrap();
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    })
 }
 
 fn key() -> ClientAuth {
@@ -544,6 +549,11 @@ async fn where_no_method_is_common_the_error_names_those_of_both_sides() {
             "private_key_jwt",
         ),
         (
+            ClientAuth::spiffe_jwt("a.b.c"),
+            &["private_key_jwt"],
+            "spiffe_jwt",
+        ),
+        (
             ClientAuth::tls(),
             &["private_key_jwt"],
             "tls_client_auth, self_signed_tls_client_auth",
@@ -615,21 +625,85 @@ async fn a_client_certificate_goes_to_the_endpoint_that_is_for_it() {
     assert_fails(made, ErrorKind::InvalidAnswer, &["is not https"]);
 }
 
+/// The form of RFC 7523's successor is the default where the issuer is known.
 #[tokio::test(start_paused = true)]
-async fn an_assertion_is_for_the_token_endpoint_as_it_is_written_unless_for_another() {
+async fn an_assertion_is_for_the_issuer_unless_it_is_for_the_token_endpoint_or_another() {
+    use AssertionAudience::{Issuer, TokenEndpoint};
     let url = "https://auth.example.com:443/oauth2/../token";
     let mut metadata = offering(&["private_key_jwt", "client_secret_jwt"]);
     metadata["token_endpoint"] = json!(url);
-    for auth in [key(), SECRET.into()] {
+    let newer = "client-authentication+jwt";
+    let assertion = || Assertion::signed_by(SigningKey::from_pem(SigningAlgorithm::Es256, P256));
+    let cases: [(ClientAuth, &str, &str); 7] = [
+        (key(), ISSUER, newer),
+        (SECRET.into(), ISSUER, newer),
+        (assertion().with_audience(Issuer).into(), ISSUER, newer),
+        (
+            assertion().with_audience(Issuer).with_typ("JWT").into(),
+            ISSUER,
+            "JWT",
+        ),
+        // As it is written in the metadata.
+        (assertion().with_audience(TokenEndpoint).into(), url, "JWT"),
+        (
+            assertion().with_audience("another").into(),
+            "another",
+            "JWT",
+        ),
+        (
+            assertion().with_audience("another").with_typ(newer).into(),
+            "another",
+            newer,
+        ),
+    ];
+    for (auth, audience, typ) in cases {
         let server = Server::with(BY_RFC, &metadata);
         server.gives_tokens_at("https://auth.example.com/token");
         token_request(server.credentials(auth)).await.unwrap();
-        assert_eq!(audience(&server.last_post()), url);
+        let [header, claims] = assertion_in(&server.last_post());
+        assert_eq!(claims["aud"], audience);
+        assert_eq!(header["typ"], typ);
     }
-    let server = Server::with(BY_RFC, &offering(&["private_key_jwt"]));
-    let credentials = ClientCredentials::discover(ISSUER, ID, key()).assertion_audience(ISSUER);
-    token_request(server.build(credentials)).await.unwrap();
-    assert_eq!(audience(&server.last_post()), ISSUER);
+}
+
+/// RFC 9864 gives Ed25519 its own name beside `EdDSA`.
+#[tokio::test(start_paused = true)]
+async fn an_ed25519_key_signs_by_the_name_that_the_server_knows() {
+    use SigningAlgorithm::{Ed25519, EdDsa};
+    for (key, listed, name) in [
+        (EdDsa, json!(["EdDSA"]), "EdDSA"),
+        (EdDsa, json!(["ES256", "Ed25519"]), "Ed25519"),
+        (EdDsa, json!(["Ed25519", "EdDSA"]), "EdDSA"),
+        (EdDsa, json!(null), "EdDSA"),
+        (Ed25519, json!(["EdDSA", "Ed25519"]), "Ed25519"),
+        (Ed25519, json!(["EdDSA"]), "EdDSA"),
+        (Ed25519, json!(null), "Ed25519"),
+    ] {
+        let mut metadata = offering(&["private_key_jwt"]);
+        metadata["token_endpoint_auth_signing_alg_values_supported"] = listed;
+        let server = Server::with(BY_RFC, &metadata);
+        let auth = ClientAuth::private_key_jwt(SigningKey::from_pem(key, ED25519));
+        token_request(server.credentials(auth)).await.unwrap();
+        let [header, _] = assertion_in(&server.last_post());
+        assert_eq!(header["alg"], name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_without_a_method_signs_by_the_hash_that_the_server_takes() {
+    for (listed, name) in [
+        (json!(null), "HS256"),
+        (json!(["ES256", "HS512", "HS256"]), "HS256"),
+        (json!(["HS512", "HS384"]), "HS384"),
+        (json!(["RS256", "HS512"]), "HS512"),
+    ] {
+        let mut metadata = offering(&["client_secret_jwt"]);
+        metadata["token_endpoint_auth_signing_alg_values_supported"] = listed;
+        let server = Server::with(BY_RFC, &metadata);
+        token_request(server.credentials(SECRET)).await.unwrap();
+        let [header, _] = assertion_in(&server.last_post());
+        assert_eq!(header["alg"], name);
+    }
 }
 
 #[tokio::test(start_paused = true)]

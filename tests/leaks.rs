@@ -82,7 +82,9 @@ use tower_bearer::{
         tonic::GrpcAuthLayer,
     },
     cache::Keyed,
-    client_credentials::{ClientCredentialsBuilder, Signer, SigningAlgorithm, SigningKey},
+    client_credentials::{
+        Assertion, ClientCredentialsBuilder, Signer, SigningAlgorithm, SigningKey,
+    },
     config::Configuration,
     extension::{Deadline, MinValidity, NoRetry, NoToken},
     replay::{Buffered, CloneBody, NoReplay, Replay},
@@ -550,7 +552,8 @@ mod printed {
     /// As they stand in the sources.
     fn public_types() -> Vec<String> {
         // Their values are shown, and not their names.
-        const BY_VALUE: [&str; 6] = [
+        const BY_VALUE: [&str; 7] = [
+            "AssertionAudience",
             "ErrorKind",
             "Origins",
             "ExistingAuthorization",
@@ -605,7 +608,13 @@ mod printed {
                 SigningKey::from_pem(SigningAlgorithm::Es256, secret.clone()),
                 SigningKey::from_jwk(secret.clone()).with_key_id("k1"),
                 SigningKey::held_by(Hsm(hidden.secret.clone())).with_certificate(secret.clone()),
+                SigningKey::from_secret(SigningAlgorithm::Hs512, secret.clone())
+                    .with_certificate_chain(secret.clone()),
             ];
+            let assertion = Assertion::signed_by(keys[0].clone())
+                .with_audience(url(hidden))
+                .with_claim("password", &hidden.secret)
+                .with_header("api-key", &hidden.secret);
             shown += &debug(&keys);
             let auths = [
                 ClientAuth::from(secret.clone()),
@@ -614,6 +623,9 @@ mod printed {
                 ClientAuth::basic_raw(secret.clone()),
                 ClientAuth::secret_jwt(secret.clone()),
                 ClientAuth::assertion(secret.clone()),
+                ClientAuth::spiffe_jwt(secret.clone()).without_client_id(),
+                ClientAuth::from(assertion.clone()),
+                ClientAuth::from(assertion.with_claim("aud", &hidden.secret)),
                 ClientAuth::tls(),
                 ClientAuth::none(),
             ];
@@ -645,7 +657,9 @@ mod printed {
             SigningAlgorithm::Rs256,
             SigningAlgorithm::Ps256,
             SigningAlgorithm::Es256,
+            SigningAlgorithm::Es384,
             SigningAlgorithm::EdDsa,
+            SigningAlgorithm::Hs256,
         ] {
             shown += &format!("{algorithm} {algorithm:?}");
             let key = SigningKey::from_pem(algorithm, pem(KEY));

@@ -33,7 +33,7 @@ use tokio::{
 use tower::{BoxError, Layer, Service, ServiceExt, util::MapRequest};
 use tower_bearer::{
     BearerAuthLayer, ClientAuth, ClientCredentials, Error, ErrorKind, Secret, Token,
-    client_credentials::{ClientCredentialsBuilder, SigningAlgorithm, SigningKey},
+    client_credentials::{Assertion, ClientCredentialsBuilder, SigningAlgorithm, SigningKey},
     unauthorized::ResponseHead,
 };
 use url::form_urlencoded;
@@ -212,9 +212,8 @@ mod oidc_provider {
             ("EdDSA", "ed25519.jwk.json"),
         ] {
             let key = SigningKey::from_jwk(key_file(jwk)).with_key_id("k1");
-            let client = server
-                .client(client_id, ClientAuth::private_key_jwt(key))
-                .assertion_audience(&server.origin);
+            let assertion = Assertion::signed_by(key).with_audience(&server.origin);
+            let client = server.client(client_id, assertion);
             let answer = server.call(client.scopes(["read"])).await.unwrap();
             assert_eq!(answer.body(), client_id);
         }
@@ -281,9 +280,8 @@ mod oidc_provider {
                 "for the audience \"https://another.example\"",
             ),
         ] {
-            let client = server
-                .client("ES256", ClientAuth::private_key_jwt(key))
-                .assertion_audience(audience);
+            let assertion = Assertion::signed_by(key).with_audience(audience);
+            let client = server.client("ES256", assertion);
             let error = server.call(client).await.unwrap_err();
             assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
             assert_says(&error, part);

@@ -41,7 +41,6 @@ pub struct ClientCredentialsBuilder {
     endpoint: Endpoint<String, String>,
     client_id: String,
     auth: ClientAuth,
-    audience: Option<String>,
     scopes: Vec<String>,
     all_scopes: bool,
     params: Vec<(String, String)>,
@@ -62,7 +61,6 @@ impl ClientCredentialsBuilder {
             endpoint,
             client_id,
             auth,
-            audience: None,
             scopes: Vec::new(),
             all_scopes: false,
             params: Vec::new(),
@@ -109,18 +107,6 @@ impl ClientCredentialsBuilder {
     /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
     pub fn require_all_scopes(mut self) -> Self {
         self.all_scopes = true;
-        self
-    }
-
-    /// Sets the `aud` of the assertions that this client signs ([RFC 7523 §3]).
-    ///
-    /// The default is the token URL, given or discovered. Some servers require their issuer identifier, as the FAPI 2.0
-    /// profile does, or a custom name.
-    ///
-    /// [RFC 7523 §3]: https://www.rfc-editor.org/rfc/rfc7523#section-3
-    #[cfg(feature = "jwt")]
-    pub fn assertion_audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = Some(audience.into());
         self
     }
 
@@ -376,13 +362,13 @@ impl ClientCredentialsBuilder {
         let endpoint = match endpoint {
             Endpoint::Known(known) => Endpoint::Known(Arc::new(Target {
                 token_url: TokenUrl::from_url(known.url),
-                audience: self.audience.unwrap_or(known.text),
+                token_endpoint: known.text,
+                issuer: None,
                 method: None,
                 algorithms: None,
             })),
             Endpoint::Discovered(issuer) => {
-                let client =
-                    Capabilities::new(&self.auth, by_certificate, self.audience, self.plain_http);
+                let client = Capabilities::new(&self.auth, by_certificate, self.plain_http);
                 Endpoint::Discovered(Discovery::new(issuer, client))
             }
         };
@@ -400,9 +386,8 @@ impl ClientCredentialsBuilder {
 
     fn check(&self) -> Result<(), Error> {
         check::client_id(&self.client_id)?;
-        self.auth.check(&self.client_id)?;
-        #[cfg(feature = "jwt")]
-        self.check_assertion_audience()?;
+        let discovers = matches!(self.endpoint, Endpoint::Discovered(_));
+        self.auth.check(&self.client_id, discovers)?;
         self.scopes.iter().try_for_each(|it| check::scope(it))?;
         self.params
             .iter()
@@ -414,22 +399,6 @@ fn given(text: &str, url: Url) -> Given {
     Given {
         text: text.trim().to_owned(),
         url,
-    }
-}
-
-#[cfg(feature = "jwt")]
-impl ClientCredentialsBuilder {
-    fn check_assertion_audience(&self) -> Result<(), Error> {
-        match &self.audience {
-            Some(audience) if audience.is_empty() => Err(Error::configuration(
-                "the assertion audience is empty; remove it to use the token URL",
-            )),
-            Some(_) if !self.auth.signs() => Err(Error::configuration(
-                "there is an assertion audience, but this client signs no assertion; use `ClientAuth::private_key_jwt` or \
-                 `ClientAuth::secret_jwt`, or remove the audience",
-            )),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -22,7 +22,7 @@ use tower_service::Service;
 use url::Url;
 
 #[cfg(feature = "jwt")]
-pub use self::auth::jwt::{Signer, SigningAlgorithm, SigningKey};
+pub use self::auth::jwt::{Assertion, AssertionAudience, Signer, SigningAlgorithm, SigningKey};
 pub use self::{
     auth::{ClientAuth, secret::Secret},
     builder::ClientCredentialsBuilder,

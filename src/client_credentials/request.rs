@@ -20,7 +20,6 @@ use crate::{
             Discovery,
             endpoint::{Endpoint, Target},
         },
-        redact::{self, LONGEST_TEXT},
         response::{self, Answer, INVALID_CLIENT, Sent},
         transport::Transport,
     },
@@ -110,22 +109,13 @@ impl Credential {
         transport: &Transport,
         mut hidden: Vec<Wiped>,
     ) -> Result<Token, Error> {
-        target.check(evidence, &hidden)?;
-        let proof = evidence
-            .proof(target.method, &self.client_id, &target.audience)
-            .await?;
+        let is_open = matches!(evidence, Evidence::Open(_));
+        let evidence = evidence.at(target, &hidden).await?;
+        let proof = evidence.proof(target, &self.client_id).await?;
         hidden.extend(proof.hidden(&self.client_id));
         let sent = Arc::new(Sent {
-            // A query may hold a key.
-            signed: evidence.signed_with(target.method).map(|with| {
-                let audience = target.audience.split('?').next().unwrap_or_default();
-                // It may be from the server's metadata.
-                let audience = redact::clean(audience, LONGEST_TEXT, &hidden);
-                format!("{with}, for the audience {audience:?}")
-            }),
-            picked: target
-                .method
-                .filter(|_| matches!(evidence, Evidence::Open(_))),
+            signed: evidence.signed_with(target, &hidden),
+            picked: target.method.filter(|_| is_open),
             hidden,
         });
         let (auth_type, secret) = proof.stand_in();

@@ -2,7 +2,7 @@
 
 use super::value::{Field, wrong};
 #[cfg(feature = "jwt")]
-use crate::{client_credentials::SigningAlgorithm, client_credentials::SigningKey};
+use crate::client_credentials::{Assertion, AssertionAudience, SigningAlgorithm, SigningKey};
 use crate::{
     client_credentials::{ClientAuth, Secret},
     error::Error,
@@ -17,15 +17,18 @@ pub(super) struct Fields {
     pub(super) algorithm: Named,
     pub(super) key_id: Named,
     pub(super) key_certificate_file: Named,
+    pub(super) key_certificate_chain_file: Named,
     pub(super) audience: Named,
+    pub(super) typ: Named,
+    pub(super) claims: Named,
+    pub(super) assertion_type: Named,
+    pub(super) omit_client_id: Named,
     pub(super) certificate: Named,
     pub(super) certificate_key: Named,
 }
 
 pub(super) struct Proven {
     pub(super) auth: ClientAuth,
-    #[cfg(feature = "jwt")]
-    pub(super) assertion_audience: Option<String>,
     #[cfg(feature = "rustls-no-provider")]
     pub(super) certificate: Option<(Secret, Secret)>,
     /// Whether the method needs a certificate, and none is given.
@@ -36,8 +39,8 @@ pub(super) struct Proven {
 enum Proof {
     Secret(Secret),
     Assertion(Secret),
-    #[cfg(feature = "jwt")]
-    Key(SigningKey),
+    /// The field of a private key's file.
+    Key(Named),
 }
 
 impl Fields {
@@ -53,7 +56,11 @@ impl Fields {
         }
         let name = first.as_ref().map(|first| first.0);
         let is_key = name.is_some_and(|name| name.starts_with("private_key"));
-        for field in [&self.algorithm, &self.key_id, &self.key_certificate_file] {
+        for field in [
+            &self.key_id,
+            &self.key_certificate_file,
+            &self.key_certificate_chain_file,
+        ] {
             if field.is_given() && !is_key {
                 return Err(wrong(
                     field.0,
@@ -85,49 +92,73 @@ impl Fields {
             "tls_client_auth" | "self_signed_tls_client_auth" => "tls",
             method => method,
         };
-        if self.audience.is_given() && !matches!(method, "secret_jwt" | "private_key_jwt") {
-            return Err(wrong(
-                self.audience.0,
-                "is only for a `client_auth` of secret_jwt or private_key_jwt; change `client_auth`, or remove it",
-            ));
+        let signs = matches!(method, "secret_jwt" | "private_key_jwt");
+        for field in [&self.algorithm, &self.audience, &self.typ, &self.claims] {
+            if field.is_given() && !signs {
+                return Err(wrong(
+                    field.0,
+                    "is only for a `client_auth` of secret_jwt or private_key_jwt; change `client_auth`, or remove it",
+                ));
+            }
+        }
+        for field in [&self.assertion_type, &self.omit_client_id] {
+            if field.is_given() && !signs && !matches!(method, "assertion" | "spiffe_jwt") {
+                return Err(wrong(
+                    field.0,
+                    "is only for a `client_auth` of assertion, spiffe_jwt, secret_jwt or private_key_jwt; change `client_auth`, or \
+                     remove it",
+                ));
+            }
+        }
+        #[cfg(not(feature = "jwt"))]
+        match first.as_ref().filter(|_| is_key) {
+            Some(field) => return Err(wrong(field.0, NEEDS_JWT)),
+            None if signs => return Err(wrong("client_auth", NEEDS_JWT)),
+            None => {}
         }
         let proof = match first {
-            #[cfg(feature = "jwt")]
-            Some(field) if is_key => Some(Proof::Key(key(
-                field,
-                self.algorithm,
-                self.key_id,
-                self.key_certificate_file,
-            )?)),
-            #[cfg(not(feature = "jwt"))]
-            Some(field) if is_key => return Err(wrong(field.0, NEEDS_JWT)),
+            Some(field) if is_key => Some(Proof::Key(field)),
             Some(field) => Some(plain(field)?),
             None => None,
         };
-        let auth = match (method, proof) {
+        let mut auth = match (method, proof) {
             (OPEN, Some(Proof::Secret(secret))) => secret.into(),
             ("post", Some(Proof::Secret(secret))) => ClientAuth::post(secret),
             ("basic", Some(Proof::Secret(secret))) => ClientAuth::basic(secret),
             ("basic_raw", Some(Proof::Secret(secret))) => ClientAuth::basic_raw(secret),
             #[cfg(feature = "jwt")]
-            ("secret_jwt", Some(Proof::Secret(secret))) => ClientAuth::secret_jwt(secret),
-            #[cfg(not(feature = "jwt"))]
-            ("secret_jwt", _) => return Err(wrong("client_auth", NEEDS_JWT)),
+            ("secret_jwt", Some(Proof::Secret(secret))) => {
+                let key = secret_key(self.algorithm, secret)?;
+                assertion(key, self.audience, self.typ, self.claims)?.into()
+            }
             #[cfg(feature = "jwt")]
-            ("private_key_jwt", Some(Proof::Key(key))) => ClientAuth::private_key_jwt(key),
+            ("private_key_jwt", Some(Proof::Key(file))) => {
+                let key = key(file, self.algorithm, self.key_id)?;
+                let key = certified(
+                    key,
+                    self.key_certificate_file,
+                    self.key_certificate_chain_file,
+                )?;
+                assertion(key, self.audience, self.typ, self.claims)?.into()
+            }
             ("assertion", Some(Proof::Assertion(assertion))) => ClientAuth::assertion(assertion),
+            ("spiffe_jwt", Some(Proof::Assertion(svid))) => ClientAuth::spiffe_jwt(svid),
             ("tls", None) => ClientAuth::tls(),
             ("none", None) => ClientAuth::none(),
             (method, _) => return Err(mismatch(method, name)),
         };
+        if let Some(assertion_type) = self.assertion_type.text()? {
+            auth = auth.with_assertion_type(assertion_type);
+        }
+        if let Some(true) = self.omit_client_id.parsed("true or false")? {
+            auth = auth.without_client_id();
+        }
         #[cfg(not(feature = "rustls-no-provider"))]
         if certificate.is_some() {
             return Err(wrong("client_certificate_file", NEEDS_RUSTLS));
         }
         Ok(Proven {
             auth,
-            #[cfg(feature = "jwt")]
-            assertion_audience: self.audience.text()?,
             #[cfg(feature = "rustls-no-provider")]
             lacks_certificate: method == "tls" && certificate.is_none(),
             #[cfg(feature = "rustls-no-provider")]
@@ -148,21 +179,10 @@ fn plain(field: Named) -> Result<Proof, Error> {
 }
 
 #[cfg(feature = "jwt")]
-fn key(
-    file: Named,
-    algorithm: Named,
-    key_id: Named,
-    certificate: Named,
-) -> Result<SigningKey, Error> {
-    const ALGORITHMS: [SigningAlgorithm; 4] = [
-        SigningAlgorithm::Rs256,
-        SigningAlgorithm::Ps256,
-        SigningAlgorithm::Es256,
-        SigningAlgorithm::EdDsa,
-    ];
+fn key(file: Named, algorithm: Named, key_id: Named) -> Result<SigningKey, Error> {
     let (is_jwk, name) = (file.0 == "private_key_jwk_file", algorithm.0);
     let file = Secret::from_file(file.required()?);
-    let mut key = match (is_jwk, algorithm.text()?) {
+    let key = match (is_jwk, algorithm.text()?) {
         (true, None) => SigningKey::from_jwk(file),
         (true, Some(_)) => {
             return Err(wrong(
@@ -171,27 +191,78 @@ fn key(
             ));
         }
         (false, given) => {
-            let known = |it: &SigningAlgorithm| {
-                given
-                    .as_deref()
-                    .is_some_and(|given| it.name() == given.trim())
-            };
-            let algorithm = ALGORITHMS.into_iter().find(known).ok_or_else(|| {
+            let algorithm = algorithm_named(given).filter(|it| !it.is_symmetric());
+            let algorithm = algorithm.ok_or_else(|| {
                 wrong(
                     name,
-                    "must be RS256, PS256, ES256 or EdDSA if `private_key_file` is given",
+                    "must be RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA or Ed25519 if `private_key_file` is given",
                 )
             })?;
             SigningKey::from_pem(algorithm, file)
         }
     };
-    if let Some(key_id) = key_id.text()? {
-        key = key.with_key_id(key_id);
+    Ok(match key_id.text()? {
+        Some(key_id) => key.with_key_id(key_id),
+        None => key,
+    })
+}
+
+#[cfg(feature = "jwt")]
+fn certified(key: SigningKey, certificate: Named, chain: Named) -> Result<SigningKey, Error> {
+    let names = (certificate.0, chain.0);
+    match (certificate.text()?, chain.text()?) {
+        (None, None) => Ok(key),
+        (Some(file), None) => Ok(key.with_certificate(Secret::from_file(file))),
+        (None, Some(file)) => Ok(key.with_certificate_chain(Secret::from_file(file))),
+        (Some(_), Some(_)) => Err(wrong(
+            names.0,
+            &format!("cannot be used with `{}`; remove one of them", names.1),
+        )),
     }
-    if let Some(certificate) = certificate.text()? {
-        key = key.with_certificate(Secret::from_file(certificate));
+}
+
+#[cfg(feature = "jwt")]
+fn secret_key(algorithm: Named, secret: Secret) -> Result<SigningKey, Error> {
+    let name = algorithm.0;
+    let algorithm = match algorithm.text()? {
+        None => Some(SigningAlgorithm::Hs256),
+        given => algorithm_named(given).filter(|it| it.is_symmetric()),
+    };
+    let algorithm = algorithm.ok_or_else(|| {
+        wrong(
+            name,
+            "must be HS256, HS384 or HS512 if `client_auth` is secret_jwt",
+        )
+    })?;
+    Ok(SigningKey::from_secret(algorithm, secret))
+}
+
+#[cfg(feature = "jwt")]
+fn algorithm_named(name: Option<String>) -> Option<SigningAlgorithm> {
+    SigningAlgorithm::named(name?.trim())
+}
+
+#[cfg(feature = "jwt")]
+fn assertion(
+    key: SigningKey,
+    audience: Named,
+    typ: Named,
+    claims: Named,
+) -> Result<Assertion, Error> {
+    let mut assertion = Assertion::signed_by(key);
+    assertion = match audience.text()?.as_deref() {
+        None => assertion,
+        Some("issuer") => assertion.with_audience(AssertionAudience::Issuer),
+        Some("token_endpoint") => assertion.with_audience(AssertionAudience::TokenEndpoint),
+        Some(text) => assertion.with_audience(text),
+    };
+    if let Some(typ) = typ.text()? {
+        assertion = assertion.with_typ(typ);
     }
-    Ok(key)
+    for (name, value) in claims.texts()? {
+        assertion = assertion.with_claim(name, value);
+    }
+    Ok(assertion)
 }
 
 /// The client certificate of the TLS connection, and its key.
@@ -226,13 +297,13 @@ fn mismatch(method: &str, proof: Option<&str>) -> Error {
             "needs one of `client_secret`, `client_secret_file` and `client_secret_env`"
         }
         "private_key_jwt" => "needs a `private_key_file` or a `private_key_jwk_file`",
-        "assertion" => "needs an `assertion_file`",
+        "assertion" | "spiffe_jwt" => "needs an `assertion_file`",
         "tls" | "none" => "needs no credential of that kind",
         // The value is not quoted: it may be a misplaced secret.
         _ => {
             return wrong(
                 "client_auth",
-                "must be post, basic, basic_raw, secret_jwt, private_key_jwt, assertion, tls or none",
+                "must be post, basic, basic_raw, secret_jwt, private_key_jwt, assertion, spiffe_jwt, tls or none",
             );
         }
     };

@@ -58,7 +58,12 @@ pub(super) struct Fields {
     algorithm: Option<Given>,
     key_id: Option<Given>,
     key_certificate_file: Option<Given>,
+    key_certificate_chain_file: Option<Given>,
     assertion_audience: Option<Given>,
+    assertion_typ: Option<Given>,
+    assertion_claims: Option<Given>,
+    client_assertion_type: Option<Given>,
+    omit_client_id: Option<Given>,
     client_certificate_file: Option<Given>,
     client_certificate_key_file: Option<Given>,
     root_certificates_file: Option<Given>,
@@ -90,7 +95,12 @@ impl TryFrom<Fields> for Configuration {
             algorithm: field!(fields.algorithm),
             key_id: field!(fields.key_id),
             key_certificate_file: field!(fields.key_certificate_file),
+            key_certificate_chain_file: field!(fields.key_certificate_chain_file),
             audience: field!(fields.assertion_audience),
+            typ: field!(fields.assertion_typ),
+            claims: field!(fields.assertion_claims),
+            assertion_type: field!(fields.client_assertion_type),
+            omit_client_id: field!(fields.omit_client_id),
             certificate: field!(fields.client_certificate_file),
             certificate_key: field!(fields.client_certificate_key_file),
         }
@@ -134,10 +144,6 @@ impl TryFrom<Fields> for Configuration {
         }
         for (name, value) in field!(fields.params).map()? {
             credentials = credentials.param(name, value);
-        }
-        #[cfg(feature = "jwt")]
-        if let Some(audience) = proven.assertion_audience {
-            credentials = credentials.assertion_audience(audience);
         }
         #[cfg(feature = "rustls-no-provider")]
         if let Some((certificate, key)) = proven.certificate {

@@ -66,9 +66,13 @@ use crate::{
 /// | `client_secret`, `client_secret_file`, `client_secret_env` | the secret itself, a file with it, or the name of an environment variable with it: see [`Secret`](crate::Secret) |
 /// | `assertion_file` | a file with an assertion that another process keeps fresh: see [`ClientAuth::assertion_file`](crate::ClientAuth::assertion_file) |
 /// | `private_key_file`, `private_key_jwk_file` | a file with a private key, in PEM or as a JWK (feature `jwt`) |
-/// | `algorithm` | required with `private_key_file`: `RS256`, `PS256`, `ES256` or `EdDSA` |
-/// | `key_id`, `key_certificate_file` | identify the private key: its `kid`, and its certificate in PEM (for `x5t#S256`) |
-/// | `assertion_audience` | the `aud` of an assertion that this crate signs; the token URL by default |
+/// | `algorithm` | required with `private_key_file`: `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA` or `Ed25519`; with `secret_jwt`: `HS256` (the default), `HS384` or `HS512` |
+/// | `key_id`, `key_certificate_file`, `key_certificate_chain_file` | identify the private key: its `kid`, and its certificate in PEM, for `x5t#S256`; or the whole chain, for `x5c` as well |
+/// | `assertion_audience` | the `aud` of an assertion that this crate signs: `"issuer"` (the default with `issuer`), `"token_endpoint"` (the default with `token_url`), or other text |
+/// | `assertion_typ` | its `typ`: `"JWT"` or `"client-authentication+jwt"`, which is the default for the audience `"issuer"` |
+/// | `assertion_claims` | a table of additional claims; a value is a string |
+/// | `client_assertion_type` | the type of any assertion: see [`with_assertion_type`](crate::ClientAuth::with_assertion_type) |
+/// | `omit_client_id` | `true`: an assertion is sent without the client id, see [`without_client_id`](crate::ClientAuth::without_client_id) |
 /// | `client_auth` | the client authentication method: see below |
 /// | `client_certificate_file`, `client_certificate_key_file` | the client certificate of the TLS connection and its key, in PEM (feature `rustls`) |
 /// | `root_certificates_file` | trusted root certificates in PEM, instead of the platform's roots (feature `rustls`) |
@@ -89,7 +93,7 @@ use crate::{
 /// | --- | --- | --- |
 /// | a secret | `post`, `basic`, `basic_raw`, `secret_jwt` (feature `jwt`) | not set: the secret is sent in the form |
 /// | a private key | `private_key_jwt` | `private_key_jwt` |
-/// | an assertion | `assertion` | `assertion` |
+/// | an assertion | `assertion`, `spiffe_jwt` | `assertion` |
 /// | a client certificate alone | `tls` | `tls` |
 /// | none | `none` | must be given |
 ///

@@ -93,6 +93,21 @@ impl<N: fmt::Display> Field<N> {
         Ok(pairs)
     }
 
+    /// Names and texts.
+    #[cfg(feature = "jwt")]
+    pub(super) fn texts(self) -> Result<Vec<(String, String)>, Error> {
+        let members = match self.1 {
+            None | Some(Given::Nothing) => return Ok(Vec::new()),
+            Some(Given::Map(members)) => members,
+            Some(_) => return Err(wrong(self.0, "must be a table of strings")),
+        };
+        let text = |(name, given): (String, Given)| {
+            let text = Field(format!("{}.{name}", self.0), Some(given)).required()?;
+            Ok((name, text))
+        };
+        members.into_iter().map(text).collect()
+    }
+
     /// A number or a boolean, or a string that contains one.
     pub(super) fn parsed<T: FromStr>(self, what: &str) -> Result<Option<T>, Error> {
         match self.1 {

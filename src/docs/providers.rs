@@ -158,9 +158,9 @@
 //! ```
 //! # #[cfg(feature = "jwt")] {
 //! use tower_bearer::{
-//!     ClientAuth, ClientCredentials, Secret,
+//!     ClientCredentials, Secret,
 //!     client_credentials::{
-//!         SigningAlgorithm, SigningKey,
+//!         Assertion, SigningAlgorithm, SigningKey,
 //!     },
 //! };
 //!
@@ -172,13 +172,13 @@
 //!     pem,
 //! )
 //! .with_key_id("{kid}");
-//! let auth = ClientAuth::private_key_jwt(key);
+//! let assertion = Assertion::signed_by(key)
+//!     .with_audience("https://{tenant}.auth0.com/");
 //! let by_key = ClientCredentials::builder(
 //!     url,
 //!     "{client_id}",
-//!     auth,
+//!     assertion,
 //! )
-//! .assertion_audience("https://{tenant}.auth0.com/")
 //! .audience("https://api.example.com");
 //! # let _ = by_key; }
 //! ```
@@ -238,9 +238,10 @@
 //! ```
 //! # #[cfg(feature = "jwt")] {
 //! use tower_bearer::{
-//!     ClientAuth, ClientCredentials, Secret,
+//!     ClientCredentials, Secret,
 //!     client_credentials::{
-//!         SigningAlgorithm, SigningKey,
+//!         Assertion, SigningAlgorithm,
+//!         SigningKey,
 //!     },
 //! };
 //!
@@ -252,14 +253,14 @@
 //!     pem,
 //! )
 //! .with_key_id("{kid}");
-//! let auth = ClientAuth::private_key_jwt(key);
+//! let assertion = Assertion::signed_by(key)
+//!     .with_audience(
+//!         "https://{host}/realms/{realm}",
+//!     );
 //! let by_key = ClientCredentials::builder(
 //!     url,
 //!     "{client_id}",
-//!     auth,
-//! )
-//! .assertion_audience(
-//!     "https://{host}/realms/{realm}",
+//!     assertion,
 //! );
 //! # let _ = by_key; }
 //! ```

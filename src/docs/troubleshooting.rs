@@ -219,8 +219,8 @@
 //!    If the client is registered for Basic, use
 //!    [`ClientAuth::basic`](crate::ClientAuth::basic). If that fails too and the secret has
 //!    special characters, try [`ClientAuth::basic_raw`](crate::ClientAuth::basic_raw).
-//! 3. For assertions: the audience
-//!    (`assertion_audience`), the key id, and the machine's clock.
+//! 3. For assertions: the audience and the type (`with_audience` and `with_typ` of an
+//!    `Assertion`), the key id, and the machine's clock.
 //!
 //! The failure is permanent: the backoff is 30 s to 5 minutes. After a fix, restart, or call
 //! [`TokenCache::refresh`](crate::TokenCache::refresh).

@@ -1,14 +1,22 @@
 //! The client authentication as it was read for one token request.
 
 #[cfg(feature = "jwt")]
+use std::sync::Arc;
+
+#[cfg(feature = "jwt")]
 use crate::client_credentials::auth::{
-    CLIENT_SECRET_JWT, HS256,
-    jwt::{self, ReadKey},
+    CLIENT_SECRET_JWT,
+    jwt::{Assertion, SigningAlgorithm, SigningKey, assertion::ReadAssertion},
+    proof::AssertionForm,
+    secret::Secret,
 };
 use crate::{
-    client_credentials::auth::{
-        CLIENT_SECRET_BASIC,
-        proof::{self, Proof},
+    client_credentials::{
+        auth::{
+            CLIENT_SECRET_BASIC,
+            proof::{self, Proof},
+        },
+        discovery::endpoint::Target,
     },
     error::Error,
     util::wiped::Wiped,
@@ -20,53 +28,65 @@ pub(crate) enum Evidence {
     Ready(Proof),
     /// A secret sent by the method that was picked from the server's metadata, or in the form.
     Open(Wiped),
-    /// A secret that signs.
+    /// An assertion that is signed for each attempt.
     #[cfg(feature = "jwt")]
-    Secret(Wiped),
-    /// A private key that signs.
-    #[cfg(feature = "jwt")]
-    Key(ReadKey),
+    Signed(Arc<ReadAssertion>, AssertionForm),
 }
 
 impl Evidence {
-    /// Returns the proof for one attempt. `method` is the one picked from the server's metadata.
-    #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
-    pub(crate) async fn proof(
-        &self,
-        method: Option<&str>,
-        client_id: &str,
-        audience: &str,
-    ) -> Result<Proof, Error> {
+    /// What it is at this server: a secret without a method gets the one that was picked.
+    ///
+    /// # Errors
+    /// The server lists the algorithms that it accepts, and this credential's is not among them.
+    #[cfg_attr(not(feature = "jwt"), expect(clippy::unused_async, unused_variables))]
+    pub(crate) async fn at(&self, target: &Target, hidden: &[Wiped]) -> Result<Self, Error> {
+        let evidence = match self {
+            Self::Ready(proof) => Self::Ready(proof.clone()),
+            #[cfg(feature = "jwt")]
+            Self::Open(secret) if target.method == Some(CLIENT_SECRET_JWT) => {
+                use SigningAlgorithm::{Hs256, Hs384, Hs512};
+                let listed = |it: &SigningAlgorithm| target.listed(it.names()).is_some();
+                let algorithm = [Hs256, Hs384, Hs512].into_iter().find(listed);
+                let secret = Secret::of(secret.clone());
+                let key = SigningKey::from_secret(algorithm.unwrap_or(Hs256), secret);
+                let assertion = Assertion::signed_by(key).read().await?;
+                Self::Signed(Arc::new(assertion), AssertionForm::default())
+            }
+            Self::Open(secret) if target.method == Some(CLIENT_SECRET_BASIC) => {
+                Self::Ready(Proof::Basic(secret.clone()))
+            }
+            Self::Open(secret) => Self::Ready(Proof::Post(secret.clone())),
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion, form) => Self::Signed(Arc::clone(assertion), form.clone()),
+        };
+        #[cfg(feature = "jwt")]
+        if let Self::Signed(assertion, _) = &evidence {
+            assertion.check(target, hidden)?;
+        }
+        Ok(evidence)
+    }
+
+    /// Returns the proof for one attempt at this server.
+    #[cfg_attr(not(feature = "jwt"), expect(clippy::unused_async, unused_variables))]
+    pub(crate) async fn proof(&self, target: &Target, client_id: &str) -> Result<Proof, Error> {
         match self {
             Self::Ready(proof) => Ok(proof.clone()),
-            #[cfg(feature = "jwt")]
-            Self::Open(secret) if method == Some(CLIENT_SECRET_JWT) => {
-                jwt::sign_by_secret(secret, client_id, audience).map(Proof::Assertion)
-            }
-            Self::Open(secret) if method == Some(CLIENT_SECRET_BASIC) => {
-                Ok(Proof::Basic(secret.clone()))
-            }
             Self::Open(secret) => Ok(Proof::Post(secret.clone())),
             #[cfg(feature = "jwt")]
-            Self::Secret(secret) => {
-                jwt::sign_by_secret(secret, client_id, audience).map(Proof::Assertion)
+            Self::Signed(assertion, form) => {
+                let signed = assertion.sign(target, client_id).await?;
+                Ok(Proof::Assertion(signed, form.clone()))
             }
-            #[cfg(feature = "jwt")]
-            Self::Key(key) => jwt::sign_by_key(key, client_id, audience)
-                .await
-                .map(Proof::Assertion),
         }
     }
 
-    /// Texts that no error may show, sent or not. A server cannot echo a private key.
+    /// Texts that no error may show, sent or not.
     pub(crate) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
         match self {
             Self::Ready(proof) => proof.hidden(client_id),
             Self::Open(secret) => proof::in_all_forms(client_id, secret),
             #[cfg(feature = "jwt")]
-            Self::Secret(secret) => proof::in_all_forms(client_id, secret),
-            #[cfg(feature = "jwt")]
-            Self::Key(_) => Vec::new(),
+            Self::Signed(assertion, _) => assertion.key.hidden(client_id),
         }
     }
 
@@ -76,35 +96,18 @@ impl Evidence {
             (Self::Ready(one), Self::Ready(other)) => one == other,
             (Self::Open(one), Self::Open(other)) => one == other,
             #[cfg(feature = "jwt")]
-            (Self::Secret(one), Self::Secret(other)) => one == other,
-            #[cfg(feature = "jwt")]
-            (Self::Key(one), Self::Key(other)) => one.is_same(other),
+            (Self::Signed(one, _), Self::Signed(other, _)) => one.key.is_same(&other.key),
             _ => false,
         }
     }
 
-    /// The algorithm that signs an assertion, if one is signed for the picked `method`.
+    /// Describes how an assertion is signed and for whom, for the error if the server rejects it.
     #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
-    pub(crate) fn algorithm(&self, method: Option<&str>) -> Option<&str> {
+    pub(crate) fn signed_with(&self, target: &Target, hidden: &[Wiped]) -> Option<String> {
         match self {
-            #[cfg(feature = "jwt")]
-            Self::Open(_) if method == Some(CLIENT_SECRET_JWT) => Some(HS256),
             Self::Ready(_) | Self::Open(_) => None,
             #[cfg(feature = "jwt")]
-            Self::Secret(_) => Some(HS256),
-            #[cfg(feature = "jwt")]
-            Self::Key(key) => Some(key.algorithm()),
-        }
-    }
-
-    /// Describes how an assertion was signed, for the error if the server rejects it.
-    pub(crate) fn signed_with(&self, method: Option<&str>) -> Option<String> {
-        match self {
-            #[cfg(feature = "jwt")]
-            Self::Key(key) => Some(key.description()),
-            _ => self
-                .algorithm(method)
-                .map(|algorithm| format!("{algorithm} and this secret")),
+            Self::Signed(assertion, _) => Some(assertion.description(target, hidden)),
         }
     }
 }

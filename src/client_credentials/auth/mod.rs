@@ -6,17 +6,25 @@ pub(crate) mod jwt;
 pub(crate) mod proof;
 pub(crate) mod secret;
 
+#[cfg(feature = "jwt")]
+use std::sync::Arc;
 use std::{fmt, path::PathBuf};
 
+use url::Url;
+
 #[cfg(feature = "jwt")]
-use crate::client_credentials::auth::jwt::SigningKey;
+use crate::client_credentials::auth::jwt::{Assertion, SigningAlgorithm, SigningKey};
 use crate::{
-    client_credentials::auth::{evidence::Evidence, proof::Proof, secret::Secret},
+    client_credentials::auth::{
+        evidence::Evidence,
+        proof::{AssertionForm, Proof},
+        secret::Secret,
+    },
     error::Error,
 };
 
-/// The algorithm that signs with a secret.
-pub(crate) const HS256: &str = "HS256";
+/// The algorithms that sign with a secret.
+pub(crate) const HMACS: [&str; 3] = ["HS256", "HS384", "HS512"];
 
 /// The client authentication: a method, and the secret, key or assertion for it.
 ///
@@ -35,9 +43,14 @@ pub(crate) const HS256: &str = "HS256";
     doc = "| [`private_key_jwt`](Self::private_key_jwt) | `private_key_jwt` | an assertion signed with a private key |"
 )]
 /// | [`assertion`](Self::assertion), [`assertion_file`](Self::assertion_file) | `private_key_jwt` | an assertion signed by a third party |
+/// | [`spiffe_jwt`](Self::spiffe_jwt) | `spiffe_jwt` | a JWT-SVID of SPIFFE |
 /// | [`tls`](Self::tls) | `tls_client_auth`, `self_signed_tls_client_auth` | the id, over TLS with a client certificate |
 /// | [`none`](Self::none) | `none` | the id |
 ///
+#[cfg_attr(
+    feature = "jwt",
+    doc = "An [`Assertion`](crate::client_credentials::Assertion) converts into `secret_jwt` or `private_key_jwt`, with another audience, type, claims or header.\n"
+)]
 /// A string or a [`Secret`] converts into a secret without a method. It is sent in the form, like `post`, unless discovery
 /// ([`ClientCredentials::discover`](crate::ClientCredentials::discover)) picks another method from the server's metadata.
 ///
@@ -58,15 +71,17 @@ pub(crate) const HS256: &str = "HS256";
 ///
 /// [RFC 8414 §2]: https://www.rfc-editor.org/rfc/rfc8414#section-2
 #[derive(Clone)]
-pub struct ClientAuth(Kind);
+pub struct ClientAuth {
+    kind: Kind,
+    /// Differs from the default for assertions only.
+    form: AssertionForm,
+}
 
 #[derive(Clone)]
 enum Kind {
     Secret(SecretMethod, Secret),
     #[cfg(feature = "jwt")]
-    SecretJwt(Secret),
-    #[cfg(feature = "jwt")]
-    PrivateKeyJwt(SigningKey),
+    Signed(Box<Assertion>),
     Assertion(Secret),
     Tls,
     None,
@@ -89,7 +104,7 @@ impl ClientAuth {
     ///
     /// [RFC 6749 §2.3.1]: https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1
     pub fn post(secret: impl Into<Secret>) -> Self {
-        Self(Kind::Secret(SecretMethod::Post, secret.into()))
+        Self::new(Kind::Secret(SecretMethod::Post, secret.into()))
     }
 
     /// Sends id and secret, form-encoded, in a Basic header: `client_secret_basic` ([RFC 6749 §2.3.1]).
@@ -98,7 +113,7 @@ impl ClientAuth {
     ///
     /// [RFC 6749 §2.3.1]: https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1
     pub fn basic(secret: impl Into<Secret>) -> Self {
-        Self(Kind::Secret(SecretMethod::Basic, secret.into()))
+        Self::new(Kind::Secret(SecretMethod::Basic, secret.into()))
     }
 
     /// Sends id and secret in a plain Basic header, without form encoding ([RFC 7617 §2]).
@@ -108,38 +123,31 @@ impl ClientAuth {
     ///
     /// [RFC 7617 §2]: https://www.rfc-editor.org/rfc/rfc7617#section-2
     pub fn basic_raw(secret: impl Into<Secret>) -> Self {
-        Self(Kind::Secret(SecretMethod::BasicRaw, secret.into()))
+        Self::new(Kind::Secret(SecretMethod::BasicRaw, secret.into()))
     }
 
     /// Sends an assertion signed with the secret by HS256: `client_secret_jwt` ([RFC 7523 §2.2], [OpenID Connect Core §9]).
     ///
-    /// The secret itself is not sent. See [`private_key_jwt`](Self::private_key_jwt) for the claims.
+    /// The secret itself is not sent. [`Assertion`](crate::client_credentials::Assertion) lists the claims, and changes them.
+    /// For HS384 and HS512 see [`SigningKey::from_secret`](crate::client_credentials::SigningKey::from_secret).
     ///
     /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
     /// [OpenID Connect Core §9]: https://openid.net/specs/openid-connect-core-1_0.html#ClientAuthentication
     #[cfg(feature = "jwt")]
     pub fn secret_jwt(secret: impl Into<Secret>) -> Self {
-        Self(Kind::SecretJwt(secret.into()))
+        Assertion::signed_by(SigningKey::from_secret(SigningAlgorithm::Hs256, secret)).into()
     }
 
     /// Sends an assertion signed with a private key: `private_key_jwt` ([RFC 7523 §2.2], [OpenID Connect Core §9]).
     ///
     /// The key is local, or a [`Signer`](crate::client_credentials::Signer) holds it.
-    ///
-    /// # Claims
-    /// - `iss` and `sub` are the client id.
-    /// - `aud` is the token URL, or the value of
-    ///   [`assertion_audience`](crate::client_credentials::ClientCredentialsBuilder::assertion_audience).
-    /// - `iat` and `nbf` are 10 seconds before the machine's clock, for servers whose clock is behind.
-    /// - `exp` is 60 seconds after `iat`, the longest lifetime that the strictest servers accept. So the machine's clock may
-    ///   be 10 seconds ahead of the server's, or 50 behind.
-    /// - `jti` is 128 random bits, new for each HTTP request to the token endpoint, retries included.
+    /// [`Assertion`](crate::client_credentials::Assertion) lists the claims, and changes them.
     ///
     /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
     /// [OpenID Connect Core §9]: https://openid.net/specs/openid-connect-core-1_0.html#ClientAuthentication
     #[cfg(feature = "jwt")]
     pub fn private_key_jwt(key: impl Into<SigningKey>) -> Self {
-        Self(Kind::PrivateKeyJwt(key.into()))
+        Assertion::signed_by(key).into()
     }
 
     /// Sends an assertion signed by a third party ([RFC 7523 §2.2]).
@@ -149,7 +157,7 @@ impl ClientAuth {
     ///
     /// [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
     pub fn assertion(assertion: impl Into<Secret>) -> Self {
-        Self(Kind::Assertion(assertion.into()))
+        Self::new(Kind::Assertion(assertion.into()))
     }
 
     /// Sends the assertion in this file, which a third party signs and keeps fresh.
@@ -158,6 +166,41 @@ impl ClientAuth {
     /// server, or for a cloud's workload identity.
     pub fn assertion_file(path: impl Into<PathBuf>) -> Self {
         Self::assertion(Secret::from_file(path))
+    }
+
+    /// Sends a JWT-SVID of SPIFFE ([draft-ietf-oauth-spiffe-client-auth]): `spiffe_jwt`.
+    ///
+    /// SPIRE's agent or a helper keeps it fresh, in a file or behind a [`Secret::from_provider`]. Its audience is the server. The
+    /// client id is usually the SPIFFE ID.
+    ///
+    /// [draft-ietf-oauth-spiffe-client-auth]: https://datatracker.ietf.org/doc/draft-ietf-oauth-spiffe-client-auth/
+    pub fn spiffe_jwt(svid: impl Into<Secret>) -> Self {
+        Self::assertion(svid).with_assertion_type(JWT_SPIFFE)
+    }
+
+    /// Replaces the `client_assertion_type` of an assertion, which is
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer` ([RFC 7521 §4.2]).
+    ///
+    /// It must be an absolute URI. If there is no assertion, building the credentials fails.
+    ///
+    /// [RFC 7521 §4.2]: https://www.rfc-editor.org/rfc/rfc7521#section-4.2
+    #[must_use]
+    pub fn with_assertion_type(mut self, assertion_type: impl Into<String>) -> Self {
+        self.form.kind = assertion_type.into().into();
+        self
+    }
+
+    /// Leaves the client id out of the form, because the assertion names the client ([RFC 7521 §4.2]).
+    ///
+    /// Keycloak's federated client authentication, for example, finds the client by the assertion's `sub`. Other servers, such
+    /// as Entra ID and Spring Authorization Server, require the client id. If there is no assertion, building the credentials
+    /// fails.
+    ///
+    /// [RFC 7521 §4.2]: https://www.rfc-editor.org/rfc/rfc7521#section-4.2
+    #[must_use]
+    pub fn without_client_id(mut self) -> Self {
+        self.form.with_client_id = false;
+        self
     }
 
     /// Sends the client id alone; the connection's client certificate authenticates the client ([RFC 8705 §2]).
@@ -173,7 +216,7 @@ impl ClientAuth {
     )]
     #[must_use]
     pub fn tls() -> Self {
-        Self(Kind::Tls)
+        Self::new(Kind::Tls)
     }
 
     /// Sends the client id alone, without authentication: `none` ([RFC 7591 §2]).
@@ -185,14 +228,21 @@ impl ClientAuth {
     /// [RFC 6749 §4.4]: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
     #[must_use]
     pub fn none() -> Self {
-        Self(Kind::None)
+        Self::new(Kind::None)
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            form: AssertionForm::default(),
+        }
     }
 
     /// The possible methods, by the names that servers announce ([RFC 8414 §2]), best first.
     ///
     /// [RFC 8414 §2]: https://www.rfc-editor.org/rfc/rfc8414#section-2
     pub(crate) fn methods(&self) -> &'static [&'static str] {
-        match &self.0 {
+        match &self.kind {
             // Sending comes first: how a secret is used must not change when another crate enables the feature. An
             // assertion is used only if nothing else is offered, or if it is chosen explicitly.
             #[cfg(feature = "jwt")]
@@ -204,9 +254,10 @@ impl ClientAuth {
             Kind::Secret(SecretMethod::Post, _) => &[CLIENT_SECRET_POST],
             Kind::Secret(SecretMethod::Basic | SecretMethod::BasicRaw, _) => &[CLIENT_SECRET_BASIC],
             #[cfg(feature = "jwt")]
-            Kind::SecretJwt(_) => &[CLIENT_SECRET_JWT],
+            Kind::Signed(assertion) if assertion.key().is_symmetric() => &[CLIENT_SECRET_JWT],
             #[cfg(feature = "jwt")]
-            Kind::PrivateKeyJwt(_) => &["private_key_jwt"],
+            Kind::Signed(_) => &["private_key_jwt"],
+            Kind::Assertion(_) if self.form.kind == JWT_SPIFFE => &["spiffe_jwt"],
             Kind::Assertion(_) => &["private_key_jwt"],
             Kind::Tls => &["tls_client_auth", "self_signed_tls_client_auth"],
             Kind::None => &["none"],
@@ -215,18 +266,14 @@ impl ClientAuth {
 
     /// Whether the proof is the connection's client certificate.
     pub(crate) fn is_by_certificate(&self) -> bool {
-        matches!(self.0, Kind::Tls)
+        matches!(self.kind, Kind::Tls)
     }
 
-    /// Whether the client signs an assertion itself.
-    #[cfg(feature = "jwt")]
-    pub(crate) fn signs(&self) -> bool {
-        matches!(self.0, Kind::SecretJwt(_) | Kind::PrivateKeyJwt(_))
-    }
-
-    /// Checks it once, when a credential is built, without calling providers.
-    pub(crate) fn check(&self, client_id: &str) -> Result<(), Error> {
-        match &self.0 {
+    /// Checks it once, when a credential is built, without calling providers. `discovers` says whether the issuer is known.
+    #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
+    pub(crate) fn check(&self, client_id: &str, discovers: bool) -> Result<(), Error> {
+        self.check_form()?;
+        match &self.kind {
             Kind::Secret(method, secret) => {
                 let secret = secret.peek(CLIENT_SECRET)?.unwrap_or_default();
                 match method {
@@ -235,17 +282,37 @@ impl ClientAuth {
                 }
             }
             #[cfg(feature = "jwt")]
-            Kind::SecretJwt(secret) => secret.peek(CLIENT_SECRET).map(drop),
-            #[cfg(feature = "jwt")]
-            Kind::PrivateKeyJwt(key) => key.check(),
+            Kind::Signed(assertion) => assertion.check(discovers),
             Kind::Assertion(assertion) => assertion.peek(ASSERTION).map(drop),
             Kind::Tls | Kind::None => Ok(()),
         }
     }
 
+    fn check_form(&self) -> Result<(), Error> {
+        let has_assertion = match &self.kind {
+            #[cfg(feature = "jwt")]
+            Kind::Signed(_) => true,
+            Kind::Assertion(_) => true,
+            Kind::Secret(..) | Kind::Tls | Kind::None => false,
+        };
+        if !has_assertion && self.form != AssertionForm::default() {
+            return Err(Error::configuration(
+                "only an assertion can have an assertion type or go without the client id; remove `with_assertion_type` and \
+                 `without_client_id`, or use `ClientAuth::assertion`",
+            ));
+        }
+        match Url::parse(&self.form.kind) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::configuration(
+                "the assertion type is not an absolute URI (RFC 7521 section 4.2); use one such as \
+                 urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
+            )),
+        }
+    }
+
     /// Reads the client authentication for one token request.
     pub(crate) async fn read(&self) -> Result<Evidence, Error> {
-        Ok(match &self.0 {
+        Ok(match &self.kind {
             Kind::Secret(method, secret) => {
                 let secret = secret.read(CLIENT_SECRET).await?;
                 match method {
@@ -256,11 +323,12 @@ impl ClientAuth {
                 }
             }
             #[cfg(feature = "jwt")]
-            Kind::SecretJwt(secret) => Evidence::Secret(secret.read(CLIENT_SECRET).await?),
-            #[cfg(feature = "jwt")]
-            Kind::PrivateKeyJwt(key) => Evidence::Key(key.read().await?),
+            Kind::Signed(assertion) => {
+                Evidence::Signed(Arc::new(assertion.read().await?), self.form.clone())
+            }
             Kind::Assertion(assertion) => {
-                Evidence::Ready(Proof::Assertion(assertion.read(ASSERTION).await?))
+                let assertion = assertion.read(ASSERTION).await?;
+                Evidence::Ready(Proof::Assertion(assertion, self.form.clone()))
             }
             Kind::Tls | Kind::None => Evidence::Ready(Proof::ClientId),
         })
@@ -268,12 +336,10 @@ impl ClientAuth {
 
     /// Whether another read may return a different value.
     pub(crate) fn may_change(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Secret(_, secret) | Kind::Assertion(secret) => secret.may_change(),
             #[cfg(feature = "jwt")]
-            Kind::SecretJwt(secret) => secret.may_change(),
-            #[cfg(feature = "jwt")]
-            Kind::PrivateKeyJwt(key) => key.may_change(),
+            Kind::Signed(assertion) => assertion.key().may_change(),
             Kind::Tls | Kind::None => false,
         }
     }
@@ -311,7 +377,14 @@ impl ClientAuth {
 /// A secret without a method.
 impl<T: Into<Secret>> From<T> for ClientAuth {
     fn from(secret: T) -> Self {
-        Self(Kind::Secret(SecretMethod::Open, secret.into()))
+        Self::new(Kind::Secret(SecretMethod::Open, secret.into()))
+    }
+}
+
+#[cfg(feature = "jwt")]
+impl From<Assertion> for ClientAuth {
+    fn from(assertion: Assertion) -> Self {
+        Self::new(Kind::Signed(Box::new(assertion)))
     }
 }
 
@@ -319,12 +392,10 @@ impl fmt::Debug for ClientAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("ClientAuth");
         out.field("methods", &self.methods());
-        match &self.0 {
+        match &self.kind {
             Kind::Secret(_, secret) => out.field("secret", secret),
             #[cfg(feature = "jwt")]
-            Kind::SecretJwt(secret) => out.field("secret", secret),
-            #[cfg(feature = "jwt")]
-            Kind::PrivateKeyJwt(key) => out.field("key", key),
+            Kind::Signed(assertion) => out.field("assertion", assertion),
             Kind::Assertion(assertion) => out.field("assertion", assertion),
             Kind::Tls | Kind::None => &mut out,
         };
@@ -350,6 +421,9 @@ fn check_raw(client_id: &str, secret: &str) -> Result<(), Error> {
 pub(crate) const CLIENT_SECRET_JWT: &str = "client_secret_jwt";
 pub(crate) const CLIENT_SECRET_BASIC: &str = "client_secret_basic";
 const CLIENT_SECRET_POST: &str = "client_secret_post";
+
+/// The assertion type of draft-ietf-oauth-spiffe-client-auth, section 3.1.
+const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 
 const CLIENT_SECRET: &str = "client secret";
 const ASSERTION: &str = "client assertion";

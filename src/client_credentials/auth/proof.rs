@@ -1,5 +1,7 @@
 //! The client authentication that one request to the token endpoint carries.
 
+use std::borrow::Cow;
+
 use base64::{
     Engine,
     prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
@@ -11,7 +13,7 @@ use url::form_urlencoded::byte_serialize;
 
 use crate::util::wiped::{Lent, Wiped};
 
-/// The proof of one attempt. The client id is sent with each.
+/// The proof of one attempt. The client id is sent with each, but for assertions that replace it.
 #[derive(Clone, PartialEq)]
 pub(crate) enum Proof {
     /// The secret, in the form.
@@ -23,21 +25,47 @@ pub(crate) enum Proof {
     /// A signed assertion, in the form ([RFC 7521 §4.2]).
     ///
     /// [RFC 7521 §4.2]: https://www.rfc-editor.org/rfc/rfc7521#section-4.2
-    Assertion(Wiped),
+    Assertion(Wiped, AssertionForm),
     /// Nothing but the client id.
     ClientId,
 }
 
+/// What is beside an assertion in the form.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AssertionForm {
+    /// `client_assertion_type`
+    pub(crate) kind: Cow<'static, str>,
+    pub(crate) with_client_id: bool,
+}
+
+impl Default for AssertionForm {
+    fn default() -> Self {
+        Self {
+            kind: Cow::Borrowed(JWT_BEARER),
+            with_client_id: true,
+        }
+    }
+}
+
 impl Proof {
     /// The authentication that the `oauth2` crate is told. It makes the crate omit the client id from the form if a header
-    /// has it. The secret is a placeholder, because the header is replaced and the crate does not wipe what it holds.
+    /// has it. The secret is a placeholder, because the header is replaced or removed, and the crate does not wipe what
+    /// it holds.
     pub(crate) fn stand_in(&self) -> (AuthType, Option<ClientSecret>) {
-        match self {
-            Self::Basic(_) | Self::BasicRaw(_) => {
+        match self.has_client_id_in_form() {
+            true => (AuthType::RequestBody, None),
+            false => {
                 let none = ClientSecret::new(String::new());
                 (AuthType::BasicAuth, Some(none))
             }
-            Self::Post(_) | Self::Assertion(_) | Self::ClientId => (AuthType::RequestBody, None),
+        }
+    }
+
+    fn has_client_id_in_form(&self) -> bool {
+        match self {
+            Self::Post(_) | Self::ClientId => true,
+            Self::Basic(_) | Self::BasicRaw(_) => false,
+            Self::Assertion(_, form) => form.with_client_id,
         }
     }
 
@@ -50,8 +78,8 @@ impl Proof {
     ) -> (Request<Bytes>, [Lent; 2]) {
         let request = match self {
             Self::Post(secret) => request.map(|form| extended(&form, "client_secret", secret)),
-            Self::Assertion(assertion) => request.map(|form| {
-                let form = extended(&form, "client_assertion_type", JWT_BEARER);
+            Self::Assertion(assertion, beside) => request.map(|form| {
+                let form = extended(&form, "client_assertion_type", &beside.kind);
                 extended(&form, "client_assertion", assertion)
             }),
             Self::Basic(_) | Self::BasicRaw(_) | Self::ClientId => request,
@@ -61,8 +89,10 @@ impl Proof {
         let pair = match self {
             Self::Basic(secret) => Some(pair(&encode(client_id), &encode(secret))),
             Self::BasicRaw(secret) => Some(pair(client_id, secret)),
-            Self::Post(_) | Self::Assertion(_) | Self::ClientId => None,
+            Self::Post(_) | Self::Assertion(..) | Self::ClientId => None,
         };
+        // The placeholder's.
+        request.headers_mut().remove(AUTHORIZATION);
         let mut header = Lent::default();
         if let Some(pair) = pair {
             let basic = Bytes::from(["Basic ", &pair].concat());
@@ -82,7 +112,7 @@ impl Proof {
             Self::Post(secret) | Self::Basic(secret) | Self::BasicRaw(secret) => {
                 in_all_forms(client_id, secret)
             }
-            Self::Assertion(assertion) => {
+            Self::Assertion(assertion, _) => {
                 let mut hidden = in_all_forms(client_id, assertion);
                 // Without the signature the rest proves nothing, and neither does a text too short to be one.
                 let signature = assertion.rsplit_once('.').map(|(_, signature)| signature);

@@ -3,15 +3,6 @@
 use oauth2::TokenUrl;
 use url::Url;
 
-use crate::{
-    client_credentials::{
-        auth::evidence::Evidence,
-        redact::{self, LONGEST_TEXT},
-    },
-    error::Error,
-    util::wiped::Wiped,
-};
-
 /// A token endpoint that is known, or that is discovered from its issuer.
 #[derive(Clone)]
 pub(crate) enum Endpoint<Known, Issuer> {
@@ -27,32 +18,33 @@ pub(crate) struct Given {
 }
 
 /// The destination of a token request and what the server accepts there.
+#[cfg_attr(
+    not(feature = "jwt"),
+    expect(dead_code, reason = "assertions are signed for it")
+)]
 pub(crate) struct Target {
     pub(crate) token_url: TokenUrl,
-    /// The audience of an assertion that this client signs.
-    pub(crate) audience: String,
+    /// The token URL as it was given.
+    pub(crate) token_endpoint: String,
+    /// The issuer as it was given, if the endpoint was discovered.
+    pub(crate) issuer: Option<String>,
     /// The method picked from the server's metadata, for a secret without one.
     pub(crate) method: Option<&'static str>,
     /// The algorithms that the server accepts for assertions, if it lists them.
     pub(crate) algorithms: Option<Vec<String>>,
 }
 
+#[cfg(feature = "jwt")]
 impl Target {
-    /// # Errors
-    /// The server lists its algorithms, and this credential's is not among them.
-    pub(crate) fn check(&self, evidence: &Evidence, hidden: &[Wiped]) -> Result<(), Error> {
-        let (Some(algorithms), Some(algorithm)) =
-            (&self.algorithms, evidence.algorithm(self.method))
-        else {
-            return Ok(());
+    /// The first of these names of algorithms that the server accepts. If it lists none, it accepts all.
+    pub(crate) fn listed(
+        &self,
+        names: impl IntoIterator<Item = &'static str>,
+    ) -> Option<&'static str> {
+        let is_listed = |name: &&str| match &self.algorithms {
+            Some(listed) => listed.iter().any(|it| it == name),
+            None => true,
         };
-        if algorithms.iter().any(|taken| taken == algorithm) {
-            return Ok(());
-        }
-        Err(Error::unsupported(format!(
-            "the server's metadata says that its token endpoint accepts assertions signed with {}, but this \
-             credential's are signed with {algorithm}; use a key for one of those",
-            redact::clean(&algorithms.join(", "), LONGEST_TEXT, hidden)
-        )))
+        names.into_iter().find(is_listed)
     }
 }

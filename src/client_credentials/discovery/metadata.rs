@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::{
     client_credentials::{
-        auth::{CLIENT_SECRET_BASIC, CLIENT_SECRET_JWT, ClientAuth, HS256},
+        auth::{CLIENT_SECRET_BASIC, CLIENT_SECRET_JWT, ClientAuth, HMACS},
         check::{self, PlainHttp},
         discovery::endpoint::Target,
         redact::{self, LONGEST_TEXT},
@@ -46,23 +46,15 @@ pub(crate) struct Capabilities {
     methods: &'static [&'static str],
     /// Whether its connection has a client certificate.
     by_certificate: bool,
-    /// The audience of its assertions, if it is not the token URL.
-    audience: Option<String>,
     /// Where it may send its secret without TLS.
     plain_http: PlainHttp,
 }
 
 impl Capabilities {
-    pub(crate) fn new(
-        auth: &ClientAuth,
-        by_certificate: bool,
-        audience: Option<String>,
-        plain_http: PlainHttp,
-    ) -> Self {
+    pub(crate) fn new(auth: &ClientAuth, by_certificate: bool, plain_http: PlainHttp) -> Self {
         Self {
             methods: auth.methods(),
             by_certificate,
-            audience,
             plain_http,
         }
     }
@@ -128,7 +120,8 @@ impl Metadata {
         }
         Ok(Target {
             token_url: TokenUrl::from_url(url),
-            audience: client.audience.clone().unwrap_or(token_url),
+            token_endpoint: token_url,
+            issuer: self.issuer,
             method: Some(method),
             algorithms: self.token_endpoint_auth_signing_alg_values_supported,
         })
@@ -141,7 +134,7 @@ impl Metadata {
             None => DEFAULT_METHODS.to_vec(),
         };
         let signable = match &self.token_endpoint_auth_signing_alg_values_supported {
-            Some(algorithms) => algorithms.iter().any(|algorithm| algorithm == HS256),
+            Some(algorithms) => algorithms.iter().any(|it| HMACS.contains(&&**it)),
             None => true,
         };
         let common = || client.methods.iter().filter(|own| offered.contains(own));

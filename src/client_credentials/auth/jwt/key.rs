@@ -3,36 +3,57 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::{
     error::KeyRejected,
+    hmac,
     rand::SystemRandom,
     rsa::{KeyPairComponents, PublicKeyComponents},
-    signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256,
-        RSA_PSS_SHA256, RsaKeyPair,
-    },
+    signature::{EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, RsaEncoding, RsaKeyPair},
 };
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::signer::SigningAlgorithm;
+use super::algorithm::{Family, SigningAlgorithm};
 use crate::{error::Error, util::wiped::Wiped};
 
 /// A key of the right type for its algorithm.
-pub(crate) enum LocalKey {
-    Rs256(RsaKeyPair),
-    Ps256(RsaKeyPair),
-    Es256(EcdsaKeyPair),
-    EdDsa(Ed25519KeyPair),
+pub(crate) struct LocalKey {
+    algorithm: SigningAlgorithm,
+    pair: Pair,
 }
 
-/// The names of a key that came with it.
-#[derive(Default)]
+enum Pair {
+    Rsa(RsaKeyPair, &'static dyn RsaEncoding),
+    Ec(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    /// Not a pair: the secret, which both sides have.
+    Hmac(hmac::Key),
+}
+
+/// What a header says of a key ([RFC 7515 §4.1]).
+///
+/// [RFC 7515 §4.1]: https://www.rfc-editor.org/rfc/rfc7515#section-4.1
+#[derive(Default, PartialEq)]
 pub(crate) struct Named {
     pub(crate) kid: Option<String>,
     pub(crate) x5t_s256: Option<String>,
+    pub(crate) x5c: Option<Vec<String>>,
 }
 
 impl LocalKey {
+    /// # Errors
+    /// A message that says what to change. It contains nothing of the key.
+    pub(crate) fn from_secret(algorithm: SigningAlgorithm, secret: &str) -> Result<Self, String> {
+        match algorithm.family() {
+            Family::Hmac(hmac) => Ok(Self {
+                algorithm,
+                pair: Pair::Hmac(hmac::Key::new(hmac, secret.as_bytes())),
+            }),
+            _ => Err(format!(
+                "{algorithm} signs with a private key, not with a secret; use HS256, HS384 or HS512, or a private key"
+            )),
+        }
+    }
+
     /// # Errors
     /// A message that says what to change. It contains nothing of the key.
     pub(crate) fn from_pem(algorithm: SigningAlgorithm, pem: &str) -> Result<Self, String> {
@@ -46,43 +67,10 @@ impl LocalKey {
             "the private key is not PEM; it must begin with BEGIN PRIVATE KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY"
         })?;
         let der = Zeroizing::new(der);
-        Self::from_der(algorithm, &der).map_err(|rejected| rejected_for(algorithm, rejected))
-    }
-
-    fn from_der(
-        algorithm: SigningAlgorithm,
-        der: &PrivateKeyDer<'_>,
-    ) -> Result<Self, Option<KeyRejected>> {
-        use PrivateKeyDer::{Pkcs1, Pkcs8, Sec1};
-        let rsa = || match der {
-            Pkcs8(pkcs8) => Ok(RsaKeyPair::from_pkcs8(pkcs8.secret_pkcs8_der())?),
-            Pkcs1(pkcs1) => Ok(RsaKeyPair::from_der(pkcs1.secret_pkcs1_der())?),
-            _ => Err(None),
-        };
-        Ok(match algorithm {
-            SigningAlgorithm::Rs256 => Self::Rs256(rsa()?),
-            SigningAlgorithm::Ps256 => Self::Ps256(rsa()?),
-            SigningAlgorithm::Es256 => {
-                let pkcs8 = match der {
-                    Pkcs8(pkcs8) => Zeroizing::new(pkcs8.secret_pkcs8_der().to_vec()),
-                    Sec1(sec1) => p256_as_pkcs8(sec1.secret_sec1_der()).ok_or(None)?,
-                    _ => return Err(None),
-                };
-                let signing = &ECDSA_P256_SHA256_FIXED_SIGNING;
-                Self::Es256(EcdsaKeyPair::from_pkcs8(
-                    signing,
-                    &pkcs8,
-                    &SystemRandom::new(),
-                )?)
-            }
-            SigningAlgorithm::EdDsa => match der {
-                // OpenSSL leaves the public key out.
-                Pkcs8(pkcs8) => Self::EdDsa(Ed25519KeyPair::from_pkcs8_maybe_unchecked(
-                    pkcs8.secret_pkcs8_der(),
-                )?),
-                _ => return Err(None),
-            },
-        })
+        match Pair::from_der(algorithm, &der) {
+            Ok(pair) => Ok(Self { algorithm, pair }),
+            Err(rejected) => Err(rejected_for(algorithm, rejected)),
+        }
     }
 
     /// # Errors
@@ -93,13 +81,13 @@ impl LocalKey {
             |_| "the private key is not a JWK; it must be one JSON object with `kty`, not a key set",
         )?;
         let algorithm = jwk.algorithm()?;
-        let key = match algorithm {
-            SigningAlgorithm::Rs256 => jwk.rsa().map(Self::Rs256),
-            SigningAlgorithm::Ps256 => jwk.rsa().map(Self::Ps256),
-            SigningAlgorithm::Es256 => jwk.p256().map(Self::Es256),
-            SigningAlgorithm::EdDsa => jwk.ed25519().map(Self::EdDsa),
+        let pair = match algorithm.family() {
+            Family::Rsa(padding) => jwk.rsa().map(|pair| Pair::Rsa(pair, padding)),
+            Family::Ec(signing) => jwk.ec(signing).map(Pair::Ec),
+            Family::Ed25519 => jwk.ed25519().map(Pair::Ed25519),
+            Family::Hmac(_) => return Err(SYMMETRIC.into()),
         };
-        let key = key.map_err(|error| match error {
+        let pair = pair.map_err(|error| match error {
             Unfit::Lacks(member) => format!(
                 "the JWK of the private key has no {member:?}, or it is not base64url; check that the JWK is the private one and complete"
             ),
@@ -108,34 +96,18 @@ impl LocalKey {
         let named = Named {
             kid: jwk.kid,
             x5t_s256: jwk.x5t_s256,
+            x5c: None,
         };
-        Ok((key, named))
+        Ok((Self { algorithm, pair }, named))
     }
 
     pub(crate) fn algorithm(&self) -> SigningAlgorithm {
-        match self {
-            Self::Rs256(_) => SigningAlgorithm::Rs256,
-            Self::Ps256(_) => SigningAlgorithm::Ps256,
-            Self::Es256(_) => SigningAlgorithm::Es256,
-            Self::EdDsa(_) => SigningAlgorithm::EdDsa,
-        }
+        self.algorithm
     }
 
     pub(crate) fn sign(&self, input: &[u8]) -> Result<Vec<u8>, Error> {
-        let random = SystemRandom::new();
-        let by_rsa = |key: &RsaKeyPair, padding| {
-            let mut signature = vec![0; key.public().modulus_len()];
-            key.sign(padding, &random, input, &mut signature)?;
-            Ok(signature)
-        };
-        let signature: Result<Vec<u8>, ring::error::Unspecified> = match self {
-            Self::Rs256(key) => by_rsa(key, &RSA_PKCS1_SHA256),
-            Self::Ps256(key) => by_rsa(key, &RSA_PSS_SHA256),
-            Self::Es256(key) => key.sign(&random, input).map(|it| it.as_ref().to_vec()),
-            Self::EdDsa(key) => Ok(key.sign(input).as_ref().to_vec()),
-        };
         // ring finds some inconsistent RSA keys only here.
-        signature.map_err(|_| {
+        self.pair.sign(input).map_err(|_| {
             Error::unsigned(
                 "the private key cannot sign; check that its parts belong to the same key",
             )
@@ -143,35 +115,87 @@ impl LocalKey {
     }
 }
 
+impl Pair {
+    fn from_der(
+        algorithm: SigningAlgorithm,
+        der: &PrivateKeyDer<'_>,
+    ) -> Result<Self, Option<KeyRejected>> {
+        use PrivateKeyDer::{Pkcs1, Pkcs8, Sec1};
+        Ok(match (algorithm.family(), der) {
+            (Family::Rsa(padding), Pkcs8(pkcs8)) => {
+                Self::Rsa(RsaKeyPair::from_pkcs8(pkcs8.secret_pkcs8_der())?, padding)
+            }
+            (Family::Rsa(padding), Pkcs1(pkcs1)) => {
+                Self::Rsa(RsaKeyPair::from_der(pkcs1.secret_pkcs1_der())?, padding)
+            }
+            (Family::Ec(signing), Pkcs8(pkcs8)) => ec(signing, pkcs8.secret_pkcs8_der())?,
+            (Family::Ec(signing), Sec1(sec1)) => ec(
+                signing,
+                &as_pkcs8(algorithm, sec1.secret_sec1_der()).ok_or(None)?,
+            )?,
+            // OpenSSL leaves the public key out.
+            (Family::Ed25519, Pkcs8(pkcs8)) => Self::Ed25519(
+                Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8.secret_pkcs8_der())?,
+            ),
+            _ => return Err(None),
+        })
+    }
+
+    fn sign(&self, input: &[u8]) -> Result<Vec<u8>, ring::error::Unspecified> {
+        let random = SystemRandom::new();
+        Ok(match self {
+            Self::Rsa(pair, padding) => {
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(*padding, &random, input, &mut signature)?;
+                signature
+            }
+            Self::Ec(pair) => pair.sign(&random, input)?.as_ref().to_vec(),
+            Self::Ed25519(pair) => pair.sign(input).as_ref().to_vec(),
+            Self::Hmac(key) => hmac::sign(key, input).as_ref().to_vec(),
+        })
+    }
+}
+
+fn ec(signing: &'static EcdsaSigningAlgorithm, pkcs8: &[u8]) -> Result<Pair, KeyRejected> {
+    EcdsaKeyPair::from_pkcs8(signing, pkcs8, &SystemRandom::new()).map(Pair::Ec)
+}
+
 fn rejected_for(algorithm: SigningAlgorithm, rejected: Option<KeyRejected>) -> String {
-    let wanted = match algorithm {
-        SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => {
-            "an RSA key of 2048 to 4096 bits, in PKCS#8 or PKCS#1"
-        }
-        SigningAlgorithm::Es256 => {
-            "an EC key on P-256 together with its public key, in PKCS#8 or SEC1"
-        }
-        SigningAlgorithm::EdDsa => "an Ed25519 key, in PKCS#8",
+    let wanted = match algorithm.family() {
+        Family::Rsa(_) => "an RSA key of 2048 to 4096 bits, in PKCS#8 or PKCS#1",
+        Family::Ec(_) => match algorithm {
+            SigningAlgorithm::Es384 => {
+                "an EC key on P-384 together with its public key, in PKCS#8 or SEC1"
+            }
+            _ => "an EC key on P-256 together with its public key, in PKCS#8 or SEC1",
+        },
+        Family::Ed25519 => "an Ed25519 key, in PKCS#8",
+        Family::Hmac(_) => return SYMMETRIC.into(),
     };
     let why = rejected.map_or_else(|| "WrongFormat".to_owned(), |why| why.to_string());
     format!("the private key cannot be used with {algorithm} ({why}); use {wanted}")
 }
 
-/// A SEC1 key on P-256 as PKCS#8 ([RFC 5958 §2], [RFC 5915 §3]), the only form that ring reads. ring
-/// rejects keys on other curves.
+/// A SEC1 key as PKCS#8 ([RFC 5958 §2], [RFC 5915 §3]), the only form that ring reads. ring rejects keys on other curves.
 ///
 /// [RFC 5958 §2]: https://www.rfc-editor.org/rfc/rfc5958#section-2
 /// [RFC 5915 §3]: https://www.rfc-editor.org/rfc/rfc5915#section-3
-fn p256_as_pkcs8(sec1: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    /// Version 0, and the algorithm: id-ecPublicKey on prime256v1.
-    const PREFIX: &[u8] = &[
-        0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
-        0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
+fn as_pkcs8(algorithm: SigningAlgorithm, sec1: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    const VERSION: &[u8] = &[0x02, 0x01, 0x00];
+    /// id-ecPublicKey on prime256v1.
+    const P256: &[u8] = &[
+        0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+        0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
+    ];
+    /// id-ecPublicKey on secp384r1.
+    const P384: &[u8] = &[
+        0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81,
+        0x04, 0x00, 0x22,
     ];
     const OCTET_STRING: u8 = 0x04;
     const SEQUENCE: u8 = 0x30;
 
-    /// A key on P-256 has 121 bytes, so one byte holds a length.
+    /// A key has 121 bytes on P-256 and 167 on P-384, so one byte holds a length.
     fn tagged(tag: u8, content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let head: &[u8] = match u8::try_from(content.len()).ok()? {
             short @ ..0x80 => &[tag, short],
@@ -180,8 +204,12 @@ fn p256_as_pkcs8(sec1: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         Some(Zeroizing::new([head, content].concat()))
     }
 
+    let curve = match algorithm {
+        SigningAlgorithm::Es384 => P384,
+        _ => P256,
+    };
     let key = tagged(OCTET_STRING, sec1)?;
-    tagged(SEQUENCE, &Zeroizing::new([PREFIX, &key].concat()))
+    tagged(SEQUENCE, &Zeroizing::new([VERSION, curve, &key].concat()))
 }
 
 /// A private JWK ([RFC 7517 §4], [RFC 7518 §6], [RFC 8037 §2]).
@@ -216,14 +244,29 @@ enum Unfit {
 
 impl Jwk {
     fn algorithm(&self) -> Result<SigningAlgorithm, String> {
+        use SigningAlgorithm::{EdDsa, Es256, Es384, Rs256};
         let curve = self.crv.as_deref().unwrap_or_default();
-        match (self.kty.as_str(), curve, self.alg.as_deref()) {
-            ("RSA", _, None | Some("RS256")) => Ok(SigningAlgorithm::Rs256),
-            ("RSA", _, Some("PS256")) => Ok(SigningAlgorithm::Ps256),
-            ("EC", "P-256", None | Some("ES256")) => Ok(SigningAlgorithm::Es256),
-            ("OKP", "Ed25519", None | Some("EdDSA")) => Ok(SigningAlgorithm::EdDsa),
-            _ => Err("the JWK's `kty`, `crv` and `alg` are not supported; use RSA with RS256 or PS256, EC on P-256 with ES256, or \
-                      OKP on Ed25519 with EdDSA"
+        let default = match (self.kty.as_str(), curve) {
+            ("RSA", _) => Some(Rs256),
+            ("EC", "P-256") => Some(Es256),
+            ("EC", "P-384") => Some(Es384),
+            ("OKP", "Ed25519") => Some(EdDsa),
+            _ => None,
+        };
+        let named = match &self.alg {
+            Some(alg) => SigningAlgorithm::named(alg),
+            None => default,
+        };
+        let same_key = |named: SigningAlgorithm, default: SigningAlgorithm| match named.family() {
+            Family::Rsa(_) => default == Rs256,
+            Family::Ec(_) => default == named,
+            Family::Ed25519 => default == EdDsa,
+            Family::Hmac(_) => false,
+        };
+        match (named, default) {
+            (Some(named), Some(default)) if same_key(named, default) => Ok(named),
+            _ => Err("the JWK's `kty`, `crv` and `alg` are not supported; use RSA with RS256 to RS512 or PS256 to PS512, EC on \
+                      P-256 with ES256 or on P-384 with ES384, or OKP on Ed25519 with EdDSA or Ed25519"
                 .into()),
         }
     }
@@ -244,7 +287,7 @@ impl Jwk {
         RsaKeyPair::from_components(&components).map_err(Unfit::Rejected)
     }
 
-    fn p256(&self) -> Result<EcdsaKeyPair, Unfit> {
+    fn ec(&self, signing: &'static EcdsaSigningAlgorithm) -> Result<EcdsaKeyPair, Unfit> {
         /// An uncompressed point follows ([SEC 1 §2.3.3]).
         ///
         /// [SEC 1 §2.3.3]: https://www.secg.org/sec1-v2.pdf
@@ -254,7 +297,7 @@ impl Jwk {
         let (x, y) = (octets(&self.x, "x")?, octets(&self.y, "y")?);
         let public = [&[UNCOMPRESSED], &**x, &y].concat();
         EcdsaKeyPair::from_private_key_and_public_key(
-            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            signing,
             &private,
             &public,
             &SystemRandom::new(),
@@ -282,3 +325,6 @@ fn number(member: &Option<Wiped>, name: &'static str) -> Result<Zeroizing<Vec<u8
     let zeros = octets.iter().take_while(|octet| **octet == 0).count();
     Ok(Zeroizing::new(octets[zeros..].to_vec()))
 }
+
+const SYMMETRIC: &str = "HS256, HS384 and HS512 sign with the client's secret, not with a private key; use `SigningKey::from_secret`, or \
+                         another algorithm";

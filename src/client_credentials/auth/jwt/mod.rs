@@ -1,124 +1,94 @@
-//! Client authentication by an assertion that the client signs itself ([RFC 7523 §2.2]): a JWT in compact form.
+//! JWTs that the client signs itself, in compact form ([RFC 7519], [RFC 7515 §7.1]): for client authentication
+//! ([RFC 7523 §2.2]), and for grants that are assertions themselves ([RFC 7523 §2.1]).
 //!
+//! [RFC 7519]: https://www.rfc-editor.org/rfc/rfc7519
+//! [RFC 7515 §7.1]: https://www.rfc-editor.org/rfc/rfc7515#section-7.1
+//! [RFC 7523 §2.1]: https://www.rfc-editor.org/rfc/rfc7523#section-2.1
 //! [RFC 7523 §2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
 
+mod algorithm;
+pub(crate) mod assertion;
 mod key;
+mod members;
 mod signer;
 mod signing_key;
 
 use std::time::{Duration, SystemTime};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use ring::{
-    hmac,
-    rand::{SecureRandom, SystemRandom},
-};
+use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-pub(crate) use self::signing_key::ReadKey;
 pub use self::{
-    signer::{Signer, SigningAlgorithm},
+    algorithm::SigningAlgorithm,
+    assertion::{Assertion, AssertionAudience},
+    signer::Signer,
     signing_key::SigningKey,
 };
+pub(crate) use self::{members::Members, signing_key::ReadKey};
 use crate::{
-    client_credentials::auth::HS256,
     error::Error,
     util::{clock, wiped::Wiped},
 };
 
-/// Signs an assertion with the client's secret, by HS256 ([RFC 7518 §3.2]): `client_secret_jwt`.
-///
-/// [RFC 7518 §3.2]: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
-pub(crate) fn sign_by_secret(
-    secret: &str,
-    client_id: &str,
-    audience: &str,
-) -> Result<Wiped, Error> {
-    let input = signing_input(&Header::new(HS256), client_id, audience)?;
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    let signature = hmac::sign(&key, input.as_bytes());
-    Ok(with_signature(&input, signature.as_ref()))
+/// The content of a JWT that is signed now.
+pub(crate) struct Jwt<'a> {
+    /// The `typ` in its header.
+    pub(crate) typ: &'a str,
+    pub(crate) issuer: &'a str,
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) audience: &'a str,
+    /// From `iat` to `exp`.
+    pub(crate) lifetime: Duration,
+    /// Further members of its header, over those of the key.
+    pub(crate) header: &'a Members,
+    /// Further claims, over those above.
+    pub(crate) claims: &'a Members,
 }
 
-/// Signs an assertion with a private key: `private_key_jwt`.
-pub(crate) async fn sign_by_key(
-    key: &ReadKey,
-    client_id: &str,
-    audience: &str,
-) -> Result<Wiped, Error> {
-    let input = signing_input(key.header(), client_id, audience)?;
-    let signature = key.sign(&input).await?;
-    Ok(with_signature(&input, &signature))
-}
-
-/// The protected header ([RFC 7515 §4.1]).
-///
-/// [RFC 7515 §4.1]: https://www.rfc-editor.org/rfc/rfc7515#section-4.1
-#[derive(PartialEq, Serialize)]
-pub(crate) struct Header {
-    alg: &'static str,
-    typ: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kid: Option<String>,
-    #[serde(rename = "x5t#S256", skip_serializing_if = "Option::is_none")]
-    x5t_s256: Option<String>,
-}
-
-impl Header {
-    fn new(alg: &'static str) -> Self {
-        Self {
-            alg,
-            typ: "JWT",
-            kid: None,
-            x5t_s256: None,
-        }
+impl Jwt<'_> {
+    /// Signs it, with a `jti` of its own. `algorithm` is one of the names of the key's algorithm.
+    ///
+    /// `iat` and `nbf` are [`SLOW_SERVER`] ago.
+    pub(crate) async fn sign(&self, key: &ReadKey, algorithm: &str) -> Result<Wiped, Error> {
+        let header = self.header.over(key.header(algorithm, self.typ));
+        let claims = self.claims.over(self.registered_claims()?);
+        let input = format!("{}.{}", part(&header)?, part(&claims)?);
+        let signature = key.sign(&input).await?;
+        // The result is wiped because of its signature; the input alone proves nothing.
+        let signature = Wiped::from(BASE64_URL_SAFE_NO_PAD.encode(signature));
+        Ok(Wiped::concat(&[&input, ".", &signature]))
     }
-}
 
-/// The claims of the assertion ([RFC 7523 §3]).
-///
-/// [RFC 7523 §3]: https://www.rfc-editor.org/rfc/rfc7523#section-3
-#[derive(Serialize)]
-struct Claims<'a> {
-    iss: &'a str,
-    sub: &'a str,
-    aud: &'a str,
-    jti: String,
-    iat: u64,
-    nbf: u64,
-    exp: u64,
-}
-
-/// The header and the claims, as they are signed ([RFC 7515 §5.1]).
-///
-/// [RFC 7515 §5.1]: https://www.rfc-editor.org/rfc/rfc7515#section-5.1
-fn signing_input(header: &Header, client_id: &str, audience: &str) -> Result<String, Error> {
-    let now = clock::wall()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let issued = now.saturating_sub(SLOW_SERVER).as_secs();
-    let claims = Claims {
-        iss: client_id,
-        sub: client_id,
-        aud: audience,
-        jti: unique()?,
-        iat: issued,
-        nbf: issued,
-        exp: issued + LIFETIME.as_secs(),
-    };
-    Ok(format!("{}.{}", part(header)?, part(&claims)?))
+    /// The claims of [RFC 7523 §3].
+    ///
+    /// [RFC 7523 §3]: https://www.rfc-editor.org/rfc/rfc7523#section-3
+    fn registered_claims(&self) -> Result<Map<String, Value>, Error> {
+        let now = clock::wall()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let issued = now.saturating_sub(SLOW_SERVER).as_secs();
+        let claims = [
+            ("iss", json!(self.issuer)),
+            ("aud", json!(self.audience)),
+            ("jti", json!(unique()?)),
+            ("iat", json!(issued)),
+            ("nbf", json!(issued)),
+            ("exp", json!(issued.saturating_add(self.lifetime.as_secs()))),
+        ];
+        let subject = self.subject.map(|subject| ("sub", json!(subject)));
+        let claims = claims.into_iter().chain(subject);
+        Ok(claims
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect())
+    }
 }
 
 fn part(json: &impl Serialize) -> Result<String, Error> {
     let json = serde_json::to_vec(json)
-        .map_err(|_| Error::unsigned("the client assertion cannot be serialized"))?;
+        .map_err(|_| Error::unsigned("the assertion cannot be serialized"))?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(json))
-}
-
-/// The result is wiped because of its signature; the input alone proves nothing.
-fn with_signature(input: &str, signature: &[u8]) -> Wiped {
-    let signature = Wiped::from(BASE64_URL_SAFE_NO_PAD.encode(signature));
-    Wiped::concat(&[input, ".", &signature])
 }
 
 /// 128 random bits, so that a `jti` is unique across all processes of a client.
@@ -130,25 +100,29 @@ fn unique() -> Result<String, Error> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bits))
 }
 
-/// From `iat` to `exp`. Servers with an upper limit accept at least this.
-const LIFETIME: Duration = Duration::from_secs(60);
-
 /// `iat` is this far in the past, for servers whose clock is behind and that tolerate no skew.
 const SLOW_SERVER: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::util::clock::set_wall;
 
-    fn claims_at(ahead: i64) -> Value {
+    fn claims_at(ahead: i64) -> Map<String, Value> {
+        let none = Members::default();
+        let jwt = Jwt {
+            typ: "JWT",
+            issuer: "id",
+            subject: Some("id"),
+            audience: "https://auth.test/token",
+            lifetime: Duration::from_secs(60),
+            header: &none,
+            claims: &none,
+        };
         set_wall(ahead);
-        let assertion = sign_by_secret("secret", "id", "https://auth.test/token").unwrap();
+        let claims = jwt.registered_claims().unwrap();
         set_wall(0);
-        let part = assertion.split('.').nth(1).unwrap();
-        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+        claims
     }
 
     #[test]

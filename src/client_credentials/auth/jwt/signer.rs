@@ -1,53 +1,11 @@
-//! Signing algorithms and external signers.
+//! Keys that a service or a module holds.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use tower::BoxError;
 
-/// The algorithm that signs an assertion ([RFC 7518 §3.1], [RFC 8037 §3.1]).
-///
-/// [RFC 7518 §3.1]: https://www.rfc-editor.org/rfc/rfc7518#section-3.1
-/// [RFC 8037 §3.1]: https://www.rfc-editor.org/rfc/rfc8037#section-3.1
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SigningAlgorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-    /// RSASSA-PSS with SHA-256, its salt as long as the hash.
-    Ps256,
-    /// ECDSA on P-256 with SHA-256.
-    Es256,
-    /// Ed25519.
-    EdDsa,
-}
-
-impl SigningAlgorithm {
-    /// Returns the name in a JWT header (`alg`).
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Ps256 => "PS256",
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-
-    /// Whether a signature can have this length.
-    pub(crate) fn fits(self, bytes: usize) -> bool {
-        match self {
-            Self::Rs256 | Self::Ps256 => bytes >= 256,
-            Self::Es256 | Self::EdDsa => bytes == 64,
-        }
-    }
-}
-
-impl fmt::Display for SigningAlgorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use super::algorithm::SigningAlgorithm;
 
 /// Signs with a key held elsewhere: a key management service or a hardware module.
 ///
@@ -85,8 +43,8 @@ pub trait Signer: Send + Sync + 'static {
 
     /// Signs `input`, the encoded header and claims, and returns the raw signature bytes.
     ///
-    /// For [`Es256`](SigningAlgorithm::Es256) the signature is R and S, 32 bytes each ([RFC 7518 §3.4]). Many services
-    /// return DER instead; convert it.
+    /// For [`Es256`](SigningAlgorithm::Es256) the signature is R and S, 32 bytes each, and for
+    /// [`Es384`](SigningAlgorithm::Es384) 48 bytes each ([RFC 7518 §3.4]). Many services return DER instead; convert it.
     ///
     /// It is called once for each request to the token endpoint. The time that it takes counts towards the token request's
     /// deadline.

@@ -2,19 +2,28 @@
 
 use std::{fmt, sync::Arc};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use bytes::Bytes;
 use ring::digest;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
+use serde_json::{Map, Value, json};
 
 use super::{
-    Header,
+    algorithm::SigningAlgorithm,
     key::{LocalKey, Named},
-    signer::{Signer, SigningAlgorithm},
+    members::Members,
+    signer::Signer,
 };
-use crate::{client_credentials::auth::secret::Secret, error::Error, util::wiped::Wiped};
+use crate::{
+    client_credentials::auth::{proof, secret::Secret},
+    error::Error,
+    util::wiped::Wiped,
+};
 
-/// A private key that signs assertions, for [`ClientAuth::private_key_jwt`](crate::ClientAuth::private_key_jwt).
+/// A key that signs assertions, for [`ClientAuth::private_key_jwt`](crate::ClientAuth::private_key_jwt) and [`Assertion`](super::Assertion).
 ///
 /// A key is stored like a [`Secret`]: as text, in a file, or behind a provider. A file or provider is read at each token
 /// request, so a rotated key is picked up. A key that a [`Signer`] holds never leaves it.
@@ -41,18 +50,26 @@ use crate::{client_credentials::auth::secret::Secret, error::Error, util::wiped:
 pub struct SigningKey {
     held: KeptKey,
     key_id: Option<String>,
-    certificate: Option<Secret>,
+    certificate: Option<Certificate>,
+}
+
+#[derive(Clone)]
+struct Certificate {
+    pem: Secret,
+    /// Whether it is sent whole, with its chain.
+    is_sent: bool,
 }
 
 #[derive(Clone)]
 enum KeptKey {
     Pem(SigningAlgorithm, Secret),
     Jwk(Secret),
+    Secret(SigningAlgorithm, Secret),
     Elsewhere(Arc<dyn Signer>),
 }
 
 impl SigningKey {
-    /// Uses a private key in PEM: PKCS#8 for any algorithm, PKCS#1 for RSA, SEC1 for P-256.
+    /// Uses a private key in PEM: PKCS#8 for any algorithm, PKCS#1 for RSA, SEC1 for P-256 and P-384.
     ///
     /// The key must not be encrypted. RSA keys must have 2048 to 4096 bits. The credentials builder checks that the key can
     /// be used with the algorithm.
@@ -60,15 +77,23 @@ impl SigningKey {
         Self::new(KeptKey::Pem(algorithm, pem.into()))
     }
 
-    /// Uses a private JWK ([RFC 7517]): RSA with its primes, EC on P-256, or Ed25519 ([RFC 8037 §2]).
+    /// Uses a private JWK ([RFC 7517]): RSA with its primes, EC on P-256 or P-384, or Ed25519 ([RFC 8037 §2]).
     ///
     /// The `kid` and `x5t#S256` of the JWK are used unless they are set here. Its `alg` selects the algorithm; without it,
-    /// an RSA key signs with RS256.
+    /// an RSA key signs with RS256. Ed25519 is `EdDSA` or, by [RFC 9864 §2.2], `Ed25519`.
     ///
     /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
     /// [RFC 8037 §2]: https://www.rfc-editor.org/rfc/rfc8037#section-2
+    /// [RFC 9864 §2.2]: https://www.rfc-editor.org/rfc/rfc9864#section-2.2
     pub fn from_jwk(jwk: impl Into<Secret>) -> Self {
         Self::new(KeptKey::Jwk(jwk.into()))
+    }
+
+    /// Uses the client's secret, which the server knows as well: `client_secret_jwt`.
+    ///
+    /// The algorithm is HS256, HS384 or HS512. [`ClientAuth::secret_jwt`](crate::ClientAuth::secret_jwt) is shorter for HS256.
+    pub fn from_secret(algorithm: SigningAlgorithm, secret: impl Into<Secret>) -> Self {
+        Self::new(KeptKey::Secret(algorithm, secret.into()))
     }
 
     /// Uses a key that a [`Signer`] holds, such as a key management service.
@@ -102,12 +127,38 @@ impl SigningKey {
     ///
     /// [RFC 7515 §4.1.8]: https://www.rfc-editor.org/rfc/rfc7515#section-4.1.8
     pub fn with_certificate(mut self, pem: impl Into<Secret>) -> Self {
-        self.certificate = Some(pem.into());
+        self.certificate = Some(Certificate {
+            pem: pem.into(),
+            is_sent: false,
+        });
         self
     }
 
-    /// Checks it once, when a credential is built, without calling providers.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Sets the certificate chain in the assertion's header: `x5c` ([RFC 7515 §4.1.6]), together with `x5t#S256`.
+    ///
+    /// Use it for a server that trusts the CA rather than each certificate, as Entra ID does for *subject name and issuer*
+    /// authentication. The chain is PEM, the key's own certificate first, and stored like a [`Secret`].
+    ///
+    /// [RFC 7515 §4.1.6]: https://www.rfc-editor.org/rfc/rfc7515#section-4.1.6
+    pub fn with_certificate_chain(mut self, pem: impl Into<Secret>) -> Self {
+        self.certificate = Some(Certificate {
+            pem: pem.into(),
+            is_sent: true,
+        });
+        self
+    }
+
+    /// Whether the server has the key too. A signer is asked.
+    pub(crate) fn is_symmetric(&self) -> bool {
+        match &self.held {
+            KeptKey::Secret(..) => true,
+            KeptKey::Pem(..) | KeptKey::Jwk(_) => false,
+            KeptKey::Elsewhere(signer) => signer.algorithm().is_symmetric(),
+        }
+    }
+
+    /// Checks it once, when a credential is built, without calling providers. `header` has the header members that others set.
+    pub(crate) fn check(&self, header: &Members) -> Result<(), Error> {
         match &self.held {
             KeptKey::Pem(algorithm, pem) => {
                 if let Some(pem) = pem.peek(PRIVATE_KEY)? {
@@ -119,19 +170,35 @@ impl SigningKey {
                     LocalKey::from_jwk(&jwk).map_err(Error::configuration)?;
                 }
             }
+            KeptKey::Secret(algorithm, secret) => {
+                let secret = secret.peek(CLIENT_SECRET)?.unwrap_or_default();
+                LocalKey::from_secret(*algorithm, &secret).map_err(Error::configuration)?;
+            }
             KeptKey::Elsewhere(_) => {}
         }
         if let Some(certificate) = &self.certificate
-            && let Some(pem) = certificate.peek(CERTIFICATE)?
+            && let Some(pem) = certificate.pem.peek(CERTIFICATE)?
         {
-            thumbprint(&pem).map_err(Error::configuration)?;
+            certificate.read(&pem).map_err(Error::configuration)?;
+        }
+        let sent = self.certificate.as_ref().map(|it| it.is_sent);
+        for (name, is_set, by) in [
+            ("kid", self.key_id.is_some(), "with_key_id"),
+            ("x5t#S256", sent.is_some(), "the key's certificate"),
+            ("x5c", sent == Some(true), "the key's certificate chain"),
+        ] {
+            if is_set && header.contains(name) {
+                return Err(Error::configuration(format!(
+                    "the assertion's header member {name:?} is also set by {by}; remove one of them"
+                )));
+            }
         }
         Ok(())
     }
 
     /// Reads it for one token request.
     pub(crate) async fn read(&self) -> Result<ReadKey, Error> {
-        let (text, holder, named) = match &self.held {
+        let (text, holder, mut named) = match &self.held {
             KeptKey::Pem(algorithm, pem) => {
                 let pem = pem.read(PRIVATE_KEY).await?;
                 let key = LocalKey::from_pem(*algorithm, &pem).map_err(Error::half_written)?;
@@ -142,38 +209,40 @@ impl SigningKey {
                 let (key, named) = LocalKey::from_jwk(&jwk).map_err(Error::half_written)?;
                 (Some(jwk), Holder::Local(Box::new(key)), named)
             }
+            KeptKey::Secret(algorithm, secret) => {
+                let secret = secret.read(CLIENT_SECRET).await?;
+                let key =
+                    LocalKey::from_secret(*algorithm, &secret).map_err(Error::configuration)?;
+                (Some(secret), Holder::Local(Box::new(key)), Named::default())
+            }
             KeptKey::Elsewhere(signer) => (
                 None,
                 Holder::Elsewhere(Arc::clone(signer)),
                 Named::default(),
             ),
         };
-        let x5t_s256 = match &self.certificate {
-            Some(certificate) => {
-                let pem = certificate.read(CERTIFICATE).await?;
-                Some(thumbprint(&pem).map_err(Error::half_written)?)
-            }
-            None => named.x5t_s256,
-        };
-        let header = Header {
-            kid: self.key_id.clone().or(named.kid),
-            x5t_s256,
-            ..Header::new(holder.algorithm().name())
-        };
+        if let Some(certificate) = &self.certificate {
+            let pem = certificate.pem.read(CERTIFICATE).await?;
+            let (x5t_s256, x5c) = certificate.read(&pem).map_err(Error::half_written)?;
+            named.x5t_s256 = Some(x5t_s256);
+            named.x5c = x5c;
+        }
+        named.kid = self.key_id.clone().or(named.kid);
         Ok(ReadKey {
             text,
             holder,
-            header,
+            named,
         })
     }
 
     /// Whether another read may return a different value.
     pub(crate) fn may_change(&self) -> bool {
         let key_may = match &self.held {
-            KeptKey::Pem(_, key) | KeptKey::Jwk(key) => key.may_change(),
+            KeptKey::Pem(_, key) | KeptKey::Jwk(key) | KeptKey::Secret(_, key) => key.may_change(),
             KeptKey::Elsewhere(_) => false,
         };
-        key_may || self.certificate.as_ref().is_some_and(Secret::may_change)
+        let certificate = self.certificate.as_ref();
+        key_may || certificate.is_some_and(|certificate| certificate.pem.may_change())
     }
 }
 
@@ -189,6 +258,9 @@ impl fmt::Debug for SigningKey {
         match &self.held {
             KeptKey::Pem(algorithm, pem) => out.field("algorithm", algorithm).field("pem", pem),
             KeptKey::Jwk(jwk) => out.field("jwk", jwk),
+            KeptKey::Secret(algorithm, secret) => {
+                out.field("algorithm", algorithm).field("secret", secret)
+            }
             KeptKey::Elsewhere(signer) => out.field("algorithm", &signer.algorithm()),
         };
         out.field("key_id", &self.key_id).finish_non_exhaustive()
@@ -200,7 +272,7 @@ pub(crate) struct ReadKey {
     /// The text of a local key.
     text: Option<Wiped>,
     holder: Holder,
-    header: Header,
+    named: Named,
 }
 
 enum Holder {
@@ -218,12 +290,26 @@ impl Holder {
 }
 
 impl ReadKey {
-    pub(crate) fn header(&self) -> &Header {
-        &self.header
+    pub(crate) fn algorithm(&self) -> SigningAlgorithm {
+        self.holder.algorithm()
     }
 
-    pub(crate) fn algorithm(&self) -> &'static str {
-        self.header.alg
+    /// The protected header ([RFC 7515 §4.1]).
+    ///
+    /// [RFC 7515 §4.1]: https://www.rfc-editor.org/rfc/rfc7515#section-4.1
+    pub(crate) fn header(&self, algorithm: &str, typ: &str) -> Map<String, Value> {
+        let Named { kid, x5t_s256, x5c } = &self.named;
+        let members = [
+            ("alg", Some(json!(algorithm))),
+            ("typ", Some(json!(typ))),
+            ("kid", kid.as_ref().map(|it| json!(it))),
+            ("x5t#S256", x5t_s256.as_ref().map(|it| json!(it))),
+            ("x5c", x5c.as_ref().map(|it| json!(it))),
+        ];
+        let members = members.into_iter();
+        members
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect()
     }
 
     pub(crate) async fn sign(&self, input: &str) -> Result<Vec<u8>, Error> {
@@ -238,8 +324,8 @@ impl ReadKey {
         if !algorithm.fits(signature.len()) {
             return Err(Error::provided(
                 format!(
-                    "the signer returned {} bytes, which is not a valid {algorithm} signature (ES256 requires R and S, 64 bytes, \
-                     not DER)",
+                    "the signer returned {} bytes, which is not a valid {algorithm} signature (ES256 and ES384 require R and S, \
+                     64 and 96 bytes, not DER)",
                     signature.len()
                 ),
                 None,
@@ -250,26 +336,49 @@ impl ReadKey {
 
     /// Whether both reads returned the same.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.text == other.text && self.header == other.header
+        self.text == other.text && self.named == other.named
     }
 
     /// Describes the key, for the error if the server rejects it.
     pub(crate) fn description(&self) -> String {
-        match &self.header.kid {
-            Some(kid) => format!("{} and the key id {kid:?}", self.header.alg),
-            None => format!("{} and no key id", self.header.alg),
+        let algorithm = self.algorithm();
+        match &self.named.kid {
+            Some(kid) => format!("{algorithm} and the key id {kid:?}"),
+            None if algorithm.is_symmetric() => format!("{algorithm} and this secret"),
+            None => format!("{algorithm} and no key id"),
+        }
+    }
+
+    /// Texts that no error may show. A server can echo a secret, which it has, but no private key.
+    pub(crate) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
+        match &self.text {
+            Some(secret) if self.algorithm().is_symmetric() => {
+                proof::in_all_forms(client_id, secret)
+            }
+            _ => Vec::new(),
         }
     }
 }
 
-/// The SHA-256 of a certificate's DER.
-fn thumbprint(pem: &str) -> Result<String, String> {
-    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(
-        |_| "the certificate of the private key is not PEM; it must begin with BEGIN CERTIFICATE",
-    )?;
-    let digest = digest::digest(&digest::SHA256, &certificate);
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(digest))
+impl Certificate {
+    /// The SHA-256 of the key's own certificate, and the whole chain if it is sent.
+    fn read(&self, pem: &str) -> Result<(String, Option<Vec<String>>), String> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        let chain = chain.unwrap_or_default();
+        let Some(own) = chain.first() else {
+            return Err(
+                "the certificate of the private key is not PEM; it must begin with BEGIN CERTIFICATE".into(),
+            );
+        };
+        let digest = digest::digest(&digest::SHA256, own);
+        let encoded = || chain.iter().map(|it| BASE64_STANDARD.encode(it)).collect();
+        Ok((
+            BASE64_URL_SAFE_NO_PAD.encode(digest),
+            self.is_sent.then(encoded),
+        ))
+    }
 }
 
 const PRIVATE_KEY: &str = "private key";
+const CLIENT_SECRET: &str = "client secret";
 const CERTIFICATE: &str = "private key's certificate";
