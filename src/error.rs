@@ -257,6 +257,15 @@ impl Error {
         Inner::new(ErrorKind::InvalidAnswer, true, message).into()
     }
 
+    /// The token is of another type. It will be, until the server is set up otherwise.
+    pub(crate) fn not_bearer(token_type: &str) -> Self {
+        let message = format!(
+            "the token endpoint returned a token of the type {token_type:?}, which cannot be sent as a Bearer token; configure \
+             the server to issue Bearer tokens"
+        );
+        Inner::new(ErrorKind::InvalidAnswer, false, message).into()
+    }
+
     pub(crate) fn unusable_token(message: &'static str) -> Self {
         Inner::new(ErrorKind::InvalidAnswer, true, message).into()
     }
@@ -504,6 +513,7 @@ mod tests {
         for (error, kind, is_transient) in [
             (Error::unusable_token("empty"), InvalidAnswer, true),
             (Error::invalid_answer("empty"), InvalidAnswer, true),
+            (Error::not_bearer("DPoP"), InvalidAnswer, false),
             (
                 Error::expired_on_arrival(second, second),
                 InvalidAnswer,

@@ -1499,6 +1499,9 @@ mod granted_scope {
             json!({"scope": "write read"}),
             json!({"scope": "read  write admin"}),
             json!({"scope": ["write", "read"]}),
+            // As GitHub and others have it.
+            json!({"scope": "read,write"}),
+            json!({"scope": "admin, write,  read,"}),
             // RFC 6749 §5.1: then it is what was asked for.
             json!({}),
             json!({"scope": null}),

@@ -346,6 +346,23 @@ async fn the_environment_gives_all_of_it_as_strings() {
     assert_eq!(form["tenant"], ["7"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_members_to_keep_may_be_listed_or_in_one_string() {
+    for keep in [json!(["a", "b"]), json!("a b")] {
+        let configuration = from_json(json!({"client_secret": SECRET, "keep": keep})).unwrap();
+        let source = configuration.credentials().build_with(tower::service_fn(
+            async |_: Request<http_body_util::Full<bytes::Bytes>>| {
+                let body = r#"{"access_token":"t","a":"1","b":"2","c":"3"}"#;
+                Ok::<_, std::convert::Infallible>(http::Response::new(body.to_owned()))
+            },
+        ));
+        let token = configuration.cache(source.unwrap()).build().unwrap();
+        let token = token.get().await.unwrap();
+        let kept = ["a", "b", "c"].map(|name| token.extra(name));
+        assert_eq!(kept, [Some("1"), Some("2"), None]);
+    }
+}
+
 #[test]
 fn every_number_of_the_cache_can_be_set_in_human_form() {
     let configuration = from_json(json!({

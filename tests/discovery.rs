@@ -268,6 +268,9 @@ async fn else_it_is_found_where_openid_connect_has_it() {
             (403, "{}".to_owned()),
             (401, "<html>".to_owned()),
             (302, "".to_owned()),
+            (500, "".to_owned()),
+            (502, "".to_owned()),
+            (503, "<html>".to_owned()),
             (200, "<html>an app for every path".to_owned()),
             (200, "[]".to_owned()),
             (200, "{}".to_owned()),
@@ -286,7 +289,7 @@ async fn else_it_is_found_where_openid_connect_has_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_cannot_answer_now_is_not_asked_for_other_metadata() {
-    for status in [408, 429, 500, 503] {
+    for status in [408, 429] {
         let server = Server::with(BY_OIDC, &metadata());
         let answer = endpoint::answer(status, &[("retry-after", "7")], "");
         server.set(BY_RFC, Reply::Answer(answer));
@@ -304,6 +307,36 @@ async fn a_server_that_cannot_answer_now_is_not_asked_for_other_metadata() {
     let error = assert_fails(made, ErrorKind::Unavailable, &parts);
     assert!(error.is_transient());
     assert!(server.posts().is_empty());
+}
+
+/// Promise: E8, L11
+#[tokio::test(start_paused = true)]
+async fn metadata_that_fails_in_one_place_and_is_missing_in_the_other_is_an_outage() {
+    for (places, asked) in [([BY_RFC, BY_OIDC], 503), ([BY_OIDC, BY_RFC], 500)] {
+        let server = Server::default();
+        let answer = endpoint::answer(asked, &[("retry-after", "7")], "");
+        server.set(places[0], Reply::Answer(answer));
+        server.answers(places[1], 404, "");
+        let made = token_request(server.credentials(SECRET)).await;
+        let parts = [BY_RFC, BY_OIDC, "cannot be fetched now"];
+        let error = assert_fails(made, ErrorKind::Unavailable, &parts);
+        assert_eq!(error.status(), StatusCode::from_u16(asked).ok());
+        assert_eq!(error.retry_after(), Some(7 * SECOND));
+        assert!(!told(&error).contains("check the issuer"));
+        assert_eq!(server.gets(), [BY_RFC, BY_OIDC]);
+    }
+}
+
+/// Promise: E8
+#[tokio::test(start_paused = true)]
+async fn metadata_that_is_compressed_unasked_says_so() {
+    let server = Server::default();
+    let gzip = [("content-encoding", "gzip")];
+    let answer = endpoint::answer(200, &gzip, &b"\x1F\x8B\x08\0"[..]);
+    server.set(BY_RFC, Reply::Answer(answer));
+    let made = token_request(server.credentials(SECRET)).await;
+    let parts = [BY_RFC, "`Content-Encoding: gzip`"];
+    assert_fails(made, ErrorKind::InvalidAnswer, &parts);
 }
 
 /// Promise: L16

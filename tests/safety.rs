@@ -218,6 +218,34 @@ mod shown {
             ),
             ("a success that is cut", answer(200, JSON, cut.clone())),
             ("an error that is cut", answer(400, JSON, cut)),
+            (
+                "a title",
+                answer(200, &[], format!("<title>{text} is wrong</title>")),
+            ),
+            (
+                "an error's title",
+                answer(
+                    400,
+                    &[],
+                    format!("<title>{} is wrong</title>", escaped(text)),
+                ),
+            ),
+            ("an error in words", answer(400, &[], format!("no {text}"))),
+            (
+                "a message",
+                json_answer(400, &json!({"error": {"message": description}})),
+            ),
+            (
+                "a message in a success",
+                json_answer(200, &json!({"message": description})),
+            ),
+            (
+                "a page about the error",
+                json_answer(
+                    400,
+                    &json!({"error": "x", "error_uri": format!("https://e.example/{text}")}),
+                ),
+            ),
             ("a web page", answer(200, &[], page.clone())),
             ("an error page", answer(500, &[], page)),
             (
@@ -242,6 +270,14 @@ mod shown {
                 ),
             ),
         ]
+    }
+
+    /// As a page has it.
+    fn escaped(text: &str) -> String {
+        text.replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace('"', "&quot;")
     }
 
     fn config() -> ProptestConfig {
@@ -1114,6 +1150,20 @@ mod written {
         let proven = each_row_has_a_test("src/docs/security.rs", "What is defended", list);
         for promise in ["S1", "S2", "S3", "S4", "S5", "S6", "S7"] {
             assert!(proven.contains(promise), "no row proves {promise}");
+        }
+    }
+
+    /// Promise: E8
+    #[test]
+    fn each_quirk_of_a_server_names_tests_that_are_there() {
+        let list = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop.md"));
+        let rows = list.lines().filter_map(|line| line.strip_prefix("| "));
+        let rows: Vec<_> = rows.filter_map(|row| row.split_once(" | `")).collect();
+        assert!(!rows.is_empty());
+        for (quirk, test) in rows {
+            let test = test.strip_suffix("` |").expect(quirk);
+            let (file, test) = test.split_once("::").expect(quirk);
+            promises_of(&format!("tests/{file}.rs"), test);
         }
     }
 

@@ -101,6 +101,12 @@ async fn a_200_that_is_no_token_answer_is_a_typed_error() {
             b"<!doctype html><p>Sign in",
             "a web page (check the token URL)",
         ),
+        (
+            "a web page with a title",
+            HTML,
+            b"<html><title>Sign in</title><p>Welcome",
+            "a web page titled \"Sign in\" (check the token URL)",
+        ),
         ("a web page, late", JSON, b"\n\n <html>", "a web page"),
         (
             "cut",
@@ -145,12 +151,23 @@ async fn a_200_that_is_no_token_answer_is_a_typed_error() {
             "the token endpoint",
         ),
         ("an empty array", JSON, b"[]", "the token endpoint"),
-        ("an empty object", JSON, b"{}", "the access token is empty"),
+        (
+            "an empty object",
+            JSON,
+            b"{}",
+            "no access_token in the answer",
+        ),
         (
             "another object",
             JSON,
             br#"{"active":true}"#,
-            "the access token is empty",
+            "no access_token in the answer",
+        ),
+        (
+            "an error of another shape",
+            JSON,
+            br#"{"message":"no such tenant"}"#,
+            "no access_token in the answer of the token endpoint: no such tenant [check the token URL]",
         ),
     ];
     for &(case, headers, body, part) in cases {
@@ -333,7 +350,8 @@ proptest! {
                 prop_assert_eq!(token.authorization().to_str().unwrap(), sent);
             }
             Err(rejected) => {
-                let kind = if error.is_string() { ErrorKind::Denied } else { ErrorKind::InvalidAnswer };
+                let is_error = error.as_str().is_some_and(|error| !error.trim().is_empty());
+                let kind = if is_error { ErrorKind::Denied } else { ErrorKind::InvalidAnswer };
                 prop_assert_eq!(rejected.kind(), kind);
             }
         }
@@ -407,7 +425,6 @@ async fn an_oauth_error_in_a_successful_answer_comes_with_the_answers_own_status
 #[tokio::test(start_paused = true)]
 async fn an_access_token_that_no_header_may_carry_is_an_error() {
     for token in [
-        json!(""),
         json!(" "),
         json!("two words"),
         json!(" ory_at_4jSH"),
@@ -419,6 +436,19 @@ async fn an_access_token_that_no_header_may_carry_is_an_error() {
         json!("ory_at\u{85}4jSH"),
         json!("ory_ät_4jSH"),
         json!("ory_at_4jSH\u{FEFF}"),
+    ] {
+        let case = token.to_string();
+        let made = made_of(granted_but("access_token", token)).await;
+        let error = assert_fails(made, ErrorKind::InvalidAnswer, "no usable token", &case);
+        assert!(!error.to_string().contains("4jSH"), "{error}");
+    }
+}
+
+/// Promise: E3, E8
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_an_access_token_says_so() {
+    for token in [
+        json!(""),
         Value::Null,
         json!(12345),
         json!(true),
@@ -427,9 +457,13 @@ async fn an_access_token_that_no_header_may_carry_is_an_error() {
     ] {
         let case = token.to_string();
         let made = made_of(granted_but("access_token", token)).await;
-        let error = assert_fails(made, ErrorKind::InvalidAnswer, "no usable token", &case);
+        let part = "no access_token in the answer";
+        let error = assert_fails(made, ErrorKind::InvalidAnswer, part, &case);
         assert!(!error.to_string().contains("4jSH"), "{error}");
     }
+    let made = made_of(granted(&json!({"token_type": "Bearer", "expires_in": 60}))).await;
+    let part = "no access_token in the answer";
+    assert_fails(made, ErrorKind::InvalidAnswer, part, "missing");
 }
 
 /// Promise: E3
@@ -443,12 +477,14 @@ async fn every_visible_ascii_character_may_be_in_an_access_token() {
 
 /// Promise: E3
 #[tokio::test(start_paused = true)]
-async fn a_token_type_is_bearer_in_any_case_of_letters_or_missing() {
+async fn a_token_type_is_bearer_in_any_case_of_letters_or_empty_or_missing() {
     for token_type in [
         json!("Bearer"),
         json!("bearer"),
         json!("BEARER"),
         json!("bEaReR"),
+        json!("BearerToken"),
+        json!(""),
         Value::Null,
     ] {
         let case = token_type.to_string();
@@ -465,13 +501,121 @@ async fn a_token_type_is_bearer_in_any_case_of_letters_or_missing() {
     );
 }
 
-/// Promise: E3
+/// Promise: E3, E8
 #[tokio::test(start_paused = true)]
-async fn a_token_of_another_type_is_an_error() {
-    for token_type in ["mac", "DPoP", "dpop", "N_A", "", "Bearer token", "JWT"] {
+async fn a_token_of_another_type_is_a_permanent_error_that_names_the_type() {
+    for token_type in ["mac", "DPoP", "dpop", "N_A", "Bearer token", "JWT"] {
         let made = made_of(granted_but("token_type", json!(token_type))).await;
-        let part = "type is not Bearer";
-        assert_fails(made, ErrorKind::InvalidAnswer, part, token_type);
+        let part = format!("a token of the type {token_type:?}");
+        let error = assert_fails(made, ErrorKind::InvalidAnswer, &part, token_type);
+        assert!(!error.is_transient(), "{token_type}");
+    }
+    let long = json!("x".repeat(10_000));
+    let error = made_of(granted_but("token_type", long)).await.unwrap_err();
+    assert!(error.to_string().len() < 400, "{error}");
+}
+
+/// As from proxies of ASP.NET.
+///
+/// Promise: E8
+#[tokio::test(start_paused = true)]
+async fn an_empty_error_beside_a_token_is_none() {
+    for error in [json!(""), json!(" "), Value::Null] {
+        let case = error.to_string();
+        assert_is(&made_of(granted_but("error", error)).await, TOKEN, &case);
+    }
+    let body = json!({"error": "", "error_description": "try later"}).to_string();
+    let made = made_of(answer(400, JSON, body)).await;
+    let part = "answered 400: try later";
+    let error = assert_fails(made, ErrorKind::Unavailable, part, "without a token");
+    assert_eq!(error.oauth_code(), None);
+}
+
+/// As from managed identities of Azure, which have no `expires_in`, and from Keystone.
+///
+/// Promise: E8, L6
+#[tokio::test(start_paused = true)]
+async fn an_end_by_the_wall_clock_counts_where_there_is_no_expires_in() {
+    let seconds = Duration::from_secs;
+    let end = SystemTime::now() + seconds(600);
+    let since_1970 = end
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    for (name, value) in [
+        ("expires_on", json!(since_1970)),
+        ("expires_on", json!(since_1970.to_string())),
+        ("expires", json!(since_1970)),
+        ("expires", json!(httpdate::fmt_http_date(end))),
+    ] {
+        let case = format!("{name}: {value}");
+        let body = json!({"access_token": TOKEN, name: value});
+        let lifetime = made_of(granted(&body)).await.unwrap().lifetime().unwrap();
+        assert!(lifetime <= seconds(600), "{case}: {lifetime:?}");
+        assert!(lifetime > seconds(570), "{case}: {lifetime:?}");
+
+        let body = json!({"access_token": TOKEN, name: value, "expires_in": 60});
+        let lifetime = made_of(granted(&body)).await.unwrap().lifetime();
+        assert_eq!(lifetime, Some(seconds(60)), "{case}");
+    }
+    for (name, value, lifetime) in [
+        ("expires", json!("2101-01-01T00:00:00Z"), None),
+        ("expires_on", json!(1_500_000_000), Some(Duration::ZERO)),
+        (
+            "expires",
+            json!("2017-07-14T02:40:00.5Z"),
+            Some(Duration::ZERO),
+        ),
+        ("expires", json!("soon"), None),
+        ("expires", json!(3600), None),
+    ] {
+        let case = format!("{name}: {value}");
+        let body = json!({"access_token": TOKEN, name: value});
+        let made = made_of(granted(&body)).await.unwrap().lifetime();
+        match lifetime {
+            None if case.contains("2101") => assert!(made > Some(seconds(2_000_000_000))),
+            lifetime => assert_eq!(made, lifetime, "{case}"),
+        }
+    }
+}
+
+/// Promise: E8
+#[tokio::test(start_paused = true)]
+async fn only_the_members_that_are_asked_for_are_kept_beside_the_token() {
+    let body = json!({
+        "access_token": TOKEN, "instance_url": "https://na1.example.com", "id_token": "eyJh.eyJp.c2ln",
+        "limits": {"daily": 7}, "nothing": null, "x": [1e300],
+    });
+    let kept = ["instance_url", "limits", "nothing", "absent"];
+    let endpoint = Endpoint::new([granted(&body)]);
+    let source = builder("https://auth.example.com/oauth2/token").keep(kept);
+    let cache = TokenCache::new(source.build_with(endpoint).unwrap());
+    let token = cache.get().await.unwrap();
+    assert_eq!(token.extra("instance_url"), Some("https://na1.example.com"));
+    assert_eq!(token.extra("limits"), Some(r#"{"daily":7}"#));
+    for name in ["nothing", "absent", "id_token", "access_token", "x"] {
+        assert_eq!(token.extra(name), None, "{name}");
+    }
+    let shown = format!("{token:?}");
+    assert!(shown.contains("instance_url"), "{shown}");
+    assert!(
+        !shown.contains("na1") && !shown.contains("daily"),
+        "{shown}"
+    );
+
+    let token = made_of(granted(&body)).await.unwrap();
+    assert_eq!(token.extra("instance_url"), None);
+}
+
+/// Promise: E8
+#[test]
+fn the_access_token_is_no_member_to_keep() {
+    for name in ["", "access_token"] {
+        let endpoint = Endpoint::new([]);
+        let source = builder("https://auth.example.com/oauth2/token").keep([name]);
+        let error = source.build_with(endpoint).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains("cannot be kept"), "{error}");
     }
 }
 
@@ -669,6 +813,167 @@ async fn an_error_answer_surfaces_its_status_code_and_description() {
         assert_eq!(error.status().map(|status| status.as_u16()), Some(status));
         assert_eq!(error.oauth_code(), code, "{case}");
         assert_eq!(error.is_transient(), kind == Unavailable, "{case}");
+    }
+}
+
+/// Promise: E6, E8
+#[tokio::test(start_paused = true)]
+async fn an_error_of_any_shape_tells_what_it_says() {
+    for (status, body, said) in [
+        // Okta, and the RFC's own.
+        (
+            400,
+            r#"{"errorCode":"E0000021","errorSummary":"Bad media type"}"#,
+            "answered 400: Bad media type",
+        ),
+        (
+            401,
+            r#"{"error":"invalid_client","error_uri":"https://e.example/1"}"#,
+            "401 invalid_client (see https://e.example/1)",
+        ),
+        // AWS and gateways.
+        (
+            403,
+            r#"{"message":"Forbidden by policy"}"#,
+            "answered 403: Forbidden by policy",
+        ),
+        (
+            400,
+            r#"{"__type":"X","Message":"denied"}"#,
+            "answered 400: denied",
+        ),
+        // Azure, Google, Cloudflare, Salesforce.
+        (
+            400,
+            r#"{"error":{"code":"BadRequest","message":"no such tenant"}}"#,
+            "answered 400: no such tenant",
+        ),
+        (
+            400,
+            r#"{"success":false,"errors":[{"code":9109,"message":"Invalid access"}]}"#,
+            "answered 400: Invalid access",
+        ),
+        (
+            400,
+            r#"[{"errorCode":"X","message":"unknown app"}]"#,
+            "answered 400: unknown app",
+        ),
+        // RFC 9457.
+        (
+            422,
+            r#"{"type":"about:blank","title":"Wrong","detail":"the form is wrong"}"#,
+            "answered 422: the form is wrong",
+        ),
+        (422, r#"{"title":"Wrong"}"#, "answered 422: Wrong"),
+        (
+            400,
+            "\u{FEFF}{\"message\":\"marked\"}",
+            "answered 400: marked",
+        ),
+        (400, "  Bad client\r\n", "answered 400: Bad client"),
+        (
+            403,
+            "<html><head>\n<TITLE lang=en>Request &quot;blocked&quot;</TITLE>",
+            "answered 403: Request \"blocked\"",
+        ),
+    ] {
+        let error = made_of(answer(status, &[], body)).await.unwrap_err();
+        assert!(error.to_string().contains(said), "{said}: {error}");
+    }
+    // Nothing for people, or nothing that may be shown.
+    for body in [
+        &b"<p>no title"[..],
+        b"{\"message\":7}",
+        b"{\"message\":\" \"}",
+        b"{\"message\":\"cut",
+        b"\xFF\xFEtext",
+        b"\x1F\x8B\x08\0",
+        b"access_token=ory_at_4jSH&token_type=bearer",
+        b"\"ory_at_4jSH\"",
+    ] {
+        let error = made_of(answer(403, &[], body)).await.unwrap_err();
+        assert_eq!(error.to_string(), "the token endpoint answered 403");
+    }
+    let made = made_of(answer(500, &[], "x".repeat(60_000))).await;
+    let message = made.unwrap_err().to_string();
+    assert!(message.ends_with(&("x".repeat(300) + "…")), "{message}");
+}
+
+/// Promise: E8, L16
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_says_nothing_is_here_asks_about_the_token_url() {
+    for status in [404, 405, 410] {
+        for body in [
+            "",
+            "<title>Not Found</title>",
+            // Spring's words for the status are no OAuth error.
+            r#"{"status":404,"error":"Not Found","path":"/token"}"#,
+        ] {
+            if status != 404 && body.contains("error") {
+                continue;
+            }
+            let made = made_of(answer(status, &[], body)).await;
+            let part = "[is the token URL right?]";
+            let error = assert_fails(made, ErrorKind::Unavailable, part, body);
+            assert_eq!(error.oauth_code(), None);
+        }
+    }
+    let body = r#"{"error":"invalid_client"}"#;
+    let error = made_of(answer(404, JSON, body)).await.unwrap_err();
+    assert!(!error.to_string().contains("URL"), "{error}");
+}
+
+/// Promise: E8
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_compressed_unasked_says_so() {
+    let gzip: Headers = &[("content-encoding", "gzip")];
+    let body = b"\x1F\x8B\x08\0\0\0\0\0\0\x03\xAB\x06\0";
+    for status in [200, 400, 502] {
+        let made = made_of(answer(status, gzip, &body[..])).await;
+        let message = made.unwrap_err().to_string();
+        assert!(message.contains("`Content-Encoding: gzip`"), "{message}");
+    }
+    // A gateway may have decompressed it, and a server may say so of what is plain.
+    for encoding in ["gzip", "identity", ""] {
+        let body = json!({"access_token": TOKEN}).to_string();
+        let made = made_of(answer(200, &[("content-encoding", encoding)], body)).await;
+        assert_is(&made, TOKEN, encoding);
+    }
+    let made = made_of(answer(403, gzip, r#"{"message":"plain"}"#)).await;
+    let message = made.unwrap_err().to_string();
+    assert!(message.ends_with("answered 403: plain"), "{message}");
+}
+
+/// Promise: E9
+#[tokio::test(start_paused = true)]
+async fn no_redaction_changes_an_error_code_that_a_program_reads() {
+    for (secret, code) in [
+        ("temporarily", "temporarily_unavailable"),
+        ("invalid", "invalid_client"),
+        ("client", "invalid_client"),
+        ("e", "server_error"),
+    ] {
+        let body = json!({"error": code, "error_description": "wrong: temporarily"}).to_string();
+        let endpoint = Endpoint::new([answer(400, JSON, body)]);
+        let source =
+            ClientCredentials::builder("https://auth.example.com/oauth2/token", ID, secret);
+        let made = token_request(source.build_with(endpoint).unwrap()).await;
+        let error = made.unwrap_err();
+        assert_eq!(error.oauth_code(), Some(code), "{secret}");
+        assert_eq!(error.is_transient(), code != "invalid_client", "{secret}");
+        let message = error.to_string();
+        assert!(
+            message.contains(&format!("answered 400 {code}: wrong")),
+            "{message}"
+        );
+        // Text for people is searched, for what is long enough to be a secret.
+        let is_hidden = message.contains("[redacted]");
+        assert_eq!(is_hidden, secret == "temporarily", "{message}");
+    }
+    for code in [SECRET.to_owned(), format!("bad secret: {SECRET}")] {
+        let body = json!({"error": code}).to_string();
+        let error = made_of(answer(400, JSON, body)).await.unwrap_err();
+        assert!(!error.oauth_code().unwrap().contains(SECRET), "{error}");
     }
 }
 
@@ -1066,7 +1371,7 @@ mod recorded {
     async fn a_server_that_insists_on_dpop_gives_no_token() {
         let name = "oidc-provider: DPoP: proof with nonce";
         let made = made_of_case(name).await;
-        let part = "type is not Bearer";
+        let part = r#"of the type "DPoP""#;
         assert_fails(made, ErrorKind::InvalidAnswer, part, name);
 
         let name = "oidc-provider-ttl2-dpop-nonce: DPoP: proof, no nonce";

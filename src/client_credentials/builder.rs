@@ -44,6 +44,7 @@ pub struct ClientCredentialsBuilder {
     scopes: Vec<String>,
     all_scopes: bool,
     params: Vec<(String, String)>,
+    keep: Vec<String>,
     plain_http: PlainHttp,
     #[cfg(feature = "rustls-no-provider")]
     certificate: Option<ClientCertificate>,
@@ -64,6 +65,7 @@ impl ClientCredentialsBuilder {
             scopes: Vec::new(),
             all_scopes: false,
             params: Vec::new(),
+            keep: Vec::new(),
             plain_http: PlainHttp::default(),
             #[cfg(feature = "rustls-no-provider")]
             certificate: None,
@@ -129,6 +131,36 @@ impl ClientCredentialsBuilder {
     /// Adds any other parameter to the token request. May be repeated.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Keeps these members of the token endpoint's answer with the token, for [`Token::extra`](crate::Token::extra).
+    ///
+    /// Some servers say beside the token where it is good: Salesforce as `instance_url`, Zoom as `api_url`. Members that are
+    /// not named here are not kept.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::{ClientCredentials, TokenCache};
+    ///
+    /// # async fn instance(transport: impl tower::Service<http::Request<http_body_util::Full<bytes::Bytes>>,
+    /// #     Response = http::Response<String>, Error = std::io::Error, Future: Send> + Clone + Send + Sync + 'static)
+    /// # -> Result<(), tower_bearer::Error> {
+    /// let source = ClientCredentials::builder("https://my.salesforce.com/services/oauth2/token", "my-client", "my-secret")
+    ///     .keep(["instance_url"])
+    ///     .build_with(transport)?;
+    /// let cache = TokenCache::new(source);
+    /// let instance = cache.get().await?.extra("instance_url").map(str::to_owned);
+    /// # let _ = instance;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn keep<I>(mut self, members: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.keep.extend(members.into_iter().map(Into::into));
         self
     }
 
@@ -219,6 +251,7 @@ impl ClientCredentialsBuilder {
     /// - The client id, the secret or a scope is empty or contains an invalid character.
     /// - A key cannot be used with its algorithm.
     /// - A parameter is one that this crate sets, or a resource is not an absolute URI.
+    /// - A member to keep is empty, or is the access token.
     /// - The platform's TLS roots cannot be loaded, or the given roots are not valid.
     ///
     /// # Cost
@@ -379,6 +412,7 @@ impl ClientCredentialsBuilder {
             scopes: self.scopes.into_iter().map(Scope::new).collect(),
             all_scopes: self.all_scopes,
             params: self.params,
+            keep: self.keep,
             given: Mutex::new(None),
         };
         Ok(ClientCredentials::new(credential, transport))
@@ -389,6 +423,7 @@ impl ClientCredentialsBuilder {
         let discovers = matches!(self.endpoint, Endpoint::Discovered(_));
         self.auth.check(&self.client_id, discovers)?;
         self.scopes.iter().try_for_each(|it| check::scope(it))?;
+        self.keep.iter().try_for_each(|it| check::member(it))?;
         self.params
             .iter()
             .try_for_each(|(name, value)| check::param(name, value))

@@ -102,6 +102,17 @@ pub(crate) fn param(name: &str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// A member of an answer that is to be kept.
+pub(crate) fn member(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name == ACCESS_TOKEN {
+        return Err(Error::configuration(format!(
+            "the member {name:?} cannot be kept: it is empty, or the access token, which `Token::expose_secret` returns; \
+             remove it"
+        )));
+    }
+    Ok(())
+}
+
 /// `scope-token` of RFC 6749 §3.3.
 fn is_scope_token(scope: &str) -> bool {
     !scope.is_empty()
@@ -110,6 +121,7 @@ fn is_scope_token(scope: &str) -> bool {
             .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
+const ACCESS_TOKEN: &str = "access_token";
 pub(crate) const AUDIENCE: &str = "audience";
 pub(crate) const RESOURCE: &str = "resource";
 

@@ -59,9 +59,18 @@ use crate::{
 /// ```
 ///
 /// # What it accepts
-/// Any 2xx status and any content type, as long as the body is a JSON object of at most 64 KiB. `expires_in` may be a
-/// number, a float or a string; `scope` a string or an array. `token_type` is case-insensitive; if it is missing, it is
-/// `Bearer`. Any other token type is an error, and so is an access token that is empty or not visible ASCII.
+/// Any 2xx status and any content type, as long as the body is a JSON object of at most 64 KiB.
+///
+/// - `expires_in` may be a number, a float or a string. If it is missing, `expires_on` or `expires` counts, by this machine's
+///   clock: seconds since 1970, an HTTP date, or a date of [RFC 3339].
+/// - `refresh_in` is when the token is refreshed at the latest.
+/// - `scope` may be a string or an array, with spaces or commas between the scopes.
+/// - `token_type` is case-insensitive, and may be missing, empty or `BearerToken`. Any other type is an error, and so is an
+///   access token that is not visible ASCII.
+/// - An `error` that is empty is none.
+///
+/// The error for any other answer has up to 300 characters of what the server says: the description of an OAuth error, a
+/// message in another shape, plain text, or the title of a web page.
 ///
 /// Redirects are never followed: they would send the secret to another host.
 ///
@@ -70,6 +79,7 @@ use crate::{
 /// request. If the server answers `invalid_client`, the secret is read again; if it has changed, the token request is
 /// retried once, immediately.
 ///
+/// [RFC 3339]: https://www.rfc-editor.org/rfc/rfc3339
 /// [RFC 6749 §4.4]: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 #[derive(Clone)]
 pub struct ClientCredentials {

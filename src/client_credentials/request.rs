@@ -2,10 +2,9 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use http::StatusCode;
 use oauth2::{
     ClientId, EndpointNotSet, EndpointSet, RequestTokenError, Scope, StandardRevocableToken,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
@@ -37,6 +36,8 @@ pub(crate) struct Credential {
     /// Whether all of them must be granted.
     pub(crate) all_scopes: bool,
     pub(crate) params: Vec<(String, String)>,
+    /// The members of an answer that are kept with the token.
+    pub(crate) keep: Vec<String>,
     /// The last token that was granted, kept so that no error shows it.
     pub(crate) given: Mutex<Option<Token>>,
 }
@@ -117,7 +118,10 @@ impl Credential {
             signed: evidence.signed_with(target, &hidden),
             picked: target.method.filter(|_| is_open),
             hidden,
+            keep: self.keep.clone(),
+            kept: OnceLock::new(),
         });
+        let answered = Arc::clone(&sent);
         let (auth_type, secret) = proof.stand_in();
         let mut client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
             .set_auth_type(auth_type)
@@ -146,14 +150,16 @@ impl Credential {
             }
         };
         match token_request.request_async(&send).await {
-            Ok(answer) => self.granted(answer.into_token()?),
+            Ok(answer) => self.granted(answer.into_token(&answered)?),
             Err(RequestTokenError::Request(error)) => Err(error),
-            // It holds the body, token and all. It ends here.
-            Err(RequestTokenError::Parse(_, body)) => Err(response::unreadable(&body)),
-            // `accept` leaves only successes, so what is left is an empty body.
-            Err(RequestTokenError::ServerResponse(_) | RequestTokenError::Other(_)) => {
-                Err(response::unreadable(&[]))
-            }
+            // `accept` leaves none of these. They may hold the body, token and all, so they end here.
+            Err(
+                RequestTokenError::Parse(..)
+                | RequestTokenError::ServerResponse(_)
+                | RequestTokenError::Other(_),
+            ) => Err(Error::invalid_answer(
+                "the token endpoint's answer cannot be read",
+            )),
         }
     }
 
@@ -182,7 +188,10 @@ impl Credential {
         let Some(granted) = token.scopes() else {
             return Vec::new();
         };
-        let granted: HashSet<&str> = granted.collect();
+        // Some servers put commas between them, and a comma may be in a scope as well.
+        let granted: HashSet<&str> = granted
+            .flat_map(|scope| scope.split(',').chain([scope]))
+            .collect();
         let asked = self.scopes.iter().map(|scope| scope.as_str());
         asked.filter(|scope| !granted.contains(scope)).collect()
     }
@@ -208,16 +217,13 @@ impl Credential {
 }
 
 fn in_all_forms(token: &Token) -> Vec<Wiped> {
-    proof::alone_in_all_forms(token.access_token())
+    proof::alone_in_all_forms(token.expose_secret())
 }
 
 /// Whether the token endpoint may have moved or changed what it accepts.
 fn may_have_moved(error: &Error) -> bool {
     match error.status() {
-        Some(status) => matches!(
-            status,
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE
-        ),
+        Some(status) => response::is_wrong_place(status),
         // There was no answer, or the metadata ruled the request out.
         None => matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied),
     }

@@ -1,17 +1,22 @@
 //! The answers of token endpoints, read as leniently as real servers require.
 //!
-//! An error contains only an answer's status, its OAuth error and a bounded, cleaned description: a body may hold a
+//! An error contains only an answer's status, its OAuth error and a bounded, cleaned text for people: a body may hold a
 //! token.
+
+mod kept;
+mod life;
+mod said;
 
 use std::{
     mem,
+    sync::OnceLock,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http::{
     HeaderMap, Response, StatusCode,
-    header::{DATE, LOCATION, RETRY_AFTER},
+    header::{CONTENT_ENCODING, DATE, LOCATION, RETRY_AFTER},
 };
 use oauth2::{AccessToken, RefreshToken, Scope, TokenResponse, basic::BasicTokenType};
 use serde::{Deserialize, Serialize, Serializer};
@@ -19,6 +24,7 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroize;
 
+use self::said::Said;
 use crate::{
     client_credentials::{
         auth::{ClientAuth, proof},
@@ -32,8 +38,8 @@ use crate::{
 /// The secret is wrong, or the client unknown (RFC 6749 §5.2).
 pub(crate) const INVALID_CLIENT: &str = "invalid_client";
 
-/// An error code is cut here, in characters. Registered ones have 30 at most.
-const LONGEST_CODE: usize = 100;
+/// A short text, such as the name of a token type, is cut here, in characters.
+const LONGEST_NAME: usize = 100;
 
 /// A `Retry-After` is read as no longer than this, so that adding it to a clock does not overflow.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -55,9 +61,9 @@ pub(crate) struct Answer {
     access_token: AccessToken,
     token_type: BasicTokenType,
     expires_in: Option<Duration>,
+    refresh_in: Option<Duration>,
     scopes: Option<Vec<Scope>>,
     error: Option<String>,
-    error_description: Option<String>,
 }
 
 /// The fields, of any JSON type. A duplicate field is an error, because it is ambiguous.
@@ -67,9 +73,14 @@ struct Fields {
     access_token: Value,
     token_type: Value,
     expires_in: Value,
+    /// Microsoft Entra ID.
+    refresh_in: Value,
+    /// Managed identities of Azure, some of which have no `expires_in`.
+    expires_on: Value,
+    /// Keystone, and others.
+    expires: Value,
     scope: Value,
     error: Value,
-    error_description: Value,
 }
 
 impl From<Fields> for Answer {
@@ -77,10 +88,15 @@ impl From<Fields> for Answer {
         Self {
             access_token: AccessToken::new(text(fields.access_token).unwrap_or_default()),
             token_type: token_type(text(fields.token_type)),
-            expires_in: lifetime(&fields.expires_in),
+            expires_in: life::seconds(&fields.expires_in).or_else(|| {
+                let now = clock::wall();
+                let mut ends = [&fields.expires_on, &fields.expires].into_iter();
+                ends.find_map(|end| life::left_until(end, now))
+            }),
+            refresh_in: life::seconds(&fields.refresh_in),
             scopes: scopes(fields.scope),
-            error: text(fields.error),
-            error_description: text(fields.error_description),
+            // Some servers have an empty one beside a token.
+            error: text(fields.error).filter(|error| !error.trim().is_empty()),
         }
     }
 }
@@ -91,15 +107,16 @@ impl Answer {
     }
 
     /// The token in it.
-    pub(crate) fn into_token(mut self) -> Result<Token, Error> {
-        match self.token_type {
-            BasicTokenType::Bearer => {}
-            // A proof-of-possession token sent as a bearer token would be rejected, and could be misused in transit.
-            BasicTokenType::Mac | BasicTokenType::Extension(_) => {
-                return Err(Error::invalid_answer(
-                    "the token endpoint returned a token whose type is not Bearer; configure the server to issue Bearer tokens",
-                ));
-            }
+    pub(crate) fn into_token(mut self, sent: &Sent) -> Result<Token, Error> {
+        // A proof-of-possession token sent as a bearer token would be rejected, and could be misused in transit.
+        if let BasicTokenType::Extension(name) = &self.token_type {
+            let token = proof::alone_in_all_forms(self.access_token.secret());
+            let hidden = sent.hidden.iter().chain(&token);
+            return Err(Error::not_bearer(&redact::clean(
+                name,
+                LONGEST_NAME,
+                hidden,
+            )));
         }
         let token = Token::new(self.access_token.secret()).map_err(|error| {
             Error::invalid_answer(format!(
@@ -110,10 +127,16 @@ impl Answer {
             Some(lifetime) => token.with_lifetime(lifetime),
             None => token,
         };
-        Ok(match self.scopes.take() {
+        let token = match self.refresh_in {
+            Some(after) => token.with_refresh_in(after),
+            None => token,
+        };
+        let token = match self.scopes.take() {
             Some(scopes) => token.with_scopes(scopes.into_iter().map(|scope| scope.to_string())),
             None => token,
-        })
+        };
+        let kept = sent.kept.get().into_iter().flatten();
+        Ok(kept.fold(token, |token, (name, value)| token.with_extra(name, value)))
     }
 }
 
@@ -135,6 +158,10 @@ pub(crate) struct Sent {
     pub(crate) signed: Option<String>,
     /// The method, if it was picked from what the server offers.
     pub(crate) picked: Option<&'static str>,
+    /// The names of the members to keep beside the token.
+    pub(crate) keep: Vec<String>,
+    /// Those members, once there is an answer: the `oauth2` crate's reading of it has no place for them.
+    pub(crate) kept: OnceLock<Vec<(String, String)>>,
 }
 
 /// Makes an answer that the `oauth2` crate reads: it insists on status 200 and on a content type that not every server
@@ -151,52 +178,106 @@ pub(crate) fn accept(answer: Response<Bytes>, sent: &Sent) -> Result<oauth2::Htt
     let answer = Answer::read(&body);
     let is_error = answer.as_ref().is_some_and(|answer| answer.error.is_some());
     if is_error || !head.status.is_success() {
-        return Err(denied(head.status, &head.headers, answer, sent));
+        return Err(denied(head.status, &head.headers, &body, answer, sent));
     }
-    match json_object(&body) {
-        Some(json) => Ok(Response::new(json.to_vec())),
-        None => Err(unreadable(&body)),
+    match (answer, json_object(&body)) {
+        (Some(answer), Some(_)) if answer.access_token.secret().is_empty() => {
+            Err(without_token(&body, sent))
+        }
+        (Some(_), Some(json)) => {
+            // Only one request is sent for each, so it is not set yet.
+            let _ = sent.kept.set(kept::read(json, &sent.keep));
+            Ok(Response::new(json.to_vec()))
+        }
+        _ => Err(unreadable(&head.headers, &body, sent)),
     }
 }
 
 /// The error for a successful answer that is not a JSON object. It tells the body's size, and whether it is a web page.
-pub(crate) fn unreadable(body: &[u8]) -> Error {
+fn unreadable(headers: &HeaderMap, body: &[u8], sent: &Sent) -> Error {
     let what = match without_mark(body).trim_ascii_start().first() {
-        None => "with an empty body",
-        Some(b'<') => "with a web page (check the token URL)",
-        Some(_) => "with something that is not a JSON token response",
+        None => "with an empty body".to_owned(),
+        _ if encoding(headers).is_some() => "with something that cannot be read".to_owned(),
+        Some(b'<') => match said::title(&String::from_utf8_lossy(body)) {
+            Some(title) => {
+                let title = redact::clean(&title, LONGEST_TEXT, &sent.hidden);
+                format!("with a web page titled {title:?} (check the token URL)")
+            }
+            None => "with a web page (check the token URL)".to_owned(),
+        },
+        Some(_) => "with something that is not a JSON token response".to_owned(),
     };
+    let encoded = encoding(headers).unwrap_or_default();
     Error::invalid_answer(format!(
-        "the token endpoint answered {what}, {} bytes",
+        "the token endpoint answered {what}, {} bytes{encoded}",
         body.len()
     ))
 }
 
+/// The error for a successful answer that is a JSON object and holds no token.
+fn without_token(body: &[u8], sent: &Sent) -> Error {
+    let said = match Said::read(without_mark(body)).text {
+        Some(text) => format!(": {}", redact::clean(&text, LONGEST_TEXT, &sent.hidden)),
+        None => String::new(),
+    };
+    Error::invalid_answer(format!(
+        "there is no access_token in the answer of the token endpoint{said} [check the token URL]"
+    ))
+}
+
+/// Says that a body is compressed, which was not asked for. A transport that asks for it decompresses, and removes the
+/// header.
+pub(crate) fn encoding(headers: &HeaderMap) -> Option<String> {
+    let name = headers.get(CONTENT_ENCODING)?.to_str().ok()?.trim();
+    let is_encoded = !name.is_empty() && !name.eq_ignore_ascii_case("identity");
+    is_encoded.then(|| {
+        format!(
+            ", with `Content-Encoding: {}`, which was not asked for; turn compression off there, or use a client that \
+             decompresses",
+            redact::clean(name, LONGEST_NAME, [])
+        )
+    })
+}
+
 /// The error for an unsuccessful answer.
-fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent: &Sent) -> Error {
+fn denied(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    answer: Option<Answer>,
+    sent: &Sent,
+) -> Error {
     let now = clock::wall();
     let retry_after = retry_after(headers, now);
     let mut message = format!("the token endpoint answered {}", status.as_u16());
-    let Some(answer) = answer else {
-        return Error::answered(status, message, None, retry_after);
+    let token = match &answer {
+        Some(answer) => proof::alone_in_all_forms(answer.access_token.secret()),
+        None => Vec::new(),
     };
-    let token = proof::alone_in_all_forms(answer.access_token.secret());
-    let clean =
-        |text: &str, longest| redact::clean(text, longest, sent.hidden.iter().chain(&token));
-    let code = answer.error.as_ref().map(|code| match code.as_str() {
-        // The code is compared later, so it stays whole even if the secret is one of its words.
-        INVALID_CLIENT => code.clone(),
-        _ => clean(code, LONGEST_CODE),
-    });
+    let hidden = || sent.hidden.iter().chain(&token);
+    let code = answer
+        .as_ref()
+        .and_then(|answer| answer.error.as_deref())
+        // A framework's error page as JSON: the status in words is no OAuth error.
+        .filter(|error| status.canonical_reason() != Some(*error))
+        .map(|code| redact::code(code, hidden));
     if let Some(code) = &code {
         message.push(' ');
         message.push_str(code);
     }
+    let said = Said::read(without_mark(body));
     let mut advice = None;
-    if let Some(description) = &answer.error_description {
+    if let Some(text) = &said.text {
         message.push_str(": ");
-        message.push_str(&clean(description, LONGEST_TEXT));
-        advice = ClientAuth::advised_by(description).map(Into::into);
+        message.push_str(&redact::clean(text, LONGEST_TEXT, hidden()));
+        advice = ClientAuth::advised_by(text).map(Into::into);
+    }
+    if let Some(uri) = &said.uri {
+        let uri = redact::clean(uri, LONGEST_NAME, hidden());
+        message.push_str(&format!(" (see {uri})"));
+    }
+    if answer.is_none() {
+        message.push_str(&encoding(headers).unwrap_or_default());
     }
     if code.as_deref() == Some(INVALID_CLIENT) {
         let signed = sent.signed.as_ref();
@@ -216,12 +297,23 @@ fn denied(status: StatusCode, headers: &HeaderMap, answer: Option<Answer>, sent:
                 ))
             });
     }
+    if code.is_none() && is_wrong_place(status) {
+        advice = Some("is the token URL right?".to_owned());
+    }
     if let Some(advice) = advice {
         message.push_str(" [");
         message.push_str(&advice);
         message.push(']');
     }
     Error::answered(status, message, code.as_deref(), retry_after)
+}
+
+/// Whether the server says that there is nothing to POST to at this URL.
+pub(crate) fn is_wrong_place(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE
+    )
 }
 
 /// Whether the machine's clock differs too much from the server's for any assertion to be valid. Most servers send their
@@ -294,28 +386,17 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
-/// Case-insensitive. The field is required, but some servers omit it and mean Bearer.
+/// Case-insensitive. The field is required, but some servers omit it, leave it empty or spell it in their own way, and
+/// mean Bearer.
 fn token_type(value: Option<String>) -> BasicTokenType {
-    match value {
-        Some(value) if !value.eq_ignore_ascii_case("bearer") => BasicTokenType::Extension(value),
-        _ => BasicTokenType::Bearer,
-    }
-}
-
-/// `expires_in` as a number, a float or a string of either. Negative is zero; anything else is absent.
-fn lifetime(value: &Value) -> Option<Duration> {
-    if let Some(seconds) = value.as_u64() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let seconds = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
+    let is_bearer = |name: &String| {
+        let names = ["", "bearer", "bearertoken"];
+        names.iter().any(|own| name.eq_ignore_ascii_case(own))
     };
-    if seconds.is_nan() {
-        return None;
+    match value.filter(|name| !is_bearer(name)) {
+        Some(name) => BasicTokenType::Extension(name),
+        None => BasicTokenType::Bearer,
     }
-    Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
 /// `scope` as the standard's string with spaces, or as an array of strings.

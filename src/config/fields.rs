@@ -72,6 +72,7 @@ pub(super) struct Fields {
     audience: Option<Given>,
     resource: Option<Given>,
     params: Option<Given>,
+    keep: Option<Given>,
     origins: Option<Given>,
     danger_allow_secret_over_plain_http: Option<Given>,
     danger_allow_tokens_over_plain_http: Option<Given>,
@@ -145,6 +146,7 @@ impl TryFrom<Fields> for Configuration {
         for (name, value) in field!(fields.params).map()? {
             credentials = credentials.param(name, value);
         }
+        credentials = credentials.keep(field!(fields.keep).list()?);
         #[cfg(feature = "rustls-no-provider")]
         if let Some((certificate, key)) = proven.certificate {
             credentials = credentials.client_certificate(certificate, key);

@@ -94,7 +94,8 @@
 //! - **Logs of other crates.** A reqwest client with `connection_verbose` logs the token. The
 //!   default panic hook prints the message of a source that panics.
 //! - **Unusual echoes.** A secret that a server quotes is redacted as it is, form-encoded, with
-//!   `%20`, and in base64. It is not redacted in pieces, in HTML or in lower-case hexadecimal.
+//!   `%20`, and in base64. It is not redacted in pieces or in lower-case hexadecimal. A text of less than four bytes is not
+//!   redacted.
 //! - **Memory of others.** [`Secret`](crate::Secret) says what is overwritten. Not overwritten
 //!   are: tokens, answers and JSON buffers, the buffers of HTTP and TLS, copies of a request's
 //!   head, keys inside `ring` or another provider, decoded PEM, the environment, values of `param`, swap and core dumps.

@@ -38,8 +38,16 @@ use crate::error::Error;
 pub struct Token {
     authorization: HeaderValue,
     lifetime: Option<Duration>,
-    scopes: Option<Arc<[Box<str>]>>,
     generation: u64,
+    /// What few ask for, and many tokens do not have.
+    details: Option<Arc<Details>>,
+}
+
+#[derive(Clone, Default)]
+struct Details {
+    scopes: Option<Box<[Box<str>]>>,
+    refresh_in: Option<Duration>,
+    extra: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Token {
@@ -66,8 +74,8 @@ impl Token {
         Ok(Self {
             authorization,
             lifetime: None,
-            scopes: None,
             generation: 0,
+            details: None,
         })
     }
 
@@ -89,29 +97,77 @@ impl Token {
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        self.scopes = Some(
-            scopes
-                .into_iter()
-                .map(|scope| scope.into().into())
-                .collect(),
-        );
+        let scopes = scopes.into_iter().map(|scope| scope.into().into());
+        self.details_mut().scopes = Some(scopes.collect());
         self
+    }
+
+    /// Sets when the server wants the token to be refreshed (`refresh_in`, as Microsoft Entra ID has it).
+    ///
+    /// The cache counts it from before the token request was sent, as the lifetime, and refreshes the token no later.
+    #[must_use]
+    pub fn with_refresh_in(mut self, refresh_in: Duration) -> Self {
+        self.details_mut().refresh_in = Some(refresh_in);
+        self
+    }
+
+    /// Adds something else that belongs to the token, for [`extra`](Self::extra). It replaces what has the same name.
+    #[must_use]
+    pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let name = name.into();
+        let extra = &mut self.details_mut().extra;
+        extra.retain(|(other, _)| **other != *name);
+        extra.push((name.into(), value.into().into()));
+        self
+    }
+
+    fn details_mut(&mut self) -> &mut Details {
+        Arc::make_mut(self.details.get_or_insert_default())
     }
 
     /// Returns the `Authorization` value, `Bearer …`, marked sensitive.
     #[must_use]
-    #[doc(alias = "secret")]
-    #[doc(alias = "access_token")]
     #[doc(alias = "header")]
     pub fn authorization(&self) -> &HeaderValue {
         &self.authorization
     }
 
-    /// Returns the lifetime at issue, if known; not the remaining lifetime.
+    /// Returns the token alone, as the server issued it, without `Bearer`.
+    ///
+    /// Use it where a token does not travel in an `Authorization` header: SASL's `OAUTHBEARER` and `XOAUTH2`, a WebSocket
+    /// subprotocol, the password of a database. What you make of it can be logged by mistake;
+    /// [`authorization`](Self::authorization) cannot.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::Token;
+    ///
+    /// let token = Token::new("ory_at_4jSH.k2dW")?;
+    /// // RFC 7628
+    /// let sasl = format!("n,,\x01auth=Bearer {}\x01\x01", token.expose_secret());
+    /// # assert!(sasl.contains("Bearer ory_at_4jSH.k2dW\x01"));
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "secret")]
+    #[doc(alias = "access_token")]
+    #[doc(alias = "as_str")]
+    pub fn expose_secret(&self) -> &str {
+        let value = self.authorization.to_str().unwrap_or_default();
+        value.strip_prefix(PREFIX).unwrap_or(value)
+    }
+
+    /// Returns the lifetime at issue, if the server said it.
     #[must_use]
     #[doc(alias = "expires_in")]
     pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
+    }
+
+    /// Returns when the server wants the token to be refreshed, from its issue, if it said so.
+    #[must_use]
+    pub fn refresh_in(&self) -> Option<Duration> {
+        self.details.as_ref()?.refresh_in
     }
 
     /// Returns the granted scopes; `None` if the server did not list them.
@@ -121,13 +177,26 @@ impl Token {
     ///
     /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
     pub fn scopes(&self) -> Option<impl ExactSizeIterator<Item = &str>> {
-        Some(self.scopes.as_ref()?.iter().map(AsRef::as_ref))
+        let scopes = self.details.as_ref()?.scopes.as_ref()?;
+        Some(scopes.iter().map(AsRef::as_ref))
     }
 
-    /// Returns the token alone, as the server issued it.
-    pub(crate) fn access_token(&self) -> &str {
-        let value = self.authorization.to_str().unwrap_or_default();
-        value.strip_prefix(PREFIX).unwrap_or(value)
+    /// Returns another member of the token endpoint's answer, if the client
+    /// [keeps](crate::client_credentials::ClientCredentialsBuilder::keep) it and the answer has it.
+    ///
+    /// A string is returned as it is, without its quotes, and anything else as JSON. It may be secret, such as an
+    /// `id_token`; `Debug` shows its name only.
+    #[must_use]
+    pub fn extra(&self, name: &str) -> Option<&str> {
+        let extra = &self.details.as_ref()?.extra;
+        let (_, value) = extra.iter().find(|(other, _)| **other == *name)?;
+        Some(value)
+    }
+
+    /// Their values may be secret.
+    fn extra_names(&self) -> Vec<&str> {
+        let extra = self.details.iter().flat_map(|details| &details.extra);
+        extra.map(|(name, _)| &**name).collect()
     }
 
     /// Returns the token's number: unique in the process, growing, and 0 until a cache publishes the token. Rejections are
@@ -152,7 +221,8 @@ impl fmt::Debug for Token {
         f.debug_struct("Token")
             .field("authorization", &"Bearer [redacted]")
             .field("lifetime", &self.lifetime)
-            .field("scopes", &self.scopes)
+            .field("scopes", &self.scopes().map(Vec::from_iter))
+            .field("extra", &self.extra_names())
             .finish_non_exhaustive()
     }
 }

@@ -139,16 +139,7 @@ impl Discovery {
         };
         match self.metadata(&second, transport, hidden).await {
             Ok(metadata) => metadata.target(&self.client, &second, hidden),
-            Err(error) if may_be_elsewhere(&error) => {
-                let message = format!(
-                    "the issuer's metadata was not found: {not_there}; {error}; check the issuer"
-                );
-                Err(match not_there.kind() {
-                    // An invalid document says more than a missing one.
-                    ErrorKind::InvalidAnswer => not_there.retold(message),
-                    _ => error.retold(message),
-                })
-            }
+            Err(error) if may_be_elsewhere(&error) => Err(nowhere(not_there, error)),
             Err(error) => Err(error),
         }
     }
@@ -190,7 +181,15 @@ impl Discovery {
                 response::retry_after(&head.headers, clock::wall()),
             ));
         }
-        Metadata::read(&body, location, &self.issuer.text, hidden)
+        Metadata::read(&body, location, &self.issuer.text, hidden).map_err(|error| {
+            match response::encoding(&head.headers) {
+                Some(encoded) => {
+                    let message = format!("{error}{encoded}");
+                    error.retold(message)
+                }
+                None => error,
+            }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
@@ -199,9 +198,33 @@ impl Discovery {
     }
 }
 
-/// Whether the server gave a final answer that is not its metadata.
+/// Whether the server gave an answer that is not its metadata. Some servers fail at a place that they do not know.
 fn may_be_elsewhere(error: &Error) -> bool {
-    is_not_there(error) || matches!(error.kind(), ErrorKind::Denied | ErrorKind::InvalidAnswer)
+    is_not_there(error)
+        || fails(error)
+        || matches!(error.kind(), ErrorKind::Denied | ErrorKind::InvalidAnswer)
+}
+
+fn fails(error: &Error) -> bool {
+    error
+        .status()
+        .is_some_and(|status| status.is_server_error())
+}
+
+/// The error for an issuer whose metadata is in neither place. It has the class of the one that says more: an outage passes,
+/// and an invalid document is more than a missing one.
+fn nowhere(first: Error, second: Error) -> Error {
+    if fails(&first) || fails(&second) {
+        let message = format!("the issuer's metadata cannot be fetched now: {first}; {second}");
+        let outage = if fails(&first) { first } else { second };
+        return outage.retold(message);
+    }
+    let message =
+        format!("the issuer's metadata was not found: {first}; {second}; check the issuer");
+    match first.kind() {
+        ErrorKind::InvalidAnswer => first.retold(message),
+        _ => second.retold(message),
+    }
 }
 
 /// Whether the server answered that there is nothing here, rather than that it cannot serve now.
