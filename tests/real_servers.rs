@@ -33,7 +33,9 @@ use tokio::{
 use tower::{BoxError, Layer, Service, ServiceExt, util::MapRequest};
 use tower_bearer::{
     BearerAuthLayer, ClientAuth, ClientCredentials, Error, ErrorKind, Secret, Token,
-    client_credentials::{Assertion, ClientCredentialsBuilder, SigningAlgorithm, SigningKey},
+    client_credentials::{
+        Assertion, AssertionAudience, ClientCredentialsBuilder, SigningAlgorithm, SigningKey,
+    },
     unauthorized::ResponseHead,
 };
 use url::form_urlencoded;
@@ -189,9 +191,15 @@ mod oidc_provider {
         let server = server();
         for (algorithm, key) in [
             (SigningAlgorithm::Rs256, "rsa.pem"),
+            (SigningAlgorithm::Rs384, "rsa.pem"),
+            (SigningAlgorithm::Rs512, "rsa.pkcs1.pem"),
             (SigningAlgorithm::Ps256, "rsa.pkcs1.pem"),
+            (SigningAlgorithm::Ps384, "rsa.pem"),
+            (SigningAlgorithm::Ps512, "rsa.pem"),
             (SigningAlgorithm::Es256, "p256.sec1.pem"),
+            (SigningAlgorithm::Es384, "p384.sec1.pem"),
             (SigningAlgorithm::EdDsa, "ed25519.pem"),
+            (SigningAlgorithm::Ed25519, "ed25519.pem"),
         ] {
             let key = SigningKey::from_pem(algorithm, key_file(key));
             for key in [key.clone(), key.with_key_id("k1")] {
@@ -204,11 +212,104 @@ mod oidc_provider {
 
     #[tokio::test]
     #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_secret_signs_by_each_hash() {
+        let server = server();
+        for algorithm in [
+            SigningAlgorithm::Hs256,
+            SigningAlgorithm::Hs384,
+            SigningAlgorithm::Hs512,
+        ] {
+            let key = SigningKey::from_secret(algorithm, SECRET.repeat(2));
+            let client = server.client(algorithm.name(), Assertion::signed_by(key));
+            let answer = server.call(client.scopes(["read"])).await.unwrap();
+            assert_eq!(answer.body(), algorithm.name());
+        }
+    }
+
+    /// The server requires one form of each client.
+    ///
+    /// Promise: E6
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn an_assertion_has_the_form_that_the_server_requires() {
+        let server = server();
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, key_file("p256.pem"));
+        let assertion = || Assertion::signed_by(key.clone());
+        let newer = assertion()
+            .with_audience(&server.origin)
+            .with_typ("client-authentication+jwt");
+        let older = assertion().with_audience(AssertionAudience::TokenEndpoint);
+        let by_url = |id, auth: Assertion| server.client(id, auth);
+        let by_issuer = |id, auth: Assertion| ClientCredentials::discover(&server.origin, id, auth);
+        for (client, is_taken) in [
+            (by_url("older", assertion()), true),
+            (by_url("newer", newer.clone()), true),
+            (by_issuer("newer", assertion()), true),
+            (by_issuer("older", older.clone()), true),
+            (by_url("newer", assertion()), false),
+            (by_url("newer", newer.clone().with_typ("JWT")), false),
+            (by_url("older", newer), false),
+            (by_issuer("older", assertion()), false),
+            (by_issuer("newer", older), false),
+        ] {
+            let answer = server.call(client.scopes(["read"])).await;
+            match is_taken {
+                true => assert_eq!(answer.unwrap().status(), StatusCode::OK),
+                false => {
+                    let error = answer.unwrap_err();
+                    assert_denied(&error, StatusCode::UNAUTHORIZED, "invalid_client");
+                    assert_says(&error, "for the audience");
+                }
+            }
+        }
+    }
+
+    /// The client is found by the assertion's `sub`.
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn an_assertion_with_claims_and_a_chain_goes_without_the_client_id() {
+        let server = server();
+        let key = SigningKey::from_pem(SigningAlgorithm::Es256, key_file("p256.pem"));
+        let chain = key.clone().with_certificate_chain(key_file("client.crt"));
+        let assertion = Assertion::signed_by(chain).with_claim("tenant", "7");
+        for auth in [
+            assertion.clone().into(),
+            ClientAuth::from(assertion.clone()).without_client_id(),
+        ] {
+            let client = server.client("detailed", auth).scopes(["read"]);
+            assert_eq!(server.call(client).await.unwrap().body(), "detailed");
+        }
+        // `iss` and `sub` name it: the id in the form would be another.
+        let named = assertion
+            .with_claim("iss", "detailed")
+            .with_claim("sub", "detailed");
+        let auth = ClientAuth::from(named.clone()).without_client_id();
+        let client = server.client("another", auth).scopes(["read"]);
+        assert_eq!(server.call(client).await.unwrap().body(), "detailed");
+
+        let error = server.call(server.client("another", named)).await;
+        assert_denied(
+            &error.unwrap_err(),
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+        );
+        let wrong = Assertion::signed_by(key).with_claim("tenant", "8");
+        let error = server.call(server.client("detailed", wrong)).await;
+        assert_denied(
+            &error.unwrap_err(),
+            StatusCode::UNAUTHORIZED,
+            "invalid_client",
+        );
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
     async fn a_jwk_signs_an_assertion_for_the_issuer() {
         let server = server();
         for (client_id, jwk) in [
             ("RS256", "rsa.jwk.json"),
             ("ES256", "p256.jwk.json"),
+            ("ES384", "p384.jwk.json"),
             ("EdDSA", "ed25519.jwk.json"),
         ] {
             let key = SigningKey::from_jwk(key_file(jwk)).with_key_id("k1");

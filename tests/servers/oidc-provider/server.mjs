@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
-import { Provider } from 'oidc-provider';
+import { errors, Provider } from 'oidc-provider';
 
 const off = Number(process.env.CLOCK_OFF ?? 0) * 1000;
 if (off !== 0) {
@@ -47,17 +47,25 @@ const clients = [
   client('counted'),
   client('short-lived'),
   client('secret-jwt', { token_endpoint_auth_method: 'client_secret_jwt' }),
+  ...['HS256', 'HS384', 'HS512'].map((alg) => client(alg, {
+    client_secret: SECRET + SECRET,
+    token_endpoint_auth_method: 'client_secret_jwt',
+    token_endpoint_auth_signing_alg: alg,
+  })),
   ...[
     ['RS256', 'rsa'],
+    ['RS384', 'rsa'],
+    ['RS512', 'rsa'],
     ['PS256', 'rsa'],
+    ['PS384', 'rsa'],
+    ['PS512', 'rsa'],
     ['ES256', 'p256'],
+    ['ES384', 'p384'],
     ['EdDSA', 'ed25519'],
-  ].map(([alg, name]) => client(alg, {
-    client_secret: undefined,
-    token_endpoint_auth_method: 'private_key_jwt',
-    token_endpoint_auth_signing_alg: alg,
-    jwks: { keys: [{ ...publicJwk(`${name}.pem`), kid: 'k1', use: 'sig', alg }] },
-  })),
+    ['Ed25519', 'ed25519'],
+  ].map(([alg, name]) => clientWithKey(alg, alg, name)),
+  // What is required of their assertions stands below.
+  ...['newer', 'older', 'detailed'].map((id) => clientWithKey(id, 'ES256', 'p256')),
   client('tls', {
     client_secret: undefined,
     token_endpoint_auth_method: 'tls_client_auth',
@@ -76,6 +84,15 @@ const clients = [
     },
   }),
 ];
+
+function clientWithKey(client_id, alg, name) {
+  return client(client_id, {
+    client_secret: undefined,
+    token_endpoint_auth_method: 'private_key_jwt',
+    token_endpoint_auth_signing_alg: alg,
+    jwks: { keys: [{ ...publicJwk(`${name}.pem`), kid: 'k1', use: 'sig', alg }] },
+  });
+}
 
 function key(file) {
   return fs.readFileSync(`${process.env.KEYS}/${file}`);
@@ -102,7 +119,15 @@ for (const each of [server, tls]) {
 
 const origin = `http://127.0.0.1:${server.address().port}`;
 const tlsOrigin = `https://127.0.0.1:${tls.address().port}`;
-const signing = ['HS256', 'RS256', 'PS256', 'ES256', 'EdDSA'];
+const signing = clients.map((it) => it.token_endpoint_auth_signing_alg).filter(Boolean);
+// The forms of an assertion: that of RFC 7523's successor, the older one, and one with claims and a header of its own.
+const required = {
+  newer: (header, claims) => header.typ === 'client-authentication+jwt' && claims.aud === origin,
+  older: (header, claims) => header.typ === 'JWT' && claims.aud === `${origin}/oauth2/token`,
+  detailed: (header, claims) => claims.tenant === '7'
+    && claims.sub === 'detailed'
+    && new X509Certificate(Buffer.from(header.x5c[0], 'base64')).subject === 'CN=mtls-client',
+};
 const provider = new Provider(origin, {
   clients,
   scopes: ['read', 'write'],
@@ -114,7 +139,12 @@ const provider = new Provider(origin, {
     'tls_client_auth',
     'self_signed_tls_client_auth',
   ],
-  enabledJWA: { clientAuthSigningAlgValues: signing },
+  enabledJWA: { clientAuthSigningAlgValues: [...new Set(signing)] },
+  assertJwtClientAuthClaimsAndHeader: (ctx, claims, header, { clientId }) => {
+    if (required[clientId]?.(header, claims) === false) {
+      throw new errors.InvalidClientAuth(`the assertion is not as ${clientId} requires it`);
+    }
+  },
   discovery: { mtls_endpoint_aliases: { token_endpoint: `${tlsOrigin}/oauth2/token` } },
   routes: { token: '/oauth2/token', revocation: '/oauth2/revoke' },
   ttl: { ClientCredentials: (ctx, token, { clientId }) => (clientId === 'short-lived' ? 2 : 86_400) },
