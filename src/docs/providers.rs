@@ -102,7 +102,9 @@
 //! # let _ = federated;
 //! ```
 //! A *certificate* signs an assertion by PS256 (feature `jwt`). The certificate's SHA-256 is
-//! sent as `x5t#S256`. The audience is the token URL, the default here.
+//! sent as `x5t#S256`. Entra requires the older form of an assertion: the token URL as
+//! audience and the type `JWT`, the defaults for a token URL. For *subject name and issuer*
+//! authentication, use `with_certificate_chain`: it sends the whole chain as `x5c`.
 //! ```
 //! # #[cfg(feature = "jwt")] {
 //! use tower_bearer::{
@@ -372,9 +374,49 @@
 //! since 26.6).
 //!
 //! By [RFC 7523 §3], the client id is the JWT's `sub`:
-//! `system:serviceaccount:{namespace}:{name}`. Entra maps it to another client id. Keycloak
-//! 26.6 does not map it when `client_id` is sent, and this crate sends it. So the client in
-//! Keycloak needs that name.
+//! `system:serviceaccount:{namespace}:{name}`. Entra maps it to another client id, and requires
+//! that one in the request. Keycloak maps it if the request has no client id; with one, the
+//! client in Keycloak needs the name of the `sub`.
+//! ```
+//! use tower_bearer::{
+//!     ClientAuth, ClientCredentials,
+//! };
+//!
+//! let url = "https://{host}/realms/{realm}\
+//!     /protocol/openid-connect/token";
+//! let auth = ClientAuth::assertion_file(
+//!     "/var/run/secrets/tokens/keycloak",
+//! )
+//! .without_client_id();
+//! // The client id is in errors and in logs.
+//! let federated = ClientCredentials::builder(
+//!     url,
+//!     "{client_id}",
+//!     auth,
+//! );
+//! # let _ = federated;
+//! ```
+//!
+//! # SPIFFE
+//! A JWT-SVID authenticates a workload where the server trusts its trust domain: Keycloak
+//! (a preview, by its feature `spiffe`) and others. The client id is the SPIFFE ID, or what the
+//! server maps it to. `spiffe-helper` writes the JWT-SVID to a file and keeps it fresh; its
+//! audience is the server's issuer.
+//! ```
+//! use tower_bearer::{
+//!     ClientAuth, ClientCredentials, Secret,
+//! };
+//!
+//! let svid =
+//!     Secret::from_file("/run/spiffe/jwt_svid");
+//! let by_svid = ClientCredentials::builder(
+//!     "https://auth.example.com/token",
+//!     "spiffe://example.org/billing",
+//!     ClientAuth::spiffe_jwt(svid),
+//! );
+//! # let _ = by_svid;
+//! ```
+//! An X.509-SVID is a client certificate: [`ClientAuth::tls`](crate::ClientAuth::tls).
 //!
 //! # Secrets that rotate
 //! ```
