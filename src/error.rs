@@ -26,6 +26,7 @@ use tower::BoxError;
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     transient: bool,
@@ -33,7 +34,9 @@ struct Inner {
     status: Option<StatusCode>,
     code: Option<Box<str>>,
     retry_after: Option<Duration>,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+    /// Whether the source is the failure that is backed off from.
+    backing_off: bool,
 }
 
 /// What went wrong, for a program to act on.
@@ -53,8 +56,8 @@ pub enum ErrorKind {
     Timeout,
     /// The token endpoint's answer holds no usable bearer token, or the server's metadata is not valid.
     InvalidAnswer,
-    /// A [`TokenSource`](crate::TokenSource), or a provider of a secret or signature, failed with an error of its own. That
-    /// error is the [`source`](StdError::source).
+    /// A [`TokenSource`](crate::TokenSource), or a provider of a secret or signature, failed. Its own error is the
+    /// [`source`](StdError::source), unless it was made by [`Error::transient`] or [`Error::permanent`].
     Source,
     /// The token request was cut off: its task panicked, or its runtime was shut down or stood still.
     Interrupted,
@@ -69,6 +72,64 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// Creates an error of a source: it failed in passing, and the same call may succeed a little later.
+    ///
+    /// The backoff is that of a transient failure: 1 s, doubled up to 60 s. The kind is [`ErrorKind::Source`]. Any other error
+    /// of a source, such as a [`std::io::Error`], counts as transient as well.
+    ///
+    /// `message` is shown and logged: put no secret into it.
+    ///
+    /// # Example
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_bearer::Error;
+    ///
+    /// let error = Error::transient("the vault is sealed")
+    ///     .with_retry_after(Duration::from_secs(20));
+    /// assert!(error.is_transient());
+    /// ```
+    #[must_use]
+    pub fn transient(message: impl Into<Cow<'static, str>>) -> Self {
+        Inner::new(ErrorKind::Source, true, message).into()
+    }
+
+    /// Creates an error of a source: it fails until somebody changes something, such as a wrong role or an unknown tenant.
+    ///
+    /// The backoff is that of a permanent failure: 30 s, doubled up to 5 minutes. The kind is [`ErrorKind::Source`].
+    ///
+    /// `message` is shown and logged: put no secret into it.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::Error;
+    ///
+    /// let error = Error::permanent("the vault has no role for this service; create one");
+    /// assert!(!error.is_transient());
+    /// ```
+    #[must_use]
+    pub fn permanent(message: impl Into<Cow<'static, str>>) -> Self {
+        Inner::new(ErrorKind::Source, false, message).into()
+    }
+
+    /// Sets the time until the next token request is allowed, as from a server's `Retry-After`.
+    ///
+    /// The cache waits so long at least, and at most
+    /// [`longest_retry_after`](crate::cache::TokenCacheBuilder::longest_retry_after).
+    #[must_use]
+    pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        Arc::make_mut(&mut self.0).retry_after = Some(retry_after);
+        self
+    }
+
+    /// Sets the cause, which becomes the [`source`](StdError::source).
+    ///
+    /// It is shown and logged: it must hold no secret.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        Arc::make_mut(&mut self.0).source = Some(source.into().into());
+        self
+    }
+
     /// What went wrong, for a program to act on.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -126,7 +187,7 @@ impl Error {
     #[cfg(feature = "reqwest")]
     pub(crate) fn client(source: reqwest::Error) -> Self {
         Inner {
-            source: Some(source.into()),
+            source: Some(Arc::new(source)),
             ..Inner::new(
                 ErrorKind::Configuration,
                 false,
@@ -144,7 +205,7 @@ impl Error {
         source: Option<io::Error>,
     ) -> Self {
         Inner {
-            source: source.map(Into::into),
+            source: source.map(|source| Arc::new(source) as _),
             // It may be in the middle of being replaced.
             ..Inner::new(
                 ErrorKind::Configuration,
@@ -168,11 +229,11 @@ impl Error {
 
     /// Code of the user's did not provide the secret or signature that it is for.
     pub(crate) fn provided(message: String, source: Option<BoxError>) -> Self {
-        Inner {
-            source,
-            ..Inner::new(ErrorKind::Source, true, message)
+        let error = Self::transient(message);
+        match source {
+            Some(source) => error.with_source(source),
+            None => error,
         }
-        .into()
     }
 
     /// The token endpoint answered with an error status, or with an error in a successful one.
@@ -208,7 +269,7 @@ impl Error {
 
     pub(crate) fn transport(source: BoxError) -> Self {
         Inner {
-            source: Some(source),
+            source: Some(source.into()),
             ..Inner::new(ErrorKind::Unavailable, true, UNANSWERED)
         }
         .into()
@@ -232,15 +293,9 @@ impl Error {
     }
 
     /// The same, in words that fit better where it happened.
-    pub(crate) fn retold(self, message: String) -> Self {
-        match Arc::try_unwrap(self.0) {
-            Ok(inner) => Inner {
-                message: message.into(),
-                ..inner
-            }
-            .into(),
-            Err(shared) => Self(shared),
-        }
+    pub(crate) fn retold(mut self, message: String) -> Self {
+        Arc::make_mut(&mut self.0).message = message.into();
+        self
     }
 
     /// The server granted less than it was asked for, and all of it is needed.
@@ -393,7 +448,8 @@ impl Error {
             status: cause.status(),
             code: cause.0.code.clone(),
             retry_after: Some(retry_after),
-            source: Some(Box::new(cause.clone())),
+            source: Some(Arc::new(cause.clone())),
+            backing_off: true,
             ..Inner::new(
                 cause.kind(),
                 cause.is_transient(),
@@ -407,10 +463,9 @@ impl Error {
         .into()
     }
 
-    /// Whether it was made by [`backing_off`](Self::backing_off), which alone wraps one of ours.
+    /// Whether it was made by [`backing_off`](Self::backing_off).
     pub(crate) fn is_backing_off(&self) -> bool {
-        let source = self.0.source.as_ref();
-        source.is_some_and(|source| source.is::<Self>())
+        self.0.backing_off
     }
 
     /// Ours if `error` is or wraps one of ours, so that kind and class survive tower's layers around a source.
@@ -422,15 +477,7 @@ impl Error {
             }
             level = current.source();
         }
-        Inner {
-            source: Some(error),
-            ..Inner::new(
-                ErrorKind::Source,
-                true,
-                "the token source failed; its own error is the cause",
-            )
-        }
-        .into()
+        Self::transient("the token source failed; its own error is the cause").with_source(error)
     }
 }
 
@@ -444,6 +491,7 @@ impl Inner {
             code: None,
             retry_after: None,
             source: None,
+            backing_off: false,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderValue, Response, header::WWW_AUTHENTICATE};
 use tokio::time::{Instant, sleep};
 use tower::{
     Layer, ServiceBuilder, ServiceExt,
@@ -22,7 +23,7 @@ use tower_bearer::{
     token::{FixedToken, Reason, TokenRequest},
 };
 
-use self::support::{Api, TokenEndpoint, answer, get, token};
+use self::support::{Api, Body, TokenEndpoint, answer, get, lock, token};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -149,6 +150,127 @@ async fn a_fixed_token_is_a_source() {
         assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer fixed");
         sleep(SECOND * 3600).await;
     }
+}
+
+/// Promise: L11
+#[tokio::test(start_paused = true)]
+async fn a_source_says_whether_its_failure_passes_how_long_to_wait_and_why() {
+    type Fail = fn() -> Error;
+    let disk = || std::io::Error::other("the disk is gone");
+    let cases: [(Fail, bool, u64, u64); 3] = [
+        (|| Error::transient("busy"), true, 0, 1),
+        (|| Error::permanent("no role"), false, 3, 30),
+        (
+            || Error::transient("sealed").with_retry_after(SECOND * 20),
+            true,
+            20,
+            20,
+        ),
+    ];
+    for (fail, is_transient, least, most) in cases {
+        let source = service_fn(move |_: TokenRequest| async move {
+            Err::<Token, _>(fail().with_source(disk()))
+        });
+        let cache = TokenCache::new(source);
+
+        let error = cache.get().await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Source);
+        assert_eq!(error.is_transient(), is_transient);
+        assert_eq!(error.to_string(), fail().to_string());
+        let cause = std::error::Error::source(&error).unwrap();
+        assert_eq!(cause.to_string(), "the disk is gone");
+        let left = cache.state().error().unwrap().retry_after().unwrap();
+        let least = Duration::from_secs(least) * 9 / 10;
+        assert!(
+            left >= least && left <= SECOND * u32::try_from(most).unwrap(),
+            "{left:?}"
+        );
+    }
+}
+
+/// An error that is shared already keeps what it was.
+#[test]
+fn what_is_added_to_an_error_is_not_added_to_its_clones() {
+    let error = Error::transient("busy");
+    let later = error.clone().with_retry_after(SECOND);
+    assert_eq!(
+        (error.retry_after(), later.retry_after()),
+        (None, Some(SECOND))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_is_told_why_it_is_asked_with_which_token_and_what_the_api_said_of_it() {
+    let asked = Arc::<Mutex<Vec<TokenRequest>>>::default();
+    let source = {
+        let asked = Arc::clone(&asked);
+        service_fn(move |request: TokenRequest| {
+            let mut asked = lock(&asked);
+            asked.push(request);
+            let token = Token::new(format!("t{}", asked.len()));
+            async { Ok::<_, Error>(token?.with_lifetime(SECOND * 3600)) }
+        })
+    };
+    let api = service_fn(|request: http::Request<Body>| async move {
+        // An accepted token is on trial no more, and a rejection of it is one.
+        let is_good =
+            request.uri().path() == "/warm" || request.headers()["authorization"] == "Bearer t3";
+        let mut response = answer(if is_good { 200 } else { 401 }, "");
+        for challenge in ["Basic realm=r", "Bearer error=invalid_token"] {
+            let value = HeaderValue::from_static(challenge);
+            response.headers_mut().append(WWW_AUTHENTICATE, value);
+        }
+        Ok::<Response<Body>, Error>(response)
+    });
+    let cache = TokenCache::new(source);
+    let service = BearerAuthLayer::from_cache(cache.clone()).layer(api);
+
+    cache.get().await.unwrap();
+    cache.refresh().await.unwrap();
+    service.clone().oneshot(get("/warm")).await.unwrap();
+    let response = service.oneshot(get("/")).await.unwrap();
+    assert_eq!(response.status(), 200);
+
+    let asked = lock(&asked);
+    let [cold, refresh, rejected] = &asked[..] else {
+        panic!("{} token requests", asked.len());
+    };
+    assert_eq!(cold.reason(), Reason::Cold);
+    assert!(cold.current_token().is_none());
+    assert_eq!(refresh.reason(), Reason::Refresh);
+    assert_eq!(bearer(refresh.current_token().unwrap()), "Bearer t1");
+    assert!(refresh.rejected_token().is_none() && refresh.challenges().is_empty());
+    assert_eq!(rejected.reason(), Reason::Rejected);
+    assert_eq!(bearer(rejected.rejected_token().unwrap()), "Bearer t2");
+    assert_eq!(bearer(rejected.current_token().unwrap()), "Bearer t2");
+    assert_eq!(
+        rejected.challenges(),
+        ["Basic realm=r", "Bearer error=invalid_token"]
+    );
+}
+
+#[test]
+fn a_source_is_told_a_bounded_part_of_what_the_api_said() {
+    let request = |sizes: &[usize]| {
+        let values = sizes.iter().map(|size| "c".repeat(*size));
+        let values = values.map(|value| HeaderValue::try_from(value).unwrap());
+        let request = TokenRequest::new(Reason::Rejected).with_challenges(values);
+        request.challenges().len()
+    };
+    assert_eq!(request(&[8192]), 1);
+    assert_eq!(request(&[8193]), 0);
+    assert_eq!(request(&[4096, 4096, 1]), 2);
+    assert_eq!(request(&[0; 17]), 16);
+}
+
+#[test]
+fn a_token_request_shows_neither_its_token_nor_its_challenges() {
+    let request = TokenRequest::new(Reason::Rejected)
+        .with_current_token(Token::new("ory_at_4jSH").unwrap())
+        .with_challenges([HeaderValue::from_static("Bearer realm=ory_at_4jSH")]);
+    let shown = format!("{request:?}");
+    assert!(!shown.contains("4jSH"), "{shown}");
 }
 
 #[derive(Clone)]

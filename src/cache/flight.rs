@@ -184,7 +184,7 @@ impl SingleFlight {
     ///
     /// The wait is bounded on the caller's own runtime, whoever's runtime the pilot is on. A flight that was cut off, or whose
     /// pilot is silent, is not this caller's failure: it starts another one, or joins whoever did, for as long as it has time.
-    pub(super) async fn wait(self: &Arc<Self>, need: Need) -> Outcome {
+    pub(super) async fn wait(self: &Arc<Self>, need: Need<'_>) -> Outcome {
         let mut patience: Option<Patience> = None;
         let mut permit = Permit::Ask;
         let mut cuts = 0;
@@ -230,7 +230,7 @@ impl SingleFlight {
     }
 
     /// A token that is still good for a while goes before the failure to replace it.
-    fn or_current(&self, need: Need, error: Error) -> Outcome {
+    fn or_current(&self, need: Need<'_>, error: Error) -> Outcome {
         match need {
             Need::Usable => self.usable().ok_or(error),
             _ => Err(error),
@@ -255,7 +255,7 @@ impl SingleFlight {
     }
 
     /// Waits with the flight under way, or starts one, unless a token that meets the need is there already.
-    pub(super) fn join(self: &Arc<Self>, need: Need, permit: Permit) -> Joined {
+    pub(super) fn join(self: &Arc<Self>, need: Need<'_>, permit: Permit) -> Joined {
         let spawner = match self.spawner() {
             Ok(spawner) => spawner,
             Err(error) => return Joined::Fail(error),
@@ -325,7 +325,7 @@ impl SingleFlight {
     fn objection(
         &self,
         slot: &mut Slot,
-        need: Need,
+        need: Need<'_>,
         permit: Permit,
         current: Option<&Held>,
         now: Moment,
@@ -343,6 +343,7 @@ impl SingleFlight {
                 than,
                 route,
                 is_retried,
+                ..
             } if permit == Permit::Ask
                 && current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
             {
@@ -361,7 +362,7 @@ impl SingleFlight {
     fn of_trial(
         &self,
         slot: &mut Slot,
-        need: Need,
+        need: Need<'_>,
         current: Option<&Held>,
         now: Moment,
     ) -> Option<Arc<Held>> {
@@ -390,7 +391,7 @@ impl SingleFlight {
     }
 
     /// A rejection that joins the flight under way says of the current token what one that starts a flight says.
-    fn note_rejection(&self, slot: &mut Slot, need: Need, current: Option<&Held>, now: Moment) {
+    fn note_rejection(&self, slot: &mut Slot, need: Need<'_>, current: Option<&Held>, now: Moment) {
         if let (Need::Other { than, route, .. }, Some(held)) = (need, current)
             && slot.flying.is_some()
             && held.token.generation() == than
@@ -404,7 +405,7 @@ impl SingleFlight {
     /// The token before the one on trial was rejected after all, by an API that knows it: it is no use to go back to it. Without
     /// this: both are revoked; a 401 of the first comes in when the second is there; that one is rejected as well, and the
     /// first is used again.
-    fn note_late_rejection(&self, slot: &mut Slot, need: Need, now: Moment) {
+    fn note_late_rejection(&self, slot: &mut Slot, need: Need<'_>, now: Moment) {
         if let (Need::Other { than, route, .. }, Some(trial)) = (need, &slot.trial)
             && trial.previous.token.generation() == than
             && !slot.is_failing(route, now.steady())

@@ -38,7 +38,7 @@ use self::{
 pub(crate) use self::{landing::Outcome, need::Held, rejection_guard::Route, schedule::Schedule};
 use crate::{
     error::Error,
-    token::{Token, TokenSource},
+    token::{Token, TokenSource, challenge::Challenges},
     util::{clock::Moment, timer::until},
 };
 
@@ -209,11 +209,13 @@ impl TokenCache {
         &self,
         rejected: u64,
         route: Route,
+        challenges: &Challenges,
     ) -> Result<Option<Arc<Held>>, Error> {
         let need = Need::Other {
             than: rejected,
             route,
             is_retried: true,
+            challenges,
         };
         let held = self.flight.wait(need).await?;
         if held.token.generation() == rejected {
@@ -224,11 +226,12 @@ impl TokenCache {
     }
 
     /// The same for a request that is not sent again: starts a token request for those to come, and does not wait.
-    pub(crate) fn rejected_for_good(&self, rejected: u64, route: Route) {
+    pub(crate) fn rejected_for_good(&self, rejected: u64, route: Route, challenges: &Challenges) {
         let need = Need::Other {
             than: rejected,
             route,
             is_retried: false,
+            challenges,
         };
         drop(self.flight.join(need, Permit::Ask));
     }
@@ -244,6 +247,7 @@ impl TokenCache {
             than,
             route,
             is_retried: false,
+            challenges: &Challenges::default(),
         };
         match self.flight.wait(need).await {
             Ok(held) => Ok(held),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rejection_guard::Route;
 use crate::{
-    token::{Token, TokenRequest},
+    token::{Reason, Token, TokenRequest, challenge::Challenges},
     util::clock::Moment,
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Held {
 
 /// What a caller comes for, and so which token would save the token request.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Need {
+pub(super) enum Need<'a> {
     /// Any token that may be sent.
     Usable,
     /// A token that may be sent for so long, or as new as one can reasonably be had.
@@ -40,13 +40,15 @@ pub(super) enum Need {
         route: Route,
         /// Whether a retry will tell if that healed the route. If none does, the next first try has to.
         is_retried: bool,
+        /// What the API said of it.
+        challenges: &'a Challenges,
     },
     /// The outcome of a token request, whatever token is there.
     New,
 }
 
 impl Held {
-    pub(super) fn meets(&self, need: Need, now: Moment) -> bool {
+    pub(super) fn meets(&self, need: Need<'_>, now: Moment) -> bool {
         let usable = !self.unusable_at.is_over(now);
         match need {
             Need::Usable => usable,
@@ -66,21 +68,24 @@ impl Held {
     }
 }
 
-impl Need {
+impl Need<'_> {
     /// What the source is asked.
     pub(super) fn request(self, current: Option<&Held>) -> TokenRequest {
+        let refresh =
+            |held: &Held| TokenRequest::new(Reason::Refresh).with_current_token(held.token.clone());
         match (self, current) {
-            (Self::Other { than, .. }, Some(held)) if held.token.generation() == than => {
-                TokenRequest::rejected(held.token.clone())
-            }
+            (
+                Self::Other {
+                    than, challenges, ..
+                },
+                Some(held),
+            ) if held.token.generation() == than => TokenRequest::new(Reason::Rejected)
+                .with_current_token(held.token.clone())
+                .challenged_by(challenges.clone()),
             // In its last stretch there is one that can be sent, should no other come.
-            (Self::Usable, Some(held)) if !held.ends_at.is_over(Moment::now()) => {
-                TokenRequest::refresh(held.token.clone())
-            }
-            (_, None) | (Self::Usable | Self::Other { .. }, _) => TokenRequest::cold(),
-            (Self::Lasting(_) | Self::Fresh | Self::New, Some(held)) => {
-                TokenRequest::refresh(held.token.clone())
-            }
+            (Self::Usable, Some(held)) if !held.ends_at.is_over(Moment::now()) => refresh(held),
+            (_, None) | (Self::Usable | Self::Other { .. }, _) => TokenRequest::new(Reason::Cold),
+            (Self::Lasting(_) | Self::Fresh | Self::New, Some(held)) => refresh(held),
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     },
     replay::Replay,
     telemetry,
+    token::challenge::Challenges,
     unauthorized::Unauthorized,
     util::timer::{timer, until},
 };
@@ -311,6 +312,7 @@ where
                         rules.cache.accepted(route, sent);
                         return Poll::Ready(Ok(response));
                     }
+                    let challenges = Challenges::of(response.headers());
                     let recorded = mem::replace(again, Err(NotRetried::CannotBeReplayed));
                     let route = route.or_else(|| recorded.as_ref().ok()?.route());
                     let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
@@ -320,7 +322,7 @@ where
                         Err(reason) => {
                             // Another token does not help this request, but the next one.
                             let route = route.unwrap_or(Route::UNSEEN);
-                            rules.cache.rejected_for_good(sent, route);
+                            rules.cache.rejected_for_good(sent, route, &challenges);
                             tell_why(&mut response, reason, None);
                             return Poll::Ready(Ok(response));
                         }
@@ -329,7 +331,7 @@ where
                         (rules.cache.clone(), again.route, again.deadline());
                     State::Replacing {
                         wait: Box::pin(async move {
-                            within(deadline, cache.rejected(sent, route)).await
+                            within(deadline, cache.rejected(sent, route, &challenges)).await
                         }),
                         rejection: Some(response),
                         again: Some(again),

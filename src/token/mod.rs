@@ -1,6 +1,8 @@
 //! Access tokens, and the sources that supply them.
 
+pub(crate) mod challenge;
 mod lookup;
+mod request;
 mod source;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -9,7 +11,8 @@ use http::HeaderValue;
 
 pub use self::{
     lookup::Lookup,
-    source::{FixedToken, Reason, TokenRequest, TokenSource},
+    request::{Reason, TokenRequest},
+    source::{FixedToken, TokenSource},
 };
 use crate::error::Error;
 

@@ -12,7 +12,7 @@ use std::{
 use tower::BoxError;
 use tower_service::Service;
 
-use super::Token;
+use super::{Token, TokenRequest};
 use crate::error::Error;
 
 /// A source of tokens: an alias for a [`Service`] from [`TokenRequest`] to [`Token`].
@@ -79,72 +79,6 @@ mod sealed {
     pub trait Sealed {}
     #[diagnostic::do_not_recommend]
     impl<S> Sealed for S where S: tower_service::Service<super::TokenRequest, Response = super::Token> {}
-}
-
-/// The request that a [`TokenSource`] receives.
-#[derive(Clone, Debug)]
-pub struct TokenRequest {
-    reason: Reason,
-    current: Option<Token>,
-}
-
-/// The reason for a token request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The cache has no valid token, and a caller waits for one.
-    Cold,
-    /// The current token is still valid, but due for replacement.
-    Refresh,
-    /// The API rejected the current token.
-    Rejected,
-}
-
-impl TokenRequest {
-    pub(crate) fn cold() -> Self {
-        Self {
-            reason: Reason::Cold,
-            current: None,
-        }
-    }
-
-    pub(crate) fn refresh(current: Token) -> Self {
-        Self {
-            reason: Reason::Refresh,
-            current: Some(current),
-        }
-    }
-
-    pub(crate) fn rejected(current: Token) -> Self {
-        Self {
-            reason: Reason::Rejected,
-            current: Some(current),
-        }
-    }
-
-    /// Returns the reason for this token request.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        self.reason
-    }
-
-    /// Returns the token to replace, for [`Reason::Refresh`] and [`Reason::Rejected`].
-    ///
-    /// A source with its own store tells by it which of its tokens are newer.
-    #[must_use]
-    pub fn current_token(&self) -> Option<&Token> {
-        self.current.as_ref()
-    }
-
-    /// Returns the token that the API rejected, for [`Reason::Rejected`].
-    ///
-    /// A source with its own store must not return this token again.
-    #[must_use]
-    pub fn rejected_token(&self) -> Option<&Token> {
-        self.current
-            .as_ref()
-            .filter(|_| self.reason == Reason::Rejected)
-    }
 }
 
 /// A [`TokenSource`] that always returns the same token.

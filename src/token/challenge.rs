@@ -5,27 +5,70 @@
 //!
 //! [RFC 9110 §11.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
 
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
+
+/// The values of `WWW-Authenticate` in a response that rejected a token, as many as are read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Challenges(Option<Arc<[HeaderValue]>>);
+
+impl Challenges {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        headers
+            .get_all(WWW_AUTHENTICATE)
+            .into_iter()
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn values(&self) -> &[HeaderValue] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl FromIterator<HeaderValue> for Challenges {
+    fn from_iter<I: IntoIterator<Item = HeaderValue>>(values: I) -> Self {
+        let mut left = LONGEST_READ;
+        let values: Arc<[_]> = values
+            .into_iter()
+            .take(MOST_VALUES)
+            .take_while(|value| {
+                left.checked_sub(value.len())
+                    .map(|less| left = less)
+                    .is_some()
+            })
+            .collect();
+        Self((!values.is_empty()).then_some(values))
+    }
+}
+
+/// In bytes. Challenges have some hundred. This may be anything, and no server is to choose how long it is read.
+pub(crate) const LONGEST_READ: usize = 8 * 1024;
+
+const MOST_VALUES: usize = 16;
+
 /// One challenge, and the one parameter that matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Challenge<'a> {
+pub(crate) struct Challenge<'a> {
     scheme: &'a [u8],
     /// As it was sent, with the backslashes of a quoted string.
     error: Option<&'a [u8]>,
 }
 
 impl Challenge<'_> {
-    pub(super) fn is_bearer(&self) -> bool {
+    pub(crate) fn is_bearer(&self) -> bool {
         self.scheme.eq_ignore_ascii_case(b"bearer")
     }
 
-    pub(super) fn has_error(&self, code: &str) -> bool {
+    pub(crate) fn has_error(&self, code: &str) -> bool {
         self.error
             .is_some_and(|error| unescaped(error).eq(code.bytes()))
     }
 }
 
 /// The challenges of one header value, in order.
-pub(super) fn challenges(value: &[u8]) -> impl Iterator<Item = Challenge<'_>> {
+pub(crate) fn challenges(value: &[u8]) -> impl Iterator<Item = Challenge<'_>> {
     let mut words = Words { left: value };
     let mut begun: Option<Challenge<'_>> = None;
     // A word right after a scheme is its `token68`, and not the next scheme.

@@ -1,14 +1,12 @@
 //! Which answers mean that the token was rejected.
 
-mod challenge;
-
 use std::{fmt, sync::Arc};
 
 use http::{
     Extensions, HeaderMap, HeaderName, Response, StatusCode, Version, header::WWW_AUTHENTICATE,
 };
 
-use self::challenge::challenges;
+use crate::token::challenge::{self, LONGEST_READ, challenges};
 
 /// Decides from an answer's head whether the server rejected the token, so that another one would help.
 ///
@@ -180,7 +178,6 @@ impl Unauthorized for GrpcUnauthenticated {
 fn is_past_help(headers: &HeaderMap) -> bool {
     let values = headers.get_all(WWW_AUTHENTICATE).iter();
     let mut bearer = values
-        // Challenges have some hundred bytes. This may be anything, and no server is to choose how long it is read.
         .filter(|value| value.len() <= LONGEST_READ)
         .flat_map(|value| challenges(value.as_bytes()))
         .filter(challenge::Challenge::is_bearer)
@@ -191,9 +188,6 @@ fn is_past_help(headers: &HeaderMap) -> bool {
 
 /// The errors that every token of this client would meet.
 const PAST_HELP: [&str; 2] = ["insufficient_scope", "insufficient_user_authentication"];
-
-/// In bytes.
-const LONGEST_READ: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {
