@@ -66,8 +66,8 @@ pub enum ErrorKind {
     Rejected,
     /// The token request needs a Tokio runtime with timers, and the caller has none.
     NoRuntime,
-    /// The layer does not send this request: its token would be sent unencrypted, or the layer was told to deny it. The
-    /// message says which.
+    /// The layer does not send this request: its token would be sent unencrypted, its key is unknown, or the layer was told to
+    /// deny it. The message says which.
     NotAllowed,
 }
 
@@ -382,12 +382,21 @@ impl Error {
         Inner::new(ErrorKind::NotAllowed, false, message).into()
     }
 
-    pub(crate) fn authorized_already() -> Self {
+    pub(crate) fn authorized_already(header: &str) -> Self {
+        let message = format!(
+            "the request already has the header {header}, and this layer denies such requests. Remove it, or choose \
+             `ExistingAuthorization::Replace`"
+        );
+        Inner::new(ErrorKind::NotAllowed, false, message).into()
+    }
+
+    /// The request's key is none that the layer has a cache for. It is not shown: it may come from a caller.
+    pub(crate) fn unknown_key() -> Self {
         Inner::new(
             ErrorKind::NotAllowed,
             false,
-            "the request already has an Authorization header, and this layer denies such requests. Remove the header, or choose \
-             `ExistingAuthorization::Replace`",
+            "there are no credentials for the request's key, and the keys are a fixed map. Add the key to the map, or do not \
+             select such requests",
         )
         .into()
     }
@@ -581,7 +590,12 @@ mod tests {
             (Error::narrowed(&["a"]), Denied, false),
             (Error::in_the_clear("http://a.test"), NotAllowed, false),
             (Error::unselected("https://a.test"), NotAllowed, false),
-            (Error::authorized_already(), NotAllowed, false),
+            (
+                Error::authorized_already("Authorization"),
+                NotAllowed,
+                false,
+            ),
+            (Error::unknown_key(), NotAllowed, false),
             (answered(400, Some("invalid_client")), Denied, false),
             (answered(401, Some("invalid_client")), Denied, false),
             (answered(403, Some("x_custom")), Denied, false),

@@ -4,13 +4,14 @@
 
 #[path = "support/endpoint.rs"]
 mod endpoint;
+mod support;
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use bytes::Bytes;
 use endpoint::{Endpoint, answer};
 use http::{
-    HeaderValue, Method, Request, Response, Uri,
+    HeaderName, HeaderValue, Method, Request, Response, Uri,
     header::{AUTHORIZATION, COOKIE},
 };
 use http_body_util::Full;
@@ -24,6 +25,8 @@ use tower_bearer::{
     select::{Always, ExistingAuthorization, Origins, RequestHead, Select},
     token::FixedToken,
 };
+
+use self::support::TokenEndpoint;
 
 const TOKEN: &str = "Bearer ory_at_4jSH.k2dW";
 
@@ -406,7 +409,7 @@ mod own {
             assert!(
                 error
                     .to_string()
-                    .contains("already has an Authorization header")
+                    .contains("already has the header Authorization")
             );
             assert!(!format!("{error:?}").contains("Bearer"));
         }
@@ -441,6 +444,90 @@ mod own {
         assert_eq!(sent.headers()[COOKIE], "session=1");
         assert_eq!(sent.headers()["proxy-authorization"], "Basic YTpi");
         assert_eq!(sent.headers().len(), 3);
+    }
+}
+
+mod another_header {
+    //! A token beside the caller's own `Authorization`.
+
+    use super::*;
+
+    const API: &str = "https://api.example.com/orders";
+
+    /// Promise: S3, S4, R14
+    #[tokio::test(start_paused = true)]
+    async fn the_token_goes_there_in_both_tries_and_the_callers_authorization_stays() {
+        for name in ["x-serverless-authorization", "proxy-authorization"] {
+            // A body that is sent once waits for another token and is sent with that.
+            for replays in [true, false] {
+                let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+                let layer = BearerAuthLayer::new(endpoint.credentials())
+                    .header_name(HeaderName::from_static(name));
+                let api = api([401, 200]);
+                if replays {
+                    let service = layer.layer(api.clone());
+                    service
+                        .oneshot(with_own(API, &["Basic YTpi"]))
+                        .await
+                        .unwrap();
+                } else {
+                    let service = layer.replay(NoReplay).layer(api.clone());
+                    for _ in 0..2 {
+                        let request = with_own(API, &["Basic YTpi"]);
+                        service.clone().oneshot(request).await.unwrap();
+                    }
+                }
+                assert_eq!(authorizations(&api), [["Basic YTpi"], ["Basic YTpi"]]);
+                let calls = api.requests();
+                for (call, token) in calls.iter().zip(["Bearer t1", "Bearer t2"]) {
+                    assert_eq!(call.headers()[name], token);
+                    assert!(call.headers()[name].is_sensitive());
+                    assert_eq!(call.headers().len(), 2);
+                }
+                assert_eq!((calls.len(), endpoint.token_requests()), (2, 2));
+            }
+        }
+    }
+
+    /// Promise: S3
+    #[tokio::test(start_paused = true)]
+    async fn what_is_done_with_an_existing_one_is_about_the_header_of_that_name() {
+        let there = || {
+            let mut request = with_own(API, &["Basic YTpi"]);
+            let own = HeaderValue::from_static("Bearer own");
+            request.headers_mut().insert("x-token", own);
+            request
+        };
+        let layer = || layer().header_name(HeaderName::from_static("x-token"));
+        let seen = async |layer: &BearerAuthLayer| {
+            let api = api([200]);
+            layer.layer(api.clone()).oneshot(there()).await.unwrap();
+            let headers = api.requests()[0].headers().clone();
+            assert_eq!(headers[AUTHORIZATION], "Basic YTpi");
+            assert_eq!(headers.len(), 2);
+            headers["x-token"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(seen(&layer()).await, "Bearer own");
+        let replacing = layer().existing_authorization(ExistingAuthorization::Replace);
+        assert_eq!(seen(&replacing).await, TOKEN);
+        let denying = layer().existing_authorization(ExistingAuthorization::Deny);
+        let error = rejected(&denying, there()).await;
+        assert!(error.to_string().contains("x-token"), "{error}");
+        let other = with_own(API, &["Basic YTpi"]);
+        assert_eq!(sent(&denying, other).await, [["Basic YTpi"]]);
+        // By its usual name it is the usual header.
+        let usual = super::layer().header_name(AUTHORIZATION);
+        assert_eq!(sent(&usual, to(API)).await, [[TOKEN]]);
+    }
+
+    /// Promise: S1
+    #[tokio::test(start_paused = true)]
+    async fn origins_are_pinned_for_it_all_the_same() {
+        let api = api([200]);
+        let layer = pinned().header_name(HeaderName::from_static("x-token"));
+        let request = to("https://example.com/");
+        layer.layer(api.clone()).oneshot(request).await.unwrap();
+        assert!(api.requests()[0].headers().is_empty());
     }
 }
 

@@ -6,6 +6,7 @@ mod support;
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     convert::Infallible,
     hash::{Hash, Hasher},
     io,
@@ -25,13 +26,13 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_bearer::{
     BearerAuthLayer, Error, ErrorKind, Token, TokenCache,
     cache::Keyed,
     extension::NoToken,
     select::{ByExtension, Origins, RequestHead},
-    token::{Lookup, TokenRequest},
+    token::{FixedToken, Lookup, TokenRequest},
 };
 
 use self::support::{TokenEndpoint, lock, settle, token};
@@ -315,6 +316,55 @@ async fn a_request_of_no_tenant_passes_untouched() {
     let mut request = for_tenant(1);
     request.extensions_mut().insert(NoToken);
     service.oneshot(request).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keys_and_their_caches_are_listed_and_none_is_made_for_it() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let source = endpoint.clone();
+    let keyed = Keyed::new(move |_: &Tenant| TokenCache::new(source.credentials()));
+    assert_eq!(keyed.iter().count(), 0);
+    for tenant in 0..100 {
+        keyed.get(&Tenant(tenant)).get().await.unwrap();
+    }
+    keyed.remove(&Tenant(7));
+    let mut listed: Vec<u32> = keyed
+        .iter()
+        .inspect(|(_, cache)| assert!(cache.state().is_usable()))
+        .map(|(Tenant(tenant), _)| tenant)
+        .collect();
+    listed.sort_unstable();
+    let known: Vec<u32> = (0..100).filter(|tenant| *tenant != 7).collect();
+    assert_eq!(listed, known);
+    assert_eq!((keyed.len(), endpoint.token_requests()), (99, 100));
+}
+
+/// Promise: K1, S6
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_key_is_not_in_a_fixed_map_is_not_sent() {
+    let cache = |tenant| TokenCache::new(FixedToken::from(tagged(Tenant(tenant)).unwrap()));
+    let caches = Arc::new(HashMap::from([1, 2].map(|it| (Tenant(it), cache(it)))));
+    let seen = Arc::new(AtomicUsize::new(0));
+    let layer = BearerAuthLayer::keyed(Arc::clone(&caches), ByExtension::<Tenant>::new());
+    let limited = ServiceBuilder::new()
+        .layer(layer)
+        .concurrency_limit(1)
+        .service(checking(&seen));
+    for tenant in [1, 2, 1] {
+        limited.clone().oneshot(for_tenant(tenant)).await.unwrap();
+    }
+    let mut limited = limited;
+    let told = limited.ready().await.unwrap().call(for_tenant(3)).await;
+    let error: Box<Error> = told.unwrap_err().downcast().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotAllowed);
+    assert!(!error.is_transient());
+    assert_eq!(seen.load(SeqCst), 3);
+    // And it gave back what `poll_ready` reserved.
+    timeout(SECOND, limited.clone().oneshot(for_tenant(2)))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(caches.len(), 2);
 }
 
 /// A revocation of one tenant's tokens is no other's business.

@@ -13,7 +13,10 @@ mod site;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header::HOST};
+use http::{
+    HeaderName, Request, StatusCode,
+    header::{HOST, PROXY_AUTHORIZATION},
+};
 use http_body_util::Full;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -141,6 +144,37 @@ async fn a_redirect_followed_above_goes_without_a_token_where_origins_does_not_n
             assert_eq!(elsewhere.tokens()[seen..], [""], "{code}");
         }
         none_in(&elsewhere);
+    }
+}
+
+/// Promise: S1
+#[tokio::test]
+async fn a_token_in_another_header_is_taken_to_no_other_origin_either() {
+    // Followed below, where the client knows the header; and above, where the layer pins origins, whatever its name.
+    type Stack = fn(&str) -> Below;
+    let below: Stack = |_| hyper_below(numbered().header_name(PROXY_AUTHORIZATION));
+    let by_reqwest: Stack = |_| {
+        let layer = numbered().header_name(PROXY_AUTHORIZATION);
+        boxed(layer.replay(ReusableBody).layer(reqwest_client()))
+    };
+    let above: Stack = |origin| {
+        let layer = numbered().header_name(HeaderName::from_static("x-serverless-authorization"));
+        above(layer.select(Origins::new([origin]).unwrap()))
+    };
+    for (stack, name) in [
+        (below, "proxy-authorization"),
+        (by_reqwest, "proxy-authorization"),
+        (above, "x-serverless-authorization"),
+    ] {
+        for code in CODES {
+            let elsewhere = Site::answering(|_| text(200, "elsewhere")).await;
+            let there = elsewhere.origin.clone();
+            let api = Site::answering(move |_| redirect(code, &there)).await;
+            assert_eq!(call(&stack(&api.origin), &api.origin).await, 200);
+            assert_eq!(api.seen()[0].headers[name], "Bearer t1", "{code}");
+            assert_eq!(elsewhere.seen().len(), 1);
+            none_in(&elsewhere);
+        }
     }
 }
 

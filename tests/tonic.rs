@@ -61,6 +61,7 @@ use tower_bearer::{
     extension::{Deadline, NoRetry, NoToken},
     select::{Origins, RequestHead},
     token::FixedToken,
+    unauthorized::ResponseHead,
 };
 
 use self::{
@@ -512,6 +513,51 @@ async fn no_other_status_is_a_rejection() {
         (hydra.token_requests(), api.calls().len()),
         (1, others.len() + 1)
     );
+}
+
+/// ZITADEL and etcd answer so for a token that has expired; gateways answer 403.
+///
+/// Promise: R1, R8
+#[tokio::test]
+async fn a_status_that_the_layer_is_told_of_is_a_rejection() {
+    let rejections: [fn() -> http::Response<Body>; 2] = [
+        || Status::permission_denied("token expired").into_http(),
+        || plain(StatusCode::FORBIDDEN, ""),
+    ];
+    for rejection in rejections {
+        let (hydra, source) = hydra().await;
+        let api = Guard::new(is_good(&hydra), Notes);
+        let layer = GrpcAuthLayer::new(source).unauthorized(|response: &ResponseHead<'_>| {
+            let status = response.headers().get("grpc-status");
+            response.status() == StatusCode::FORBIDDEN || status.is_some_and(|it| it == "7")
+        });
+        let origin = api.serve().await.unwrap();
+        let client = Grpc::new(layer.layer(channel(&origin)));
+        echo(client.clone(), note(0)).await.unwrap();
+        hydra.revoke_all();
+        api.reject_with(rejection);
+        echo(client, note(1)).await.unwrap();
+        assert_eq!(hydra.token_requests(), 2);
+        assert_eq!(rejected(&api), [false, true, false]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_403_whose_token_request_failed_is_permission_denied_with_the_cause_behind_it() {
+    let endpoint = TokenEndpoint::new(async |post| match post {
+        1 => token("t1", 3600),
+        _ => answer(503, ""),
+    });
+    let layer = GrpcAuthLayer::new(endpoint.credentials())
+        .unauthorized(|response: &ResponseHead<'_>| response.status() == StatusCode::FORBIDDEN);
+    let api = service_fn(async |_: http::Request<Body>| {
+        Ok::<_, Infallible>(plain(StatusCode::FORBIDDEN, ""))
+    });
+    let status = echo(Grpc::new(layer.layer(api)), note(0))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert_eq!(ours(&status).kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]

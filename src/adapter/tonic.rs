@@ -19,7 +19,8 @@
 //!
 //! # What is different from plain HTTP
 //! - **Rejections.** The layer recognizes `UNAUTHENTICATED` (16) in a trailers-only response, and an HTTP 401 of a gateway
-//!   in front of the server: see [`GrpcUnauthenticated`].
+//!   in front of the server: see [`GrpcUnauthenticated`]. For a server that rejects tokens by another status, see
+//!   [`unauthorized`](GrpcAuthLayer::unauthorized).
 //! - **Retries.** A rejected call is retried once if all its messages were sent or available when the server rejected it, and
 //!   fit in the buffer ([`keep_up_to`](GrpcAuthLayer::keep_up_to)). This usually holds for unary and server-streaming calls.
 //!   A request stream that is still open is not retried. The token is replaced, and calls that begin after that get the new
@@ -39,8 +40,6 @@
 //! [`Origins`](crate::select::Origins) selects none of these calls. Calls of a client made by `with_origin` carry that
 //! origin. The channel still sends them to its own endpoint, so the two must agree.
 
-#[cfg(feature = "keyed")]
-use std::hash::Hash;
 use std::{
     fmt,
     pin::Pin,
@@ -53,7 +52,7 @@ use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use http::{HeaderMap, Request, Response, request::Parts};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, request::Parts};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
@@ -61,8 +60,6 @@ use tower::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
-#[cfg(feature = "keyed")]
-use crate::cache::Keyed;
 use crate::{
     cache::{Caches, TokenCache},
     error::{Error, ErrorKind},
@@ -70,15 +67,15 @@ use crate::{
     replay::{Buffered, CloneBody, Recording, Replay, ReplayPolicy},
     select::{Always, ExistingAuthorization, Select},
     token::TokenSource,
-    unauthorized::{BearerChallenge, GrpcUnauthenticated},
+    unauthorized::{BearerChallenge, GrpcUnauthenticated, Unauthorized},
 };
 
 /// [`BearerAuthLayer`] for a tonic `Channel`.
 ///
 /// Clones of the layer, and the services that they create, share one [`TokenCache`].
 #[derive(Clone, Debug)]
-pub struct GrpcAuthLayer<Sel = Always, C = TokenCache> {
-    layer: BearerAuthLayer<Sel, GrpcUnauthenticated, Messages, C>,
+pub struct GrpcAuthLayer<Sel = Always, U = GrpcUnauthenticated, C = TokenCache> {
+    layer: BearerAuthLayer<Sel, U, Messages, C>,
 }
 
 impl GrpcAuthLayer {
@@ -94,22 +91,21 @@ impl GrpcAuthLayer {
     }
 }
 
-#[cfg(feature = "keyed")]
-impl<K, Sel> GrpcAuthLayer<Sel, Keyed<K>>
+impl<Sel, C> GrpcAuthLayer<Sel, GrpcUnauthenticated, C>
 where
-    K: Clone + Eq + Hash + Send + Sync + 'static,
-    Sel: Select<Key = K>,
+    Sel: Select<Key = C::Key>,
+    C: Caches,
 {
     /// Creates a layer for many credentials.
     ///
-    /// `select` returns the key of a call; `caches` holds the cache for each key.
+    /// `select` returns the key of a call; `caches` holds the cache for each key. See [`BearerAuthLayer::keyed`].
     #[must_use]
-    pub fn keyed(caches: Keyed<K>, select: Sel) -> Self {
+    pub fn keyed(caches: C, select: Sel) -> Self {
         Self::of(BearerAuthLayer::keyed(caches, select))
     }
 }
 
-impl<Sel, C> GrpcAuthLayer<Sel, C> {
+impl<Sel, C> GrpcAuthLayer<Sel, GrpcUnauthenticated, C> {
     fn of(layer: BearerAuthLayer<Sel, BearerChallenge, CloneBody, C>) -> Self {
         Self {
             layer: layer
@@ -117,10 +113,12 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
                 .replay(Messages(Buffered::up_to(KEPT))),
         }
     }
+}
 
+impl<Sel, U, C> GrpcAuthLayer<Sel, U, C> {
     /// Sets which calls get a token; all of them by default.
     #[must_use]
-    pub fn select<T>(self, select: T) -> GrpcAuthLayer<T, C>
+    pub fn select<T>(self, select: T) -> GrpcAuthLayer<T, U, C>
     where
         T: Select<Key = C::Key>,
         C: Caches,
@@ -130,11 +128,50 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
         }
     }
 
+    /// Sets which responses mean that the token was rejected: a closure, or another [`Unauthorized`].
+    /// [`GrpcUnauthenticated`] by default.
+    ///
+    /// It sees the head of a response. The status of a call is in it only if the response is nothing but trailers.
+    ///
+    /// # Example
+    /// A server that answers `PERMISSION_DENIED` (7) for an expired token, as ZITADEL does:
+    /// ```
+    /// use tower_bearer::{
+    ///     adapter::tonic::GrpcAuthLayer,
+    ///     token::FixedToken,
+    ///     unauthorized::{GrpcUnauthenticated, ResponseHead, Unauthorized},
+    /// };
+    ///
+    /// # let source = FixedToken::new("t")?;
+    /// let layer = GrpcAuthLayer::new(source).unauthorized(|response: &ResponseHead<'_>| {
+    ///     let status = response.headers().get("grpc-status");
+    ///     status.is_some_and(|status| status == "7") || GrpcUnauthenticated.is_rejection(response)
+    /// });
+    /// # let _ = layer;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    #[must_use]
+    pub fn unauthorized<T: Unauthorized>(self, unauthorized: T) -> GrpcAuthLayer<Sel, T, C> {
+        GrpcAuthLayer {
+            layer: self.layer.unauthorized(unauthorized),
+        }
+    }
+
     /// Sets how many bytes of a call's messages are kept for the retry; 64 KiB by default.
     #[must_use]
     pub fn keep_up_to(self, bytes: usize) -> Self {
         Self {
             layer: self.layer.replay(Messages(Buffered::up_to(bytes))),
+        }
+    }
+
+    /// Sets the header that the token goes into, `authorization` by default.
+    ///
+    /// See [`BearerAuthLayer::header_name`].
+    #[must_use]
+    pub fn header_name(self, name: HeaderName) -> Self {
+        Self {
+            layer: self.layer.header_name(name),
         }
     }
 
@@ -179,10 +216,10 @@ impl<Sel, C> GrpcAuthLayer<Sel, C> {
 /// In bytes. Nearly all unary requests are smaller.
 const KEPT: usize = 64 * 1024;
 
-impl<S: Clone, Sel: Clone, C: Clone> Layer<S> for GrpcAuthLayer<Sel, C> {
-    type Service = GrpcAuth<S, Sel, C>;
+impl<S: Clone, Sel: Clone, U: Clone, C: Clone> Layer<S> for GrpcAuthLayer<Sel, U, C> {
+    type Service = GrpcAuth<S, Sel, U, C>;
 
-    fn layer(&self, channel: S) -> GrpcAuth<S, Sel, C> {
+    fn layer(&self, channel: S) -> GrpcAuth<S, Sel, U, C> {
         GrpcAuth {
             inner: self.layer.layer(channel),
         }
@@ -191,11 +228,11 @@ impl<S: Clone, Sel: Clone, C: Clone> Layer<S> for GrpcAuthLayer<Sel, C> {
 
 /// [`BearerAuth`] for gRPC, created by [`GrpcAuthLayer`].
 #[derive(Clone, Debug)]
-pub struct GrpcAuth<S, Sel = Always, C = TokenCache> {
-    inner: BearerAuth<S, Sel, GrpcUnauthenticated, Messages, C>,
+pub struct GrpcAuth<S, Sel = Always, U = GrpcUnauthenticated, C = TokenCache> {
+    inner: BearerAuth<S, Sel, U, Messages, C>,
 }
 
-impl<S, Sel, C> GrpcAuth<S, Sel, C> {
+impl<S, Sel, U, C> GrpcAuth<S, Sel, U, C> {
     /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         self.inner.get_ref()
@@ -212,23 +249,24 @@ impl<S, Sel, C> GrpcAuth<S, Sel, C> {
     }
 }
 
-impl<S, R, Sel, C> Service<Request<Body>> for GrpcAuth<S, Sel, C>
+impl<S, R, Sel, U, C> Service<Request<Body>> for GrpcAuth<S, Sel, U, C>
 where
     S: Service<Request<Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     R: http_body::Body,
     Sel: Select<Key = C::Key>,
+    U: Unauthorized + Clone,
     C: Caches,
 {
     type Response = Response<R>;
     type Error = BoxError;
-    type Future = GrpcFuture<S, R>;
+    type Future = GrpcFuture<S, R, U>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> GrpcFuture<S, R> {
+    fn call(&mut self, mut request: Request<Body>) -> GrpcFuture<S, R, U> {
         if let Some(timeout) = grpc_timeout(request.headers()) {
             let extensions = request.extensions_mut();
             extensions.get_or_insert_with(|| Deadline::after(timeout));
@@ -244,22 +282,23 @@ where
 pin_project! {
     /// The future of [`GrpcAuth`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct GrpcFuture<S, R>
+    pub struct GrpcFuture<S, R, U = GrpcUnauthenticated>
     where
         S: Service<Request<Body>>,
     {
         #[pin]
-        response: ResponseFuture<S, Body, R, GrpcUnauthenticated, Messages>,
+        response: ResponseFuture<S, Body, R, U, Messages>,
         // The channel's own timeout starts again with each attempt.
         deadline: Option<Pin<Box<Sleep>>>,
     }
 }
 
-impl<S, R> Future for GrpcFuture<S, R>
+impl<S, R, U> Future for GrpcFuture<S, R, U>
 where
     S: Service<Request<Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     R: http_body::Body,
+    U: Unauthorized + Clone,
 {
     type Output = Result<Response<R>, BoxError>;
 
@@ -293,7 +332,7 @@ where
     }
 }
 
-impl<S: Service<Request<Body>>, R> fmt::Debug for GrpcFuture<S, R> {
+impl<S: Service<Request<Body>>, R, U> fmt::Debug for GrpcFuture<S, R, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrpcFuture").finish_non_exhaustive()
     }
@@ -331,7 +370,11 @@ fn rejection<R>(response: &Response<R>) -> Option<Status> {
         headers.remove(Status::GRPC_STATUS_DETAILS);
     }
     let mut status = Status::from_header_map(&headers).unwrap_or_else(|| {
-        Status::unauthenticated(format!("the server answered {}", response.status()))
+        let code = match response.status() {
+            StatusCode::FORBIDDEN => Code::PermissionDenied,
+            _ => Code::Unauthenticated,
+        };
+        Status::new(code, format!("the server answered {}", response.status()))
     });
     status.set_source(Arc::new(error));
     Some(status)

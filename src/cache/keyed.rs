@@ -13,12 +13,14 @@ use super::{
     TokenCache,
     caches::{Caches, sealed},
 };
+use crate::error::Error;
 
 /// A [`TokenCache`] for each key, such as a tenant, a user or an origin. For
 /// [`BearerAuthLayer::keyed`](crate::BearerAuthLayer::keyed).
 ///
 /// A cache is made when its key is first used. Caches are independent: a key whose token requests are slow or fail delays no
-/// other. Clones share the caches.
+/// other. Clones share the caches. For a fixed set of keys, an `Arc<HashMap<K, TokenCache>>` is enough: see
+/// [`Caches`](super::Caches).
 ///
 /// # Bounds
 /// It keeps up to 10,000 caches, or [as many as you set](Self::with_capacity). The map has several parts, and one may be full
@@ -61,6 +63,35 @@ use super::{
 /// # layer
 /// # }
 /// ```
+/// A scope for each request: the scopes are the key, and each set of them has its own token.
+/// ```
+/// use tower_bearer::{cache::Keyed, select::ByExtension, token::Lookup, BearerAuthLayer, ClientCredentials, TokenCache};
+///
+/// #[derive(Clone, PartialEq, Eq, Hash)]
+/// struct Scope(&'static str);
+///
+/// # fn layer<T>(transport: T) -> Result<(), http::Error>
+/// # where T: tower::Service<http::Request<http_body_util::Full<bytes::Bytes>>, Response = http::Response<String>, Error = std::io::Error, Future: Send> + Clone + Send + Sync + 'static
+/// # {
+/// let caches = Keyed::new(move |Scope(scope): &Scope| {
+///     let credentials = ClientCredentials::builder("https://auth.example.com/token", "my-client", "my-secret")
+///         .scope(*scope); // or `.audience(…)`, `.resource(…)`
+///     let transport = transport.clone();
+///     TokenCache::new(Lookup::new(move || {
+///         let source = credentials.clone().build_with(transport.clone());
+///         async move { Ok(source?) }
+///     }))
+/// });
+/// let layer = BearerAuthLayer::keyed(caches, ByExtension::<Scope>::new());
+///
+/// let request = http::Request::get("https://api.example.com/invoices")
+///     .extension(Scope("invoices:read"))
+///     .body(())?;
+/// # let _ = (layer, request);
+/// # Ok(())
+/// # }
+/// ```
+/// The keys must be the program's own: a caller that chooses scopes freely chooses how many tokens are requested.
 pub struct Keyed<K> {
     inner: Arc<Inner<K>>,
 }
@@ -121,6 +152,24 @@ where
         self.inner.caches.remove(key);
     }
 
+    /// The keys that have a cache now, and their caches: for metrics and health checks.
+    ///
+    /// It makes no cache, and does not count as a use of one. A key that comes or goes meanwhile may be in it or not. A
+    /// cache that is kept from it counts as in use.
+    ///
+    /// # Example
+    /// ```
+    /// # use tower_bearer::{cache::Keyed, token::FixedToken, TokenCache};
+    /// # let token = FixedToken::new("t")?;
+    /// # let caches = Keyed::new(move |_: &u32| TokenCache::new(token.clone()));
+    /// let failing = caches.iter().filter(|(_, cache)| cache.state().error().is_some());
+    /// assert_eq!(failing.count(), 0);
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = (K, TokenCache)> + '_ {
+        self.inner.caches.iter()
+    }
+
     /// The number of keys that have a cache now.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -147,8 +196,8 @@ impl<K> sealed::CacheOf<K> for Keyed<K>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
 {
-    fn cache_of(&self, key: K) -> TokenCache {
-        self.get(&key)
+    fn cache_of(&self, key: K) -> Result<TokenCache, Error> {
+        Ok(self.get(&key))
     }
 }
 

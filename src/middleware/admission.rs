@@ -1,17 +1,18 @@
 //! Decides whether a request is sent, and whether it gets a token.
 
-use http::{Request, Uri, header::AUTHORIZATION};
+use http::{Request, Uri};
 
 use crate::{
     error::Error,
-    middleware::extension::NoToken,
+    middleware::{carrier::Carrier, extension::NoToken},
     select::{ExistingAuthorization, RequestHead, Select},
     util::loopback::is_loopback,
 };
 
 /// A layer's settings for selected and unselected requests.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Admission {
+    pub(crate) carrier: Carrier,
     pub(crate) existing: ExistingAuthorization,
     pub(crate) denies_unselected: bool,
     pub(crate) allows_plain_http: bool,
@@ -29,7 +30,7 @@ pub(crate) enum Verdict<K> {
 
 impl Admission {
     pub(crate) fn admit<B, Sel: Select>(
-        self,
+        &self,
         select: &Sel,
         request: &Request<B>,
     ) -> Verdict<Sel::Key> {
@@ -48,14 +49,12 @@ impl Admission {
                 false => Verdict::Pass,
             };
         };
-        // Requests have few headers: a scan is faster than a lookup.
-        let mut names = request.headers().keys();
-        if names.any(|name| name == AUTHORIZATION) {
+        if self.carrier.is_in(request.headers()) {
             match self.existing {
                 ExistingAuthorization::Keep => return Verdict::Pass,
                 ExistingAuthorization::Replace => {}
                 ExistingAuthorization::Deny => {
-                    return Verdict::Deny(Error::authorized_already());
+                    return Verdict::Deny(Error::authorized_already(&self.carrier.to_string()));
                 }
             }
         }

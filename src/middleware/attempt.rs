@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use http::{Extensions, HeaderValue, Request, Response, header::AUTHORIZATION};
+use http::{Extensions, HeaderValue, Request, Response};
 use tokio::time::Instant;
 
 use crate::{
     cache::{Route, TokenCache},
     middleware::{
+        carrier::Carrier,
         extension::{Deadline, NoRetry, NotRetried},
         head::Snapshot,
         route,
@@ -17,12 +18,13 @@ use crate::{
 };
 
 /// What a request under way needs to know after it was sent. Each request has its own copy: a handle to the cache of its
-/// credential, and two values that are mostly nothing at all.
+/// credential, and values that are mostly nothing at all.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules<U, Rp> {
     pub(crate) cache: TokenCache,
     pub(crate) unauthorized: U,
     pub(crate) replay: Rp,
+    pub(crate) carrier: Carrier,
 }
 
 impl<U: Unauthorized, Rp> Rules<U, Rp> {
@@ -60,14 +62,17 @@ pub(crate) type Prepared<S, B, Rp> = (
 /// Puts the token on a request, and records it before, if it can be replayed, for a service that `again` makes.
 // Inlined, for else the request is copied twice more on its way through.
 #[inline]
-pub(crate) fn prepare<B, S, Rp: Replay<B>>(
+pub(crate) fn prepare<B, S, U, Rp: Replay<B>>(
     request: Request<B>,
     authorization: HeaderValue,
-    replay: &Rp,
+    rules: &Rules<U, Rp>,
     is_looked_at: bool,
     again: impl FnOnce() -> S,
 ) -> Prepared<S, B, Rp> {
     let (mut head, body) = request.into_parts();
+    let Rules {
+        replay, carrier, ..
+    } = rules;
     let (body, recorded) = if head.extensions.get::<NoRetry>().is_some() {
         (replay.pass(body), Err(NotRetried::OptedOut))
     } else {
@@ -82,7 +87,7 @@ pub(crate) fn prepare<B, S, Rp: Replay<B>>(
     };
     // Reading the path is a good part of what a request costs, and hardly any route is asked for.
     let route = is_looked_at.then(|| route::of(&head.method, &head.uri));
-    head.headers.insert(AUTHORIZATION, authorization);
+    carrier.put(&mut head.headers, authorization);
     (Request::from_parts(head, body), recorded, route)
 }
 

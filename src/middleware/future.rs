@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
@@ -268,7 +268,7 @@ where
                     let is_looked_at = rules.cache.is_looking();
                     let clone = || service.clone();
                     let (request, again, route) =
-                        prepare(request, authorization, &rules.replay, is_looked_at, clone);
+                        prepare(request, authorization, rules, is_looked_at, clone);
                     State::First {
                         // The instance that was made ready before `BearerAuth::call` put it here.
                         response: service.call(request),
@@ -289,7 +289,7 @@ where
                     let held = ready!(wait.as_mut().poll(cx))?;
                     let (mut service, mut request) = first.take().ok_or(POLLED_AFTER_END)?;
                     let authorization = held.token.authorization().clone();
-                    request.headers_mut().insert(AUTHORIZATION, authorization);
+                    rules.carrier.put(request.headers_mut(), authorization);
                     State::First {
                         response: service.call(request),
                         sent: held.token.generation(),
@@ -415,7 +415,7 @@ where
                     match token {
                         Some((authorization, sent)) => {
                             let headers = again.request.headers_mut();
-                            headers.insert(AUTHORIZATION, authorization);
+                            rules.carrier.put(headers, authorization);
                             State::Second {
                                 response: again.service.call(again.request),
                                 sent,

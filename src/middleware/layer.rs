@@ -1,16 +1,12 @@
 //! The layer: what to compose into a stack.
 
-#[cfg(feature = "keyed")]
-use std::hash::Hash;
-
+use http::HeaderName;
 use tower_layer::Layer;
 
-#[cfg(feature = "keyed")]
-use crate::cache::Keyed;
 use crate::{
     cache::{Caches, TokenCache},
     error::Error,
-    middleware::{admission::Admission, plan::Plan, service::BearerAuth},
+    middleware::{admission::Admission, carrier::Carrier, plan::Plan, service::BearerAuth},
     replay::{CloneBody, ReplayPolicy},
     select::{Always, ExistingAuthorization, Origins, Select},
     token::TokenSource,
@@ -61,36 +57,45 @@ impl BearerAuthLayer {
         Self::from_cache(TokenCache::new(source))
     }
 
-    /// A layer that shares `cache`. For one that has many caches by key, see `keyed` (feature `keyed`).
+    /// A layer that shares `cache`. For many caches by key, see [`keyed`](Self::keyed).
     #[must_use]
     pub fn from_cache(cache: TokenCache) -> Self {
         Self::of(cache, Always)
     }
 }
 
-#[cfg(feature = "keyed")]
-impl<K, Sel> BearerAuthLayer<Sel, BearerChallenge, CloneBody, Keyed<K>>
+impl<Sel, C> BearerAuthLayer<Sel, BearerChallenge, CloneBody, C>
 where
-    K: Clone + Eq + Hash + Send + Sync + 'static,
-    Sel: Select<Key = K>,
+    Sel: Select<Key = C::Key>,
+    C: Caches,
 {
     /// A layer for many credentials: `select` gives a request's key, and `caches` has the cache of that key.
     ///
+    /// `caches` is an `Arc<HashMap>` if all keys are known beforehand, and a `Keyed` (feature `keyed`) if not: see
+    /// [`Caches`].
+    ///
     /// # Example
     /// ```
-    /// use tower_bearer::{cache::Keyed, select::ByExtension, token::FixedToken, BearerAuthLayer, TokenCache};
+    /// use std::{collections::HashMap, sync::Arc};
+    /// use tower_bearer::{select::ByExtension, token::FixedToken, BearerAuthLayer, TokenCache};
     ///
     /// #[derive(Clone, PartialEq, Eq, Hash)]
-    /// struct Tenant(u64);
+    /// enum Region { Europe, America }
     ///
-    /// let token = FixedToken::new("t")?;
-    /// let caches = Keyed::new(move |_: &Tenant| TokenCache::new(token.clone()));
-    /// let layer = BearerAuthLayer::keyed(caches, ByExtension::<Tenant>::new());
+    /// let caches = Arc::new(HashMap::from([
+    ///     (Region::Europe, TokenCache::new(FixedToken::new("eu")?)),
+    ///     (Region::America, TokenCache::new(FixedToken::new("us")?)),
+    /// ]));
+    /// let layer = BearerAuthLayer::keyed(Arc::clone(&caches), ByExtension::<Region>::new());
     /// # let _ = layer;
+    ///
+    /// // A readiness probe, over all of them.
+    /// let ready = caches.values().all(|cache| cache.state().error().is_none());
+    /// # assert!(ready);
     /// # Ok::<(), tower_bearer::Error>(())
     /// ```
     #[must_use]
-    pub fn keyed(caches: Keyed<K>, select: Sel) -> Self {
+    pub fn keyed(caches: C, select: Sel) -> Self {
         Self::of(caches, select)
     }
 }
@@ -209,7 +214,37 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
         }
     }
 
-    /// What happens to a selected request that already has an `Authorization` header. By default it is sent unchanged.
+    /// The header that the token goes into, `Authorization` by default.
+    ///
+    /// For gateways that take their token beside the caller's own credentials: `X-Serverless-Authorization` (Google Cloud
+    /// Run), [`Proxy-Authorization`](http::header::PROXY_AUTHORIZATION) (Google's Identity-Aware Proxy). The value is
+    /// `Bearer …` as ever, and marked sensitive. The request's `Authorization` is then left alone, and
+    /// [`existing_authorization`](Self::existing_authorization) is about the header of this name.
+    ///
+    /// # Deployment caveat
+    /// A client that follows redirects takes `Authorization` and `Proxy-Authorization` away when one leads to another origin.
+    /// Headers of other names it takes along, **with the token**. Turn redirects off in that client, or follow them above
+    /// this layer with [`origins`](Self::origins).
+    ///
+    /// # Example
+    /// ```
+    /// use http::HeaderName;
+    /// use tower_bearer::{token::FixedToken, BearerAuthLayer};
+    ///
+    /// # let source = FixedToken::new("t")?;
+    /// let layer = BearerAuthLayer::new(source)
+    ///     .header_name(HeaderName::from_static("x-serverless-authorization"));
+    /// # let _ = layer;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    #[must_use]
+    pub fn header_name(mut self, name: HeaderName) -> Self {
+        self.plan.admission.carrier = Carrier::new(name);
+        self
+    }
+
+    /// What happens to a selected request that already has an `Authorization` header, or the one of
+    /// [`header_name`](Self::header_name). By default it is sent unchanged.
     #[must_use]
     pub fn existing_authorization(mut self, existing: ExistingAuthorization) -> Self {
         self.plan.admission.existing = existing;

@@ -2,6 +2,7 @@
 
 mod admission;
 mod attempt;
+mod carrier;
 mod drain;
 pub mod extension;
 mod future;

@@ -4,6 +4,7 @@ use http::Request;
 
 use crate::{
     cache::Caches,
+    error::Error,
     middleware::{
         admission::{Admission, Verdict},
         attempt::Rules,
@@ -31,16 +32,20 @@ impl<Sel, U, Rp, C> Plan<Sel, U, Rp, C> {
     }
 
     /// For a request with this credential.
-    pub(crate) fn rules(&self, key: C::Key) -> Rules<U, Rp>
+    ///
+    /// # Errors
+    /// There is no such credential.
+    pub(crate) fn rules(&self, key: C::Key) -> Result<Rules<U, Rp>, Error>
     where
         U: Clone,
         Rp: Clone,
         C: Caches,
     {
-        Rules {
-            cache: self.cache.cache_of(key),
+        Ok(Rules {
+            cache: self.cache.cache_of(key)?,
             unauthorized: self.unauthorized.clone(),
             replay: self.replay.clone(),
-        }
+            carrier: self.admission.carrier.clone(),
+        })
     }
 }

@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use crate::{
     cache::{Caches, TokenCache},
+    error::Error,
     middleware::{
         admission::Verdict, attempt::prepare, extension::MinValidity, future::ResponseFuture,
         plan::Plan, route,
@@ -27,7 +28,7 @@ use crate::{
 /// Created by [`BearerAuthLayer`](crate::BearerAuthLayer).
 ///
 /// # What happens to a request
-/// 1. A request passes unchanged if it is not selected, if it already has an `Authorization` header, or if it carries the
+/// 1. A request passes unchanged if it is not selected, if it already has the layer's header (`Authorization`), or if it carries the
 ///    [`NoToken`](crate::extension::NoToken) extension. The layer can be configured to handle the first two differently.
 ///    A request whose token would be sent unencrypted to another machine fails, unless the layer allows it by an explicit
 ///    [`danger_…` call](crate::BearerAuthLayer::danger_allow_tokens_over_plain_http).
@@ -115,6 +116,19 @@ impl<S, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
     }
 }
 
+impl<S: Clone, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
+    fn deny<B, R>(&mut self, error: Error) -> ResponseFuture<S, B, R, U, Rp>
+    where
+        S: Service<Request<Rp::Body>>,
+        Rp: Replay<B>,
+    {
+        // Drops the ready instance and what it reserved (a permit): it sends nothing, and the next request may come much
+        // later. The clone has reserved nothing.
+        self.inner = self.inner.clone();
+        ResponseFuture::deny(error)
+    }
+}
+
 impl<S, B, R, Sel, U, Rp, C> Service<Request<B>> for BearerAuth<S, Sel, U, Rp, C>
 where
     S: Service<Request<Rp::Body>, Response = Response<R>> + Clone,
@@ -140,14 +154,12 @@ where
                 let request = request.map(|body| self.plan.replay.pass(body));
                 return ResponseFuture::pass(self.inner.call(request));
             }
-            Verdict::Deny(error) => {
-                // Drops the ready instance and what it reserved (a permit): it sends nothing, and the next request may
-                // come much later. The clone has reserved nothing.
-                self.inner = self.inner.clone();
-                return ResponseFuture::deny(error);
-            }
+            Verdict::Deny(error) => return self.deny(error),
         };
-        let rules = self.plan.rules(key);
+        let rules = match self.plan.rules(key) {
+            Ok(rules) => rules,
+            Err(error) => return self.deny(error),
+        };
         let read = |token: &Token| (token.authorization().clone(), token.generation());
         let warm = match request.extensions().get() {
             None => rules.cache.read(read),
@@ -164,8 +176,7 @@ where
         // `self.inner` is ready and takes the first attempt. The retry goes to a clone, which `ResponseFuture` makes ready
         // before it calls it.
         let clone = || self.inner.clone();
-        let (request, again, route) =
-            prepare(request, authorization, &rules.replay, is_looked_at, clone);
+        let (request, again, route) = prepare(request, authorization, &rules, is_looked_at, clone);
         if let Err(reason) = again
             && rules.cache.is_being_replaced(sent)
         {

@@ -1,6 +1,7 @@
 //! Requests that already have an `Authorization` header.
 
-/// What happens to a selected request that already has an `Authorization` header.
+/// What happens to a selected request that already has an `Authorization` header, or the one of
+/// [`header_name`](crate::BearerAuthLayer::header_name).
 ///
 /// No request is sent with two. A request with [`NoToken`](crate::extension::NoToken) is sent unchanged.
 ///
