@@ -1,4 +1,5 @@
-//! What comes from outside, as anything at all: the token endpoint's answers, `Retry-After` and `WWW-Authenticate`.
+//! What comes from outside, as anything at all: the token endpoint's answers, metadata, `Retry-After` and
+//! `WWW-Authenticate`.
 //!
 //! Each target takes bytes: every file of its folder in `tests/corpus`, then random ones and mutations of those files.
 //! Input that broke something belongs into that folder.
@@ -13,7 +14,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{convert::Infallible, env, error::Error as _, fs, path::Path, time::Duration};
+use std::{
+    convert::Infallible,
+    env,
+    error::Error as _,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -30,6 +39,7 @@ use tower_bearer::{
     unauthorized::{BearerChallenge, ResponseHead, Unauthorized},
 };
 
+const ISSUER: &str = "https://auth.test";
 const ID: &str = "id";
 const SECRET: &str = "hunter2/very/secret";
 
@@ -47,26 +57,39 @@ const LONGEST_TEXT: usize = 2560;
 /// No more is told of what a server asks for.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// No end is further away: years have four digits.
+const EIGHT_THOUSAND_YEARS: Duration = Duration::from_secs(8_000 * 366 * 24 * 60 * 60);
+
 /// What is honoured of a `Retry-After` at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Shorter ones are found in any text.
 const SHORTEST_TOKEN: usize = 8;
 
-/// Promise: E1, E3
+/// The members that are kept beside a token.
+const KEPT: [&str; 2] = ["instance_url", "limits"];
+
+/// Promise: E1, E3, E8
 #[test]
 fn any_bytes_as_a_token_answer_are_a_token_or_an_error() {
     let runtime = runtime();
     fuzz("token_answer", &TOKEN_ANSWER, |body| {
         let answer = Response::new(Full::from(body.to_vec()));
         match runtime.block_on(token_request(answer)).0 {
-            Ok(token) => {
-                let authorization = token.authorization();
+            Ok(kept) => {
+                let authorization = kept.authorization();
                 assert!(authorization.is_sensitive());
                 let token = authorization.as_bytes().strip_prefix(b"Bearer ").unwrap();
                 assert!(!token.is_empty() && token.iter().all(u8::is_ascii_graphic));
                 if let Some(given) = access_token(body) {
                     assert_eq!(token, given.as_bytes());
+                }
+                for name in KEPT {
+                    if let Some(members) = object(body) {
+                        let member = members.get(name).filter(|member| !member.is_null());
+                        let text = member.map(|it| it.as_str().map_or(it.to_string(), Into::into));
+                        assert_eq!(kept.extra(name), text.as_deref(), "{name}");
+                    }
                 }
             }
             Err(error) => shows_nothing(&error, body),
@@ -87,6 +110,86 @@ fn the_corpus_of_token_answers_is_taken_as_its_names_say() {
             "{name}: {result:?}"
         );
     }
+}
+
+/// Promise: E8, L6
+#[test]
+fn any_bytes_as_an_end_are_a_life_within_reason() {
+    let runtime = runtime();
+    fuzz("end", &END, |end| {
+        let end = String::from_utf8_lossy(end);
+        let as_json = serde_json::from_str(&end).ok();
+        for value in [Some(serde_json::json!(end)), as_json]
+            .into_iter()
+            .flatten()
+        {
+            let now = SystemTime::now();
+            for name in ["expires_on", "expires"] {
+                let body = serde_json::json!({"access_token": "t", name: value});
+                let answer = Response::new(Full::from(body.to_string()));
+                let token = runtime.block_on(token_request(answer)).0.unwrap();
+                let lifetime = token.lifetime();
+                assert!(lifetime < Some(EIGHT_THOUSAND_YEARS), "{lifetime:?}");
+                let seconds = end.trim().parse().ok();
+                if let Some(end) =
+                    seconds.filter(|end| (1_000_000_000..10_000_000_000).contains(end))
+                {
+                    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(end);
+                    let left = end.duration_since(now).unwrap_or_default();
+                    let lifetime = lifetime.unwrap();
+                    assert!(lifetime <= left, "{lifetime:?}, {left:?}");
+                    assert!(
+                        lifetime + Duration::from_secs(60) > left,
+                        "{lifetime:?}, {left:?}"
+                    );
+                }
+            }
+        }
+    });
+}
+
+/// Promise: E1, E8, S2, S4
+#[test]
+fn any_bytes_as_metadata_send_the_secret_nowhere_but_to_a_token_endpoint_of_the_issuers() {
+    let runtime = runtime();
+    fuzz("metadata", &METADATA, |body| {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (seen, metadata) = (Arc::clone(&asked), Bytes::copy_from_slice(body));
+        let source = ClientCredentials::discover(ISSUER, ID, SECRET)
+            .build_with(service_fn(move |request: http::Request<Full<Bytes>>| {
+                let body = match *request.method() {
+                    http::Method::POST => {
+                        seen.lock().unwrap().push(request.uri().clone());
+                        Bytes::from_static(br#"{"access_token":"t"}"#)
+                    }
+                    _ => metadata.clone(),
+                };
+                async move { Ok::<_, Infallible>(Response::new(Full::new(body))) }
+            }))
+            .unwrap();
+        let made = runtime.block_on(TokenCache::new(source).get());
+
+        let asked = asked.lock().unwrap();
+        match made {
+            Ok(_) => {
+                // Bytes that are no text are passed over in members that nobody reads.
+                let metadata = object(String::from_utf8_lossy(body).as_bytes()).unwrap();
+                assert_eq!(metadata["issuer"], ISSUER);
+                assert_eq!(asked.len(), 1);
+                assert_eq!(asked[0].scheme_str(), Some("https"));
+                let named = metadata["token_endpoint"].as_str().unwrap();
+                let host = asked[0].host().unwrap();
+                assert!(
+                    named.to_lowercase().contains(host) || !named.is_ascii(),
+                    "{named}, {host}"
+                );
+            }
+            Err(error) => {
+                assert!(asked.is_empty());
+                shows_nothing(&error, body);
+            }
+        }
+    });
 }
 
 /// Promise: E6, L11, S4
@@ -175,6 +278,7 @@ fn any_bytes_as_challenges_are_a_rejection_or_none() {
 /// One token request with a server that gives this answer, and how long until the next one may be tried.
 async fn token_request(answer: Response<Full<Bytes>>) -> (Result<Token, Error>, Option<Duration>) {
     let source = ClientCredentials::builder("https://auth.test/token", ID, SECRET)
+        .keep(KEPT)
         .build_with(service_fn(move |_: http::Request<Full<Bytes>>| {
             let answer = answer.clone();
             async move { Ok::<_, Infallible>(answer) }
@@ -214,9 +318,12 @@ fn shows_nothing(error: &Error, body: &[u8]) {
 
 /// The token of a body, if it is JSON and has one.
 fn access_token(body: &[u8]) -> Option<String> {
+    Some(object(body)?.get("access_token")?.as_str()?.to_owned())
+}
+
+fn object(body: &[u8]) -> Option<serde_json::Value> {
     let json = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    let body: serde_json::Value = serde_json::from_slice(json).ok()?;
-    Some(body.get("access_token")?.as_str()?.to_owned())
+    serde_json::from_slice(json).ok()
 }
 
 /// An answer as the corpus has it: a line with the status, lines with headers, an empty line and a body. What is none
@@ -406,8 +513,15 @@ impl Mutation {
 
 // What is likely to matter to each target, which chance alone would not spell.
 
-const TOKEN_ANSWER: [&str; 25] = [
+const TOKEN_ANSWER: [&str; 32] = [
     " ",
+    r#""refresh_in":"#,
+    r#""expires_on":"#,
+    r#""expires":"2101-01-01T00:00:00Z","#,
+    r#""instance_url":"#,
+    r#""limits":{"#,
+    r#""message":"#,
+    "BearerToken",
     r#""access_token":"#,
     r#""token_type":"#,
     r#""expires_in":"#,
@@ -434,8 +548,14 @@ const TOKEN_ANSWER: [&str; 25] = [
     "}",
 ];
 
-const ERROR_ANSWER: [&str; 24] = [
+const ERROR_ANSWER: [&str; 30] = [
     "\n",
+    "\nContent-Encoding: gzip",
+    r#""message":"#,
+    r#""errors":["#,
+    "<title>",
+    "</title>",
+    "&amp;",
     "\n\n",
     "\nRetry-After: 99999",
     "\nLocation: https://",
@@ -459,6 +579,29 @@ const ERROR_ANSWER: [&str; 24] = [
     "\u{202E}",
     "\u{1F980}",
     "\"",
+];
+
+const END: [&str; 14] = [
+    "Z", "T", "+", "-", ":", ".", "00", "60", "9999", "02-29", "GMT", "1e9", "\"", "\u{E9}",
+];
+
+const METADATA: [&str; 16] = [
+    r#""issuer":"https://auth.test""#,
+    r#""token_endpoint":"#,
+    r#""mtls_endpoint_aliases":{"#,
+    r#""token_endpoint_auth_methods_supported":["#,
+    r#""token_endpoint_auth_signing_alg_values_supported":["#,
+    r#""client_secret_post""#,
+    r#""hunter2/very/secret""#,
+    "http://",
+    "https://",
+    "user@",
+    "#",
+    "\\u0000",
+    "null",
+    ",",
+    "{",
+    "}",
 ];
 
 const RETRY_AFTER: [&str; 12] = [

@@ -40,6 +40,8 @@ impl<'de> Visitor<'de> for Members<'_> {
         while let Some(name) = members.next_key::<String>()? {
             if self.0.contains(&name) {
                 let value = members.next_value()?;
+                // The last of two counts.
+                kept.retain(|(other, _)| *other != name);
                 kept.extend(text(value).map(|value| (name, value)));
             } else {
                 members.next_value::<IgnoredAny>()?;
