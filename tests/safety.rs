@@ -146,6 +146,7 @@ mod shown {
                     BASE64_STANDARD.encode(text),
                     BASE64_STANDARD_NO_PAD.encode(text),
                     BASE64_URL_SAFE.encode(text),
+                    escaped(text),
                     // What `Debug` makes of bytes.
                     format!("{:?}", text.as_bytes())
                         .trim_matches(['[', ']'])
