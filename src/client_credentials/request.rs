@@ -76,9 +76,7 @@ impl Credential {
             discovery.doubt(&target);
         }
         let error = match outcome {
-            Err(error) if self.auth.may_change() && error.oauth_code() == Some(INVALID_CLIENT) => {
-                error
-            }
+            Err(error) if error.oauth_code() == Some(INVALID_CLIENT) => error,
             outcome => return outcome,
         };
         // The secret may have been rotated after it was read, or the server switched a little earlier. If it cannot be

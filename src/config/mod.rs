@@ -167,8 +167,6 @@ impl Configuration {
     /// As for [`ClientCredentialsBuilder::build`], and if `origins` is not given.
     #[cfg(feature = "rustls-no-provider")]
     pub fn layer(&self) -> Result<BearerAuthLayer<Destinations>, Error> {
-        // Checks the origins before files are read.
-        self.destinations()?;
         if self.lacks_certificate {
             return Err(Error::configuration(
                 "`client_auth` is tls, but there is no client certificate; give `client_certificate_file` and \

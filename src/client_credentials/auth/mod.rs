@@ -23,9 +23,6 @@ use crate::{
     error::Error,
 };
 
-/// The algorithms that sign with a secret.
-pub(crate) const HMACS: [&str; 3] = ["HS256", "HS384", "HS512"];
-
 /// The client authentication: a method, and the secret, key or assertion for it.
 ///
 /// Servers usually enforce the method that a client is registered with, and answer any other with `invalid_client`.
@@ -334,16 +331,6 @@ impl ClientAuth {
         })
     }
 
-    /// Whether another read may return a different value.
-    pub(crate) fn may_change(&self) -> bool {
-        match &self.kind {
-            Kind::Secret(_, secret) | Kind::Assertion(secret) => secret.may_change(),
-            #[cfg(feature = "jwt")]
-            Kind::Signed(assertion) => assertion.key().may_change(),
-            Kind::Tls | Kind::None => false,
-        }
-    }
-
     /// What to do about a rejected client authentication, if the server's description says so.
     ///
     /// Hydra names the method it wants: "… supports client authentication method 'client_secret_post', but method …".
@@ -418,6 +405,7 @@ fn check_raw(client_id: &str, secret: &str) -> Result<(), Error> {
     Ok(())
 }
 
+#[cfg(feature = "jwt")]
 pub(crate) const CLIENT_SECRET_JWT: &str = "client_secret_jwt";
 pub(crate) const CLIENT_SECRET_BASIC: &str = "client_secret_basic";
 const CLIENT_SECRET_POST: &str = "client_secret_post";

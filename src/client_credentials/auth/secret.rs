@@ -75,11 +75,7 @@ impl Secret {
     #[doc(alias = "var")]
     pub fn from_env(name: impl Into<String>) -> Self {
         let name = name.into();
-        // A variable cannot have this name, and on some systems reading it panics.
-        let value = match name.is_empty() || name.contains(['=', '\0']) {
-            true => Err(NOT_SET),
-            false => read_variable(&name),
-        };
+        let value = read_variable(&name);
         Self(Kept::Variable { name, value })
     }
 
@@ -181,25 +177,18 @@ impl Secret {
             )),
         }
     }
-
-    /// Whether another read may return a different value.
-    pub(crate) fn may_change(&self) -> bool {
-        matches!(self.0, Kept::File(_) | Kept::Provider(_))
-    }
 }
 
 fn read_variable(name: &str) -> Result<Wiped, &'static str> {
     match env::var(name) {
         Ok(value) => Ok(value.into()),
-        Err(VarError::NotPresent) => Err(NOT_SET),
+        Err(VarError::NotPresent) => Err("is not set"),
         Err(VarError::NotUnicode(value)) => {
             value.into_encoded_bytes().zeroize();
             Err("is not UTF-8")
         }
     }
 }
-
-const NOT_SET: &str = "is not set";
 
 fn read_file(path: &Path, what: &str) -> Result<Wiped, Error> {
     let secret = read_whole(path)

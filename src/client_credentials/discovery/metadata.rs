@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::{
     client_credentials::{
-        auth::{CLIENT_SECRET_BASIC, CLIENT_SECRET_JWT, ClientAuth, HMACS},
+        auth::{CLIENT_SECRET_BASIC, ClientAuth},
         check::{self, PlainHttp},
         discovery::endpoint::Target,
         redact::{self, LONGEST_TEXT},
@@ -133,14 +133,7 @@ impl Metadata {
             Some(methods) => methods.iter().map(|method| &**method).collect(),
             None => DEFAULT_METHODS.to_vec(),
         };
-        let signable = match &self.token_endpoint_auth_signing_alg_values_supported {
-            Some(algorithms) => algorithms.iter().any(|it| HMACS.contains(&&**it)),
-            None => true,
-        };
-        let common = || client.methods.iter().filter(|own| offered.contains(own));
-        let best = common().find(|own| **own != CLIENT_SECRET_JWT || signable);
-        // If there is no other, the later error about the algorithm says more.
-        let best = best.or_else(|| common().next());
+        let best = client.methods.iter().find(|own| offered.contains(own));
         best.copied().ok_or_else(|| {
             Error::unsupported(format!(
                 "the server's metadata offers the client authentication {}, but this credential supports only {}; use a \

@@ -234,16 +234,6 @@ impl SigningKey {
             named,
         })
     }
-
-    /// Whether another read may return a different value.
-    pub(crate) fn may_change(&self) -> bool {
-        let key_may = match &self.held {
-            KeptKey::Pem(_, key) | KeptKey::Jwk(key) | KeptKey::Secret(_, key) => key.may_change(),
-            KeptKey::Elsewhere(_) => false,
-        };
-        let certificate = self.certificate.as_ref();
-        key_may || certificate.is_some_and(|certificate| certificate.pem.may_change())
-    }
 }
 
 impl<S: Signer> From<S> for SigningKey {
