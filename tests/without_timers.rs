@@ -42,6 +42,19 @@ fn with_deadline() -> Request<Body> {
     request
 }
 
+/// A cache that has its token, and nothing of the runtime that it comes from.
+fn warm() -> TokenCache {
+    let cache = TokenCache::new(endpoint().credentials());
+    std::thread::scope(|scope| {
+        let warm = || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(cache.get()).unwrap();
+        };
+        scope.spawn(warm).join().unwrap();
+    });
+    cache
+}
+
 fn endpoint() -> TokenEndpoint {
     TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 3600) })
 }
@@ -67,15 +80,7 @@ fn a_rejected_request_is_its_callers_with_the_same_error() {
     for request in [get, |_: &str| with_deadline()] {
         everywhere(async || {
             let api = Api::default();
-            let cache = TokenCache::new(endpoint().credentials());
-            std::thread::scope(|scope| {
-                let warm = || {
-                    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-                    runtime.block_on(cache.get()).unwrap();
-                };
-                scope.spawn(warm).join().unwrap();
-            });
-            let service = BearerAuthLayer::from_cache(cache).layer(api.service());
+            let service = BearerAuthLayer::from_cache(warm()).layer(api.service());
             let response = service.oneshot(request("/")).await.unwrap();
             assert_eq!(response.status(), 401);
             let error = response.extensions().get::<Error>().unwrap();
@@ -102,5 +107,37 @@ fn a_runtime_that_was_named_does_the_waiting_and_the_request_is_retried() {
         let response = service.oneshot(with_deadline()).await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(api.tokens(), ["t1", "t2"]);
+    });
+}
+
+/// Promise: F16
+#[cfg(feature = "tonic")]
+#[test]
+fn a_grpc_call_with_a_deadline_ends_as_one_without_it() {
+    use tonic::{Code, Status, body::Body};
+    use tower_bearer::adapter::tonic::GrpcAuthLayer;
+
+    everywhere(async || {
+        let channel = tower::service_fn(async |_: Request<Body>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+        });
+        let call = |timeout: Option<&str>| {
+            let mut call = Request::new(Body::empty());
+            if let Some(timeout) = timeout {
+                let headers = call.headers_mut();
+                headers.insert("grpc-timeout", timeout.parse().unwrap());
+            }
+            call
+        };
+        for timeout in [None, Some("60S")] {
+            let cold = GrpcAuthLayer::new(endpoint().credentials()).layer(channel);
+            let error = cold.oneshot(call(timeout)).await.unwrap_err();
+            let status = error.downcast::<Status>().unwrap();
+            assert_eq!(status.code(), Code::Internal, "{status:?}");
+            assert!(status.message().contains("enable_all"), "{status:?}");
+
+            let warm = GrpcAuthLayer::from_cache(warm()).layer(channel);
+            warm.oneshot(call(timeout)).await.unwrap();
+        }
     });
 }

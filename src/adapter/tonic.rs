@@ -54,7 +54,7 @@ use base64::{
 };
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, request::Parts};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 use tonic::{Code, Status, body::Body};
 use tower::BoxError;
 use tower_layer::Layer;
@@ -68,6 +68,7 @@ use crate::{
     select::{Always, ExistingAuthorization, Select},
     token::TokenSource,
     unauthorized::{BearerChallenge, GrpcUnauthenticated, Unauthorized},
+    util::timer::timer,
 };
 
 /// [`BearerAuthLayer`] for a tonic `Channel`.
@@ -274,7 +275,7 @@ where
         let deadline = deadline_of(request.extensions());
         GrpcFuture {
             response: self.inner.call(request),
-            deadline: deadline.map(|at| Box::pin(sleep_until(at))),
+            deadline: deadline.and_then(timer),
         }
     }
 }
