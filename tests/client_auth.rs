@@ -723,13 +723,21 @@ mod again {
     #[tokio::test(start_paused = true)]
     async fn what_changed_meanwhile_is_tried_at_once() {
         type Make = fn(Secret) -> ClientAuth;
-        let kinds: [(Make, [&str; 2]); 4] = [
+        let kinds: [(Make, [&str; 2]); 5] = [
             (|it| ClientAuth::basic(it), ["one", "two"]),
             (|it| ClientAuth::secret_jwt(it), ["one", "two"]),
             (|it| ClientAuth::assertion(it), ["one", "two"]),
             (
                 |it| ClientAuth::private_key_jwt(SigningKey::from_jwk(it)),
                 [P256_JWK, ED25519_JWK],
+            ),
+            // Under its old id.
+            (
+                |it| {
+                    let key = SigningKey::from_pem(SigningAlgorithm::Es256, it);
+                    ClientAuth::private_key_jwt(key.with_key_id("1"))
+                },
+                [P256, P256_SEC1],
             ),
         ];
         for (make, values) in kinds {
@@ -744,6 +752,23 @@ mod again {
                 .unwrap();
             token_request(source).await.unwrap();
             assert_eq!(endpoint.posts(), 2);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_denied_for_another_reason_is_not_read_again() {
+        for code in ["invalid_scope", "unauthorized_client"] {
+            let read = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&read);
+            let secret = Secret::from_provider(move || {
+                let secret = format!("secret-{}", counted.fetch_add(1, Ordering::Relaxed));
+                async move { Ok::<_, BoxError>(secret) }
+            });
+            let denied = answer(400, &[], json!({"error": code}).to_string());
+            let endpoint = Endpoint::new([denied]);
+            let source = client(secret).build_with(endpoint.clone()).unwrap();
+            token_request(source).await.unwrap_err();
+            assert_eq!((read.load(Ordering::Relaxed), endpoint.posts()), (1, 1));
         }
     }
 
@@ -1050,6 +1075,24 @@ mod provided {
             assert_eq!(error.kind(), ErrorKind::Source);
             assert!(error.to_string().contains("not DER"), "{error}");
             assert_eq!(endpoint.posts(), 0);
+        }
+    }
+
+    /// RSA signatures are as long as their key: of 2048 bits at least.
+    #[tokio::test(start_paused = true)]
+    async fn what_can_be_a_signature_is_sent() {
+        for (algorithm, length) in [
+            (SigningAlgorithm::Es256, 64),
+            (SigningAlgorithm::EdDsa, 64),
+            (SigningAlgorithm::Rs256, 256),
+            (SigningAlgorithm::Ps256, 256),
+            (SigningAlgorithm::Rs256, 512),
+        ] {
+            let form = seen(client(ClientAuth::private_key_jwt(Gives(
+                algorithm, length,
+            ))))
+            .await;
+            assert_eq!(assertion_in(&form).signature, vec![1; length]);
         }
     }
 }
@@ -1378,6 +1421,34 @@ mod told {
             let shown = all_of(&token_request(source.unwrap()).await.unwrap_err());
             assert!(shown.contains("for the audience"), "{shown}");
             assert!(!shown.contains("4711"), "{shown}");
+        }
+    }
+
+    /// Promise: S4, L12
+    #[tokio::test(start_paused = true)]
+    async fn no_error_shows_a_secret_that_was_read_again_and_that_a_server_quotes() {
+        const SECRETS: [&str; 2] = ["the-secret-of-before", "the-secret-of-now"];
+        let kinds: [fn(Secret) -> ClientAuth; 3] = [
+            |it| ClientAuth::post(it),
+            |it| ClientAuth::basic(it),
+            |it| ClientAuth::secret_jwt(it),
+        ];
+        for make in kinds {
+            let asked = AtomicUsize::new(0);
+            let secret = Secret::from_provider(move || {
+                let secret = SECRETS[asked.fetch_add(1, Ordering::Relaxed)];
+                async move { Ok::<_, BoxError>(secret) }
+            });
+            let description = format!("neither {} nor {}", SECRETS[0], SECRETS[1]);
+            let quoting = json!({"error": "invalid_client", "error_description": description});
+            let endpoint = Endpoint::new([answer(401, &[], quoting.to_string())]);
+            let source = client(make(secret)).build_with(endpoint.clone()).unwrap();
+            let shown = all_of(&token_request(source).await.unwrap_err());
+            assert!(
+                shown.contains("neither [redacted] nor [redacted]"),
+                "{shown}"
+            );
+            assert_eq!(endpoint.posts(), 2);
         }
     }
 

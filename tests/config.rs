@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use config::{Config, Environment, File, FileFormat};
-use endpoint::{Endpoint, answer};
+use endpoint::{Endpoint, answer, token_request};
 use http::{Request, Response, header::AUTHORIZATION};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -163,9 +163,11 @@ async fn a_secret_goes_where_client_auth_says() {
     for (method, where_to) in [
         (json!(null), "form"),
         (json!(""), "form"),
+        (json!(" "), "form"),
         (json!("post"), "form"),
         (json!("client_secret_post"), "form"),
         (json!("basic"), "encoded"),
+        (json!(" basic "), "encoded"),
         (json!("client_secret_basic"), "encoded"),
         (json!("basic_raw"), "raw"),
         (json!("secret_jwt"), "assertion"),
@@ -203,7 +205,7 @@ async fn a_secret_goes_where_client_auth_says() {
 async fn a_private_key_signs_with_the_names_that_it_is_given() {
     let pem = json!({
         "private_key_file": KEY,
-        "algorithm": "ES256",
+        "algorithm": " ES256 ",
         "key_id": "2026-11",
         "key_certificate_file": CERTIFICATE,
         "assertion_audience": "https://auth.example.com",
@@ -291,7 +293,7 @@ async fn an_assertion_says_what_the_configuration_says() {
 
 #[tokio::test(start_paused = true)]
 async fn an_assertion_comes_from_its_file_and_other_clients_send_their_id_alone() {
-    for method in [json!(null), json!("assertion")] {
+    for method in [json!(null), json!(" "), json!("assertion")] {
         let members = json!({"assertion_file": ASSERTION, "client_auth": method});
         let (_, form) = requested(from_json(members).unwrap()).await;
         assert_eq!(
@@ -363,11 +365,37 @@ async fn the_members_to_keep_may_be_listed_or_in_one_string() {
     }
 }
 
+/// Promise: E7
+#[tokio::test(start_paused = true)]
+async fn a_narrower_scope_is_an_error_where_all_are_required() {
+    for (required, fails) in [
+        (json!(null), false),
+        (json!(false), false),
+        (json!(true), true),
+        (json!("true"), true),
+    ] {
+        let configuration = from_json(json!({
+            "client_secret": SECRET,
+            "scopes": "billing ecommerce",
+            "require_all_scopes": required,
+        }));
+        let narrower = r#"{"access_token":"t","token_type":"bearer","scope":"billing"}"#;
+        let source = configuration
+            .unwrap()
+            .credentials()
+            .build_with(Endpoint::new([answer(200, &[], narrower)]));
+        let told = token_request(source.unwrap()).await;
+        assert_eq!(told.is_err(), fails, "{required}");
+        if let Err(error) = told {
+            assert!(error.to_string().contains("ecommerce"), "{error}");
+        }
+    }
+}
+
 #[test]
 fn every_number_of_the_cache_can_be_set_in_human_form() {
     let configuration = from_json(json!({
         "client_secret": SECRET,
-        "require_all_scopes": true,
         "cache": {
             "token_request_timeout": "1500ms",
             "default_lifetime": "5m 1s",

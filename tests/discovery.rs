@@ -27,7 +27,7 @@ use http::{
 };
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep};
 use tower_bearer::{
     ClientAuth, ClientCredentials, Error, ErrorKind, Secret, Token, TokenCache,
     client_credentials::{
@@ -62,6 +62,8 @@ struct Server {
 #[derive(Clone)]
 enum Reply {
     Answer(Response<Bytes>),
+    /// An answer that takes so long.
+    Late(Duration, Response<Bytes>),
     NoConnection,
     Silence,
 }
@@ -102,6 +104,10 @@ impl Server {
             async move {
                 match reply {
                     Some(Reply::Answer(answer)) => Ok(answer.map(Full::new)),
+                    Some(Reply::Late(delay, answer)) => {
+                        sleep(delay).await;
+                        Ok(answer.map(Full::new))
+                    }
                     Some(Reply::NoConnection) => Err(io::Error::other("no connection")),
                     Some(Reply::Silence) => pending().await,
                     None => Ok(endpoint::answer(404, &[], "<p>Not Found").map(Full::new)),
@@ -613,6 +619,8 @@ async fn an_algorithm_that_is_not_taken_is_told_before_anything_is_signed_by_it(
         (key(), "ES256"),
         (jwk(), "RS256"),
         (ClientAuth::secret_jwt(SECRET), "HS256"),
+        // Nothing else is offered for a secret.
+        (SECRET.into(), "HS256"),
     ] {
         let mut metadata = offering(&["private_key_jwt", "client_secret_jwt"]);
         metadata["token_endpoint_auth_signing_alg_values_supported"] = json!(["PS256", "EdDSA"]);
@@ -799,6 +807,30 @@ async fn a_token_endpoint_that_is_gone_is_looked_up_anew_at_the_next_token_reque
     }
 }
 
+/// Two caches share the credential.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_of_the_endpoint_that_is_gone_casts_no_doubt_on_the_one_that_follows_it() {
+    let server = Server::with(BY_RFC, &metadata());
+    let source = server.credentials(SECRET);
+    let gone = endpoint::answer(404, &[], "");
+    server.set(TOKEN_URL, Reply::Late(5 * SECOND, gone.clone()));
+    let late = tokio::spawn(token_request(source.clone()));
+    sleep(SECOND).await;
+
+    let moved = "https://auth.example.com/v2/token";
+    server.set(TOKEN_URL, Reply::Answer(gone));
+    server.tells(BY_RFC, &metadata_with("token_endpoint", json!(moved)));
+    server.gives_tokens_at(moved);
+    token_request(source.clone()).await.unwrap_err();
+    token_request(source.clone()).await.unwrap();
+    assert_eq!(server.gets().len(), 2);
+
+    late.await.unwrap().unwrap_err();
+    token_request(source).await.unwrap();
+    assert_eq!(server.gets().len(), 2);
+    assert_eq!(server.posts(), [TOKEN_URL, TOKEN_URL, moved, moved]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_endpoint_that_denies_or_fails_is_not_looked_up_anew() {
     for (status, body) in [
@@ -851,6 +883,30 @@ async fn an_outage_of_the_metadata_leaves_a_credential_that_has_it_working() {
         token_request(source).await.unwrap();
         assert_eq!(server.posts().last().unwrap(), moved);
     }
+}
+
+/// Two caches share the credential.
+#[tokio::test(start_paused = true)]
+async fn metadata_that_another_has_fetched_meanwhile_is_used_and_kept_for_its_hour() {
+    let server = Server::with(BY_RFC, &metadata());
+    let source = server.credentials(SECRET);
+    token_request(source.clone()).await.unwrap();
+    advance(2 * HOUR).await;
+    server.set(BY_RFC, Reply::Late(SECOND, endpoint::answer(503, &[], "")));
+    let failing = tokio::spawn(token_request(source.clone()));
+    sleep(SECOND / 2).await;
+
+    let moved = "https://auth.example.com/v2/token";
+    server.tells(BY_RFC, &metadata_with("token_endpoint", json!(moved)));
+    server.gives_tokens_at(moved);
+    token_request(source.clone()).await.unwrap();
+    failing.await.unwrap().unwrap();
+    assert_eq!(server.posts(), [TOKEN_URL, moved, moved]);
+
+    let asked = server.gets().len();
+    advance(HOUR - 10 * SECOND).await;
+    token_request(source).await.unwrap();
+    assert_eq!(server.gets().len(), asked);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,9 +15,11 @@ use std::{
 };
 
 use http::{Request, Response};
+use tokio::time::Instant;
 use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{
-    BoxError, Layer, Service, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit, service_fn,
+    BoxError, Layer, Service, ServiceBuilder, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit,
+    service_fn,
 };
 use tower_bearer::{
     BearerAuthLayer, Error, ErrorKind, TokenCache, adapter::tonic::GrpcAuthLayer, replay::NoReplay,
@@ -56,6 +58,26 @@ async fn a_request_that_is_denied_gives_its_place_in_a_buffer_back() {
     let error = call(&mut service, in_the_clear()).await.unwrap_err();
     assert_eq!(kind(error), ErrorKind::NotAllowed);
     assert_free(&buffered);
+}
+
+/// Promise: S8
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_denied_use_up_nothing_of_a_rate_limit() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::accepting(["t1"]);
+    let limited = ServiceBuilder::new()
+        .buffer(1)
+        .rate_limit(1, SECOND * 60)
+        .service(api.service());
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(limited);
+    for _ in 0..3 {
+        call(&mut service, in_the_clear()).await.unwrap_err();
+    }
+    let started = Instant::now();
+    call(&mut service, get("/")).await.unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    call(&mut service, get("/")).await.unwrap();
+    assert!(started.elapsed() >= SECOND * 60, "it is limited");
 }
 
 /// Promise: S8

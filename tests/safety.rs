@@ -393,18 +393,19 @@ mod shown {
         #[test]
         fn no_error_shows_a_parameter_that_a_server_quotes(key in "[a-zA-Z0-9:/+%]{8,30}") {
             for form in [key.clone(), form_encode(&key)] {
-                let quoted = json!({"error": "invalid_request", "error_description": format!("bad {form} in audience orders")});
+                let quoted = json!({"error": "invalid_request", "error_description": format!("bad {form} in audience orders-api, mode dry")});
                 let endpoint = Endpoint::new([json_answer(400, &quoted)]);
                 let source = ClientCredentials::builder(TOKEN_URL, "c1", SECRET)
                     .param("api_key", &key)
-                    .audience("orders")
+                    .param("mode", "dry")
+                    .audience("orders-api")
                     .build_with(endpoint)
                     .unwrap();
                 let error = on_paused_time(token_request(source.clone())).unwrap_err();
                 let shown = all_of(&error) + &debug(&source);
                 prop_assert!(!shown.contains(&key) && !shown.contains(&form), "{shown}");
                 // What an operator has to read is left.
-                prop_assert!(shown.contains("in audience orders"), "{shown}");
+                prop_assert!(shown.contains("in audience orders-api, mode dry"), "{shown}");
             }
         }
 
@@ -414,7 +415,9 @@ mod shown {
             let token_url = format!("{TOKEN_URL}?key={key}");
             let builder = ClientCredentials::builder(token_url, "c1", SECRET);
             let source = builder.clone().build_with(api([200])).unwrap();
-            let shown = debug(&builder) + &debug(&source);
+            let shown = debug(&source);
+            prop_assert!(shown.contains(TOKEN_URL), "{shown}");
+            let shown = debug(&builder) + &shown;
             prop_assert!(!shown.contains(&key), "{shown}");
         }
 

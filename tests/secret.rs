@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/alone.rs"]
+mod alone;
 mod support;
 
 use std::{
@@ -105,6 +107,27 @@ async fn a_secret_file_is_read_at_each_token_request_without_the_white_space_aro
     cache.refresh().await.unwrap();
 
     assert_eq!(server.sent(), ["first", "second"]);
+}
+
+/// It is set for a process of its own.
+#[test]
+fn a_secret_in_a_variable_is_read_without_the_white_space_around_it() {
+    alone::run("environment::", 1, |command| {
+        command.env("PADDED", " \tpass word\r\n");
+    });
+}
+
+mod environment {
+    use super::*;
+
+    #[tokio::test]
+    #[ignore = "run by a_secret_in_a_variable_is_read_without_the_white_space_around_it"]
+    async fn what_is_around_it_is_nothing_of_it() {
+        let server = Server::with_secret("pass word");
+        let source = server.client(Secret::from_env("PADDED")).unwrap();
+        TokenCache::new(source).get().await.unwrap();
+        assert_eq!(server.sent(), ["pass word"]);
+    }
 }
 
 /// Promise: L12

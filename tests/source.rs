@@ -13,14 +13,15 @@ use std::{
 use http::{HeaderValue, Response, header::WWW_AUTHENTICATE};
 use tokio::time::{Instant, sleep};
 use tower::{
-    Layer, ServiceBuilder, ServiceExt,
+    BoxError, Layer, ServiceBuilder, ServiceExt,
+    limit::ConcurrencyLimit,
     retry::{Policy, RetryLayer},
     service_fn,
     timeout::error::Elapsed,
 };
 use tower_bearer::{
     BearerAuthLayer, Error, ErrorKind, Token, TokenCache,
-    token::{FixedToken, Reason, TokenRequest},
+    token::{FixedToken, Lookup, Reason, TokenRequest},
 };
 
 use self::support::{Api, Body, TokenEndpoint, answer, get, lock, token};
@@ -271,6 +272,17 @@ fn a_token_request_shows_neither_its_token_nor_its_challenges() {
         .with_challenges([HeaderValue::from_static("Bearer realm=ory_at_4jSH")]);
     let shown = format!("{request:?}");
     assert!(!shown.contains("4jSH"), "{shown}");
+}
+
+/// A service that limits its calls panics if it is called before it is ready.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_looked_up_is_made_ready_before_it_is_called() {
+    let source = Lookup::new(|| async {
+        let source = FixedToken::new("looked-up")?;
+        Ok::<_, BoxError>(ConcurrencyLimit::new(source, 1))
+    });
+    let token = TokenCache::new(source).get().await.unwrap();
+    assert_eq!(bearer(&token), "Bearer looked-up");
 }
 
 #[derive(Clone)]

@@ -665,6 +665,27 @@ async fn a_token_endpoint_that_is_down_is_unavailable_with_the_cause_behind_it()
     assert_eq!((api.calls().len(), api.connections()), (0, 0));
 }
 
+/// The call itself still has time, or all the time in the world.
+///
+/// Promise: F7
+#[tokio::test(start_paused = true)]
+async fn a_token_request_that_times_out_before_the_call_does_is_unavailable() {
+    for timeout in [None, Some(SECOND * 60)] {
+        let endpoint = TokenEndpoint::new(|_| pending());
+        let client = in_process(&endpoint, Guard::new(|_| true, Notes));
+        let mut request = Request::new(note(0));
+        if let Some(timeout) = timeout {
+            request.set_timeout(timeout);
+        }
+        let started = Instant::now();
+        let status = echo(client, request).await.unwrap_err();
+        assert_eq!(started.elapsed(), SECOND * 10);
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(ours(&status).kind(), ErrorKind::Timeout);
+        assert_eq!(endpoint.token_requests(), 1);
+    }
+}
+
 /// Promise: F5, S4, S6
 #[tokio::test]
 async fn a_wrong_secret_is_unauthenticated_and_shown_nowhere() {

@@ -169,3 +169,47 @@ fn with_verifier() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> 
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::configuration(format!("TLS cannot be set up ({error})")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use http::Uri;
+    use tokio::{
+        net::{TcpListener, TcpSocket, TcpStream},
+        time::{Instant, timeout},
+    };
+
+    use super::*;
+
+    fn uri(server: SocketAddr) -> Uri {
+        format!("http://{server}").parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn small_requests_are_not_held_back_to_be_sent_together() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = server.local_addr().unwrap();
+        let connection = tcp().oneshot(uri(address)).await.unwrap();
+        assert!(connection.inner().nodelay().unwrap());
+    }
+
+    /// Linux lets no more connections wait than the server asked for, and answers none beyond them.
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_answers_no_connection_is_given_up_after_five_seconds() {
+        let server = TcpSocket::new_v4().unwrap();
+        server.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let server = server.listen(1).unwrap();
+        let address = server.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(connection) = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            waiting.push(connection.unwrap());
+        }
+
+        let started = Instant::now();
+        let connected = timeout(CONNECT_TIMEOUT * 2, tcp().oneshot(uri(address))).await;
+        connected.expect("it is given up").unwrap_err();
+        assert_eq!(started.elapsed(), CONNECT_TIMEOUT);
+    }
+}
