@@ -13,7 +13,11 @@ use tower::ServiceExt;
 
 use crate::{
     client_credentials::{
-        auth::{ClientAuth, evidence::Evidence, proof},
+        auth::{
+            ClientAuth,
+            evidence::{Evidence, Proven},
+            proof,
+        },
         check,
         discovery::{
             Discovery,
@@ -108,13 +112,13 @@ impl Credential {
         transport: &Transport,
         mut hidden: Vec<Wiped>,
     ) -> Result<Token, Error> {
-        let is_open = matches!(evidence, Evidence::Open(_));
-        let evidence = evidence.at(target, &hidden).await?;
-        let proof = evidence.proof(target, &self.client_id).await?;
+        let Proven { proof, signed } = evidence.prove(target, &self.client_id, &hidden).await?;
         hidden.extend(proof.hidden(&self.client_id));
         let sent = Arc::new(Sent {
-            signed: evidence.signed_with(target, &hidden),
-            picked: target.method.filter(|_| is_open),
+            signed,
+            picked: target
+                .method
+                .filter(|_| matches!(evidence, Evidence::Open(_))),
             hidden,
             keep: self.keep.clone(),
             kept: OnceLock::new(),

@@ -1,9 +1,6 @@
 //! The client authentication as it was read for one token request.
 
 #[cfg(feature = "jwt")]
-use std::sync::Arc;
-
-#[cfg(feature = "jwt")]
 use crate::client_credentials::auth::{
     CLIENT_SECRET_JWT,
     jwt::{Assertion, SigningAlgorithm, SigningKey, assertion::ReadAssertion},
@@ -30,18 +27,30 @@ pub(crate) enum Evidence {
     Open(Wiped),
     /// An assertion that is signed for each attempt.
     #[cfg(feature = "jwt")]
-    Signed(Arc<ReadAssertion>, AssertionForm),
+    Signed(Box<ReadAssertion>, AssertionForm),
+}
+
+/// The proof of one attempt.
+pub(crate) struct Proven {
+    pub(crate) proof: Proof,
+    /// How an assertion was signed and for whom, for the error if the server rejects it.
+    pub(crate) signed: Option<String>,
 }
 
 impl Evidence {
-    /// What it is at this server: a secret without a method gets the one that was picked.
+    /// Returns the proof for one attempt at this server. A secret without a method is sent by the one that was picked.
     ///
     /// # Errors
     /// The server lists the algorithms that it accepts, and this credential's is not among them.
     #[cfg_attr(not(feature = "jwt"), expect(clippy::unused_async, unused_variables))]
-    pub(crate) async fn at(&self, target: &Target, hidden: &[Wiped]) -> Result<Self, Error> {
-        let evidence = match self {
-            Self::Ready(proof) => Self::Ready(proof.clone()),
+    pub(crate) async fn prove(
+        &self,
+        target: &Target,
+        client_id: &str,
+        hidden: &[Wiped],
+    ) -> Result<Proven, Error> {
+        let proof = match self {
+            Self::Ready(proof) => proof.clone(),
             #[cfg(feature = "jwt")]
             Self::Open(secret) if target.method == Some(CLIENT_SECRET_JWT) => {
                 use SigningAlgorithm::{Hs256, Hs384, Hs512};
@@ -50,34 +59,20 @@ impl Evidence {
                 let secret = Secret::of(secret.clone());
                 let key = SigningKey::from_secret(algorithm.unwrap_or(Hs256), secret);
                 let assertion = Assertion::signed_by(key).read().await?;
-                Self::Signed(Arc::new(assertion), AssertionForm::default())
+                let form = &AssertionForm::default();
+                return Proven::signed(&assertion, form, target, client_id, hidden).await;
             }
             Self::Open(secret) if target.method == Some(CLIENT_SECRET_BASIC) => {
-                Self::Ready(Proof::Basic(secret.clone()))
+                Proof::Basic(secret.clone())
             }
-            Self::Open(secret) => Self::Ready(Proof::Post(secret.clone())),
-            #[cfg(feature = "jwt")]
-            Self::Signed(assertion, form) => Self::Signed(Arc::clone(assertion), form.clone()),
-        };
-        #[cfg(feature = "jwt")]
-        if let Self::Signed(assertion, _) = &evidence {
-            assertion.check(target, hidden)?;
-        }
-        Ok(evidence)
-    }
-
-    /// Returns the proof for one attempt at this server.
-    #[cfg_attr(not(feature = "jwt"), expect(clippy::unused_async, unused_variables))]
-    pub(crate) async fn proof(&self, target: &Target, client_id: &str) -> Result<Proof, Error> {
-        match self {
-            Self::Ready(proof) => Ok(proof.clone()),
-            Self::Open(secret) => Ok(Proof::Post(secret.clone())),
+            Self::Open(secret) => Proof::Post(secret.clone()),
             #[cfg(feature = "jwt")]
             Self::Signed(assertion, form) => {
-                let signed = assertion.sign(target, client_id).await?;
-                Ok(Proof::Assertion(signed, form.clone()))
+                return Proven::signed(assertion, form, target, client_id, hidden).await;
             }
-        }
+        };
+        let signed = None;
+        Ok(Proven { proof, signed })
     }
 
     /// Texts that no error may show, sent or not.
@@ -100,14 +95,21 @@ impl Evidence {
             _ => false,
         }
     }
+}
 
-    /// Describes how an assertion is signed and for whom, for the error if the server rejects it.
-    #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
-    pub(crate) fn signed_with(&self, target: &Target, hidden: &[Wiped]) -> Option<String> {
-        match self {
-            Self::Ready(_) | Self::Open(_) => None,
-            #[cfg(feature = "jwt")]
-            Self::Signed(assertion, _) => Some(assertion.description(target, hidden)),
-        }
+#[cfg(feature = "jwt")]
+impl Proven {
+    async fn signed(
+        assertion: &ReadAssertion,
+        form: &AssertionForm,
+        target: &Target,
+        client_id: &str,
+        hidden: &[Wiped],
+    ) -> Result<Self, Error> {
+        let text = assertion.sign(target, client_id, hidden).await?;
+        Ok(Self {
+            proof: Proof::Assertion(text, form.clone()),
+            signed: Some(assertion.description(target, hidden)),
+        })
     }
 }

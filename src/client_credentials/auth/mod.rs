@@ -6,8 +6,6 @@ pub(crate) mod jwt;
 pub(crate) mod proof;
 pub(crate) mod secret;
 
-#[cfg(feature = "jwt")]
-use std::sync::Arc;
 use std::{fmt, path::PathBuf};
 
 use url::Url;
@@ -321,7 +319,7 @@ impl ClientAuth {
             }
             #[cfg(feature = "jwt")]
             Kind::Signed(assertion) => {
-                Evidence::Signed(Arc::new(assertion.read().await?), self.form.clone())
+                Evidence::Signed(Box::new(assertion.read().await?), self.form.clone())
             }
             Kind::Assertion(assertion) => {
                 let assertion = assertion.read(ASSERTION).await?;

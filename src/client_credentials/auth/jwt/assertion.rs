@@ -238,22 +238,17 @@ pub(crate) struct ReadAssertion {
 }
 
 impl ReadAssertion {
+    /// Signs it for one attempt.
+    ///
     /// # Errors
     /// The server lists the algorithms that it accepts, and the key's is not among them.
-    pub(crate) fn check(&self, target: &Target, hidden: &[Wiped]) -> Result<(), Error> {
-        let algorithm = self.key.algorithm();
-        match (&target.algorithms, target.listed(algorithm.names())) {
-            (Some(listed), None) => Err(Error::unsupported(format!(
-                "the server's metadata says that its token endpoint accepts assertions signed with {}, but this \
-                 credential's are signed with {algorithm}; use a key for one of those",
-                redact::clean(&listed.join(", "), LONGEST_TEXT, hidden)
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    /// Signs it for one attempt.
-    pub(crate) async fn sign(&self, target: &Target, client_id: &str) -> Result<Wiped, Error> {
+    pub(crate) async fn sign(
+        &self,
+        target: &Target,
+        client_id: &str,
+        hidden: &[Wiped],
+    ) -> Result<Wiped, Error> {
+        let algorithm = self.name_of_algorithm(target, hidden)?;
         let assertion = &self.assertion;
         let default_typ = match assertion.is_for_issuer(target) {
             true => CLIENT_AUTHENTICATION_JWT,
@@ -268,9 +263,20 @@ impl ReadAssertion {
             header: &assertion.header,
             claims: &assertion.claims,
         };
+        jwt.sign(&self.key, algorithm).await
+    }
+
+    /// The name by which the server knows the key's algorithm.
+    fn name_of_algorithm(&self, target: &Target, hidden: &[Wiped]) -> Result<&'static str, Error> {
         let algorithm = self.key.algorithm();
-        let name = target.listed(algorithm.names());
-        jwt.sign(&self.key, name.unwrap_or(algorithm.name())).await
+        target.listed(algorithm.names()).ok_or_else(|| {
+            let listed = target.algorithms.as_deref().unwrap_or_default().join(", ");
+            Error::unsupported(format!(
+                "the server's metadata says that its token endpoint accepts assertions signed with {}, but this \
+                 credential's are signed with {algorithm}; use a key for one of those",
+                redact::clean(&listed, LONGEST_TEXT, hidden)
+            ))
+        })
     }
 
     /// Describes it, for the error if the server rejects it.
