@@ -39,7 +39,7 @@ use crate::{
 /// # Which form a server wants
 /// [RFC 7523 §3] lets the audience be the token URL, and names no `typ`. Its successor, [draft-ietf-oauth-rfc7523bis] (approved,
 /// not yet published), allows the issuer alone, and adds the `typ` `client-authentication+jwt`. Strict servers require the newer
-/// form: OpenIddict 7, Authelia, PingFederate 13.1. Others know the older form only: Entra ID, Hydra.
+/// form: OpenIddict 7, Authelia, PingFederate 13.1. Others know the older form only: Entra ID, Hydra, SMART Backend Services.
 ///
 /// # Example
 /// The newer form without discovery, and a claim that the server asks for:
