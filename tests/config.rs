@@ -285,6 +285,14 @@ async fn an_assertion_says_what_the_configuration_says() {
         let (_, form) = requested(from_json(members).unwrap()).await;
         assert_eq!(assertion_in(&form)[0]["alg"], algorithm);
     }
+    // Its name, and not its text: a token URL does not tell it.
+    let mut members = key;
+    members["assertion_audience"] = json!("issuer");
+    let configuration = from_json(members).unwrap();
+    let error = configuration.credentials().build_with(Endpoint::new([]));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("which a token URL does not name"), "{error}");
+
     let members = json!({"assertion_file": ASSERTION, "client_auth": "spiffe_jwt"});
     let (_, form) = requested(from_json(members).unwrap()).await;
     let spiffe = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
