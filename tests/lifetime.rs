@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
@@ -324,6 +324,95 @@ async fn a_missing_lifetime_is_the_default_lifetime() {
     cache.get().await.unwrap();
     settle().await;
     assert_eq!(endpoint.token_requests(), 2, "past 85 % of it");
+}
+
+/// As Microsoft Entra ID says it.
+///
+/// Promise: E8, L1
+#[tokio::test(start_paused = true)]
+async fn a_token_is_refreshed_when_the_server_wants_it_and_not_only_at_its_refresh_point() {
+    for refresh_in in ["1000", "\"1000\"", "1000.0"] {
+        let endpoint = TokenEndpoint::new(move |post| async move {
+            answer(
+                200,
+                &format!(
+                    r#"{{"access_token":"t{post}","expires_in":3600,"refresh_in":{refresh_in}}}"#
+                ),
+            )
+        });
+        let cache = TokenCache::new(endpoint.credentials());
+        cache.get().await.unwrap();
+        // The jitter is 5 % of it at most.
+        advance(SECOND * 949).await;
+        cache.get().await.unwrap();
+        settle().await;
+        assert_eq!(endpoint.token_requests(), 1, "{refresh_in}");
+
+        advance(SECOND * 51).await;
+        assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t1");
+        settle().await;
+        assert_eq!(endpoint.token_requests(), 2, "{refresh_in}");
+        assert_eq!(bearer(&cache.get().await.unwrap()), "Bearer t2");
+    }
+}
+
+/// Promise: E8, L6
+#[tokio::test(start_paused = true)]
+async fn no_refresh_in_makes_more_than_a_token_request_a_second() {
+    for (refresh_in, most) in [
+        ("0", 1),
+        ("-1", 1),
+        ("null", 1),
+        ("\"soon\"", 1),
+        ("1e300", 1),
+        ("0.001", 11),
+    ] {
+        let endpoint = TokenEndpoint::new(move |post| async move {
+            answer(
+                200,
+                &format!(
+                    r#"{{"access_token":"t{post}","expires_in":3600,"refresh_in":{refresh_in}}}"#
+                ),
+            )
+        });
+        let cache = TokenCache::new(endpoint.credentials());
+        for _ in 0..100 {
+            cache.get().await.unwrap();
+            settle().await;
+            advance(SECOND / 10).await;
+        }
+        let made = endpoint.token_requests();
+        assert!(made <= most && made > most / 2, "{refresh_in}: {made}");
+    }
+}
+
+/// Promise: L7
+#[tokio::test(start_paused = true)]
+async fn a_token_from_a_cache_knows_when_it_expires() {
+    for lifetime in [Some(SECOND * 600), None] {
+        let cache = TokenCache::builder(service_fn(move |_: TokenRequest| async move {
+            sleep(SECOND * 5).await;
+            let token = Token::new("t")?;
+            assert_eq!(token.expires_at(), None);
+            assert_eq!(token.remaining(), None);
+            Ok::<_, Error>(match lifetime {
+                Some(lifetime) => token.with_lifetime(lifetime),
+                None => token,
+            })
+        }))
+        .default_lifetime(SECOND * 300)
+        .build()
+        .unwrap();
+        let before = SystemTime::now();
+        let token = cache.get().await.unwrap();
+        let after = SystemTime::now();
+        let life = lifetime.unwrap_or(SECOND * 300);
+        let expires_at = token.expires_at().unwrap();
+        assert!(expires_at >= before + life && expires_at <= after + life);
+        let remaining = token.remaining().unwrap();
+        assert!(remaining <= life && remaining > life - SECOND * 60);
+        assert_eq!(token.lifetime(), lifetime);
+    }
 }
 
 /// Promise: L7

@@ -571,7 +571,9 @@ impl SingleFlight {
             _ => {
                 let is_dated = lifetime.is_some();
                 let lifetime = lifetime.unwrap_or(self.schedule.default_lifetime);
-                let stages = self.schedule.stages(lifetime, took, fastrand::f64());
+                let stages =
+                    self.schedule
+                        .stages(lifetime, token.refresh_in(), took, fastrand::f64());
                 let held = Held {
                     landing: LANDINGS.fetch_add(1, Ordering::Relaxed),
                     token,
@@ -592,7 +594,10 @@ impl SingleFlight {
         // A server that gives the rejected token again has given no other one: it stays the token it was.
         let generation = again.map_or(held.landing, |held| held.token.generation());
         Ok(Arc::new(Held {
-            token: held.token.with_generation(generation),
+            token: held
+                .token
+                .with_generation(generation)
+                .with_end(held.ends_at),
             ..held
         }))
     }
@@ -615,9 +620,12 @@ impl SingleFlight {
             None => known.ends_at,
         };
         let ends_at = said.later(known.ends_at);
-        let stages = self
-            .schedule
-            .stages(ends_at.left(now), Duration::ZERO, fastrand::f64());
+        let stages = self.schedule.stages(
+            ends_at.left(now),
+            token.refresh_in(),
+            Duration::ZERO,
+            fastrand::f64(),
+        );
         Held {
             landing: LANDINGS.fetch_add(1, Ordering::Relaxed),
             token,

@@ -156,10 +156,12 @@ impl Schedule {
         Ok(())
     }
 
-    /// The stages of a token good for `lifetime`, where its token request took `token_request`. `random` is in `0.0..1.0`.
+    /// The stages of a token good for `lifetime`, where its token request took `token_request` and the server wants it to be
+    /// refreshed after `refresh_in`. `random` is in `0.0..1.0`.
     pub(super) fn stages(
         &self,
         lifetime: Duration,
+        refresh_in: Option<Duration>,
         token_request: Duration,
         random: f64,
     ) -> Stages {
@@ -176,10 +178,16 @@ impl Schedule {
             .mul_f64(fraction)
             .min(in_time)
             .max(lifetime.mul_f64(fraction.min(EARLIEST_REFRESH)));
+        // The jitter only shortens it: processes that were told the same part ways, and none is late. Zero says nothing.
+        let told = refresh_in
+            .filter(|told| !told.is_zero())
+            .map_or(lifetime, |told| told.min(lifetime))
+            .mul_f64(1.0 - self.refresh_jitter * random)
+            .max(SHORTEST_REFRESH);
 
         Stages {
             renewable_after: lifetime.mul_f64(EARLIEST_REFRESH),
-            refresh_after: refresh_after.min(unusable_after),
+            refresh_after: refresh_after.min(told).min(unusable_after),
             unusable_after,
             ends_after: lifetime,
         }
@@ -243,6 +251,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// However slow the token requests are, the refresh point is not moved before this part of a lifetime.
 const EARLIEST_REFRESH: f64 = 0.5;
 
+/// However early a server wants its tokens to be refreshed, they are requested no more often.
+const SHORTEST_REFRESH: Duration = Duration::from_secs(1);
+
 /// The part of a backoff that its jitter leaves.
 const SHORTEST_BACKOFF: f64 = 0.1;
 
@@ -258,7 +269,7 @@ mod tests {
     #[test]
     fn a_day_is_refreshed_at_eighty_percent_and_given_up_thirty_seconds_early() {
         let day = SECOND * 86_400;
-        let stages = Schedule::default().stages(day, Duration::ZERO, 0.5);
+        let stages = Schedule::default().stages(day, None, Duration::ZERO, 0.5);
         assert_eq!(stages.refresh_after, day.mul_f64(0.8));
         assert_eq!(stages.unusable_after, day - SECOND * 30);
     }
@@ -266,16 +277,34 @@ mod tests {
     /// Promise: L2
     #[test]
     fn a_two_second_token_keeps_nine_tenths_of_its_life() {
-        let stages = Schedule::default().stages(SECOND * 2, Duration::ZERO, 0.5);
+        let stages = Schedule::default().stages(SECOND * 2, None, Duration::ZERO, 0.5);
         assert_eq!(stages.unusable_after, Duration::from_millis(1800));
     }
 
     /// Promise: L2
     #[test]
     fn slow_token_requests_widen_the_window_to_two_of_them() {
-        let stages = Schedule::default().stages(SECOND * 4, Duration::from_millis(500), 1.0);
+        let stages = Schedule::default().stages(SECOND * 4, None, Duration::from_millis(500), 1.0);
         assert_eq!(stages.unusable_after, Duration::from_millis(3600));
         assert_eq!(stages.refresh_after, Duration::from_millis(2600));
+    }
+
+    /// Promise: E8, L2
+    #[test]
+    fn a_token_is_refreshed_no_later_than_the_server_wants() {
+        let schedule = Schedule::default();
+        let after = |seconds, random| {
+            let told = Some(SECOND * seconds);
+            schedule
+                .stages(SECOND * 3600, told, Duration::ZERO, random)
+                .refresh_after
+        };
+        assert_eq!(after(1800, 0.0), SECOND * 1800);
+        assert_eq!(after(1800, 0.5), SECOND * 1755);
+        // Later than the refresh point, or nothing.
+        assert_eq!(after(3500, 0.5), SECOND * 2880);
+        assert_eq!(after(0, 0.5), SECOND * 2880);
+        assert_eq!(after(1, 0.5), SECOND);
     }
 
     /// Promise: L11
@@ -309,7 +338,7 @@ mod tests {
         /// Promise: L2, L6
         #[test]
         fn any_lifetime_gives_stages_in_order_inside_it(
-            seconds: u64, nanos in 0..1_000_000_000_u32, token_request_ms: u64, random in 0.0..1.0_f64,
+            seconds: u64, nanos in 0..1_000_000_000_u32, refresh_in in prop::option::of(0..400_000_000_u64), token_request_ms: u64, random in 0.0..1.0_f64,
             refresh_at in 0.01..0.99_f64, jitter in 0.0..1.0_f64, margin in 0.0..0.5_f64,
         ) {
             let schedule = Schedule {
@@ -320,9 +349,14 @@ mod tests {
             };
             schedule.check().unwrap();
             let lifetime = Duration::new(seconds, nanos);
-            let stages = schedule.stages(lifetime, Duration::from_millis(token_request_ms), random);
+            let refresh_in = refresh_in.map(Duration::from_secs);
+            let token_request = Duration::from_millis(token_request_ms);
+            let stages = schedule.stages(lifetime, refresh_in, token_request, random);
             prop_assert!(stages.refresh_after <= stages.unusable_after);
             prop_assert!(stages.unusable_after <= lifetime);
+            if let Some(told) = refresh_in.filter(|told| !told.is_zero()) {
+                prop_assert!(stages.refresh_after <= told);
+            }
             let capped = lifetime.min(LONGEST_LIFETIME);
             prop_assert!(capped - stages.unusable_after <= schedule.hard_margin);
         }

@@ -13,11 +13,13 @@
 //! | expired | the end | the next token | waits for the token request; if it fails, gets its error |
 //!
 //! - **A lifetime counts from before the token request was sent**, so a slow answer does not
-//!   make a token look younger. If the server gives no lifetime, or one of 0 or less, it is
-//!   5 minutes.
+//!   make a token look younger. A server may say `expires_in`, or when the token expires
+//!   (`expires_on`, `expires`); that is compared with this machine's wall clock. If the server
+//!   gives no lifetime, or one of 0 or less, it is 5 minutes.
 //! - **The refresh point** is drawn once per token, at random, so that many processes do not
 //!   refresh together. It is earlier, but not before half of the lifetime, if two token
-//!   requests as slow as the last one would not fit before the end.
+//!   requests as slow as the last one would not fit before the end. If the server says
+//!   `refresh_in`, it is no later than that, and at least 1 s.
 //! - **Two clocks.** A token is expired when the monotonic clock or the wall clock says so.
 //!   The monotonic clock stops while a machine sleeps; the wall clock can be set back. Setting
 //!   it forward costs one token request.
@@ -47,7 +49,7 @@
 //! | no connection, timeout, 408, 409, 429, 5xx | transient | 1, 2, 4 … 60 s |
 //! | an answer without a usable token; a 4xx without an OAuth error | transient | 1, 2, 4 … 60 s |
 //! | an error of your own source, secret provider or signer | transient | 1, 2, 4 … 60 s |
-//! | `invalid_client`, `invalid_scope`, other 4xx with an OAuth error; a redirect | permanent | 30, 60 … 300 s |
+//! | `invalid_client`, `invalid_scope`, other 4xx with an OAuth error; a redirect; a token that is not a bearer token | permanent | 30, 60 … 300 s |
 //! | the source panicked | | none the first time, then as transient |
 //! | the runtime was shut down or stalled | | none |
 //!

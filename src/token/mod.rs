@@ -5,7 +5,11 @@ mod lookup;
 mod request;
 mod source;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::HeaderValue;
 
@@ -14,7 +18,10 @@ pub use self::{
     request::{Reason, TokenRequest},
     source::{FixedToken, TokenSource},
 };
-use crate::error::Error;
+use crate::{
+    error::Error,
+    util::clock::{self, Moment},
+};
 
 /// A bearer access token ([RFC 6750]), ready to be added to requests.
 ///
@@ -41,6 +48,8 @@ use crate::error::Error;
 pub struct Token {
     authorization: HeaderValue,
     lifetime: Option<Duration>,
+    /// By the wall clock, once a cache has dated the token.
+    expires_at: Option<SystemTime>,
     generation: u64,
     /// What few ask for, and many tokens do not have.
     details: Option<Arc<Details>>,
@@ -77,6 +86,7 @@ impl Token {
         Ok(Self {
             authorization,
             lifetime: None,
+            expires_at: None,
             generation: 0,
             details: None,
         })
@@ -161,10 +171,50 @@ impl Token {
     }
 
     /// Returns the lifetime at issue, if the server said it.
+    ///
+    /// It does not shrink: [`remaining`](Self::remaining) says what is left of it.
     #[must_use]
     #[doc(alias = "expires_in")]
     pub fn lifetime(&self) -> Option<Duration> {
         self.lifetime
+    }
+
+    /// Returns when the token expires, by this machine's wall clock, if it is from a [`TokenCache`](crate::TokenCache).
+    ///
+    /// The lifetime counts from before the token request was sent, so this is rather too early than too late. If the server
+    /// said no lifetime, the cache's default lifetime counts.
+    ///
+    /// # Example
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use tower_bearer::{Token, TokenCache, token::FixedToken};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_bearer::Error> {
+    /// let token = Token::new("ory_at_4jSH")?.with_lifetime(Duration::from_secs(3600));
+    /// assert_eq!(token.expires_at(), None);
+    ///
+    /// let token = TokenCache::new(FixedToken::from(token)).get().await?;
+    /// assert!(token.expires_at() > Some(SystemTime::now()));
+    /// assert!(token.remaining() < token.lifetime());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    #[doc(alias = "expires_on")]
+    #[doc(alias = "expiration")]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
+    }
+
+    /// Returns the time until [`expires_at`](Self::expires_at); zero if that is past.
+    ///
+    /// It is by the wall clock alone. The cache knows a steady clock as well: [`state`](crate::TokenCache::state) says how
+    /// long it uses the token.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        let left = self.expires_at?.duration_since(clock::wall());
+        Some(left.unwrap_or_default())
     }
 
     /// Returns when the server wants the token to be refreshed, from its issue, if it said so.
@@ -213,6 +263,11 @@ impl Token {
         self
     }
 
+    pub(crate) fn with_end(mut self, end: Moment) -> Self {
+        self.expires_at = Some(end.wall());
+        self
+    }
+
     /// Whether both tokens have the same `Authorization` value.
     pub(crate) fn is_same_credential(&self, other: &Self) -> bool {
         self.authorization == other.authorization
@@ -224,6 +279,7 @@ impl fmt::Debug for Token {
         f.debug_struct("Token")
             .field("authorization", &"Bearer [redacted]")
             .field("lifetime", &self.lifetime)
+            .field("expires_at", &self.expires_at)
             .field("scopes", &self.scopes().map(Vec::from_iter))
             .field("extra", &self.extra_names())
             .finish_non_exhaustive()

@@ -35,6 +35,11 @@ impl Moment {
         self.steady
     }
 
+    /// The wall clock's part, for people and other programs.
+    pub(crate) fn wall(self) -> SystemTime {
+        self.wall
+    }
+
     pub(crate) fn after(self, duration: Duration) -> Self {
         Self {
             steady: self.steady + duration,
