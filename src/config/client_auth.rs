@@ -40,6 +40,7 @@ enum Proof {
     Secret(Secret),
     Assertion(Secret),
     /// The field of a private key's file.
+    #[cfg(feature = "jwt")]
     Key(Named),
 }
 
@@ -117,6 +118,7 @@ impl Fields {
             None => {}
         }
         let proof = match first {
+            #[cfg(feature = "jwt")]
             Some(field) if is_key => Some(Proof::Key(field)),
             Some(field) => Some(plain(field)?),
             None => None,
