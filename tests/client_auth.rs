@@ -593,6 +593,33 @@ mod sent {
         }
     }
 
+    /// Promise: E8
+    #[tokio::test(start_paused = true)]
+    async fn a_client_id_goes_into_the_form_beside_basic_if_it_is_given_as_a_parameter() {
+        for auth in [ClientAuth::basic(SECRET), ClientAuth::basic_raw("secret")] {
+            let client = ClientCredentials::builder(TOKEN_URL, "id", auth);
+            let form = seen(client.param("client_id", "id")).await;
+            let ids: Vec<_> = form
+                .iter()
+                .filter(|(name, _)| name == "client_id")
+                .collect();
+            assert_eq!(ids, [&("client_id".to_owned(), "id".to_owned())]);
+        }
+    }
+
+    /// Promise: E8
+    #[tokio::test(start_paused = true)]
+    async fn a_resource_that_is_no_uri_is_sent_as_a_parameter() {
+        for text in [
+            "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d",
+            "",
+            "https://a.example/#b",
+        ] {
+            let form = seen(client(SECRET).param("resource", text)).await;
+            assert!(form.contains(&("resource".to_owned(), text.to_owned())));
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn audiences_resources_and_other_parameters_are_sent_as_often_as_they_are_given() {
         let builder = client("secret")
@@ -853,7 +880,9 @@ mod provided {
         let error = token_request(source.unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Source);
         assert!(
-            error.to_string().contains("returned an empty one"),
+            error
+                .to_string()
+                .contains("returned one that is empty or blank"),
             "{error}"
         );
     }
@@ -1315,6 +1344,24 @@ mod rejected {
         assert!(message.contains("is not an absolute URI"), "{message}");
     }
 
+    /// Promise: E8
+    #[test]
+    fn a_client_id_that_is_blank_or_has_white_space_around_it_is_an_error() {
+        for (id, part) in [
+            ("", "empty or blank"),
+            (" ", "empty or blank"),
+            ("\n", "empty or blank"),
+            ("id\n", "begins or ends with white space"),
+            (" id", "begins or ends with white space"),
+            ("\u{FEFF}id", "a byte order mark"),
+        ] {
+            let message = rejection(ClientCredentials::builder(TOKEN_URL, id, SECRET));
+            assert!(message.contains(part), "{id:?}: {message}");
+        }
+        let inside = ClientCredentials::builder(TOKEN_URL, "my client", SECRET);
+        inside.build_with(Endpoint::new([granted()])).unwrap();
+    }
+
     #[test]
     fn parameters_that_would_not_do_are_told_with_what_to_change() {
         let absolute = "is not an absolute URI without a fragment";
@@ -1324,10 +1371,22 @@ mod rejected {
             (client(SECRET).resource("/orders"), absolute),
             (client(SECRET).resource(""), absolute),
             (client(SECRET).resource("https://a.example/#b"), absolute),
-            (client(SECRET).param("resource", "orders"), absolute),
+            (client(SECRET).resource(" https://a.example"), absolute),
+            (
+                client(SECRET).resource("2ff814a6-3304-4ab8-85cb-cd0e6f879c1d"),
+                "`param(\"resource\", ..)`",
+            ),
             (client(SECRET).audience(""), "an audience is empty"),
             (client(SECRET).param("client_assertion", "x"), own),
             (client(SECRET).param("client_assertion_type", "x"), own),
+            (
+                client(SECRET).param("client_id", ID),
+                "only beside `ClientAuth::basic`",
+            ),
+            (
+                client(ClientAuth::secret_jwt(SECRET)).param("client_id", ID),
+                "only beside `ClientAuth::basic`",
+            ),
         ] {
             let message = rejection(builder);
             assert!(message.contains(part), "{message}");
@@ -1343,6 +1402,68 @@ mod told {
     async fn rejected_with(auth: ClientAuth, answer: Response<Bytes>) -> Error {
         let source = client(auth).build_with(Endpoint::new([answer])).unwrap();
         token_request(source).await.unwrap_err()
+    }
+
+    /// Promise: E6, E8
+    #[tokio::test(start_paused = true)]
+    async fn a_rejected_client_authentication_is_told_with_the_other_ways_and_none_of_them_is_tried()
+     {
+        for (auth, how, others) in [
+            (
+                SECRET.into(),
+                "the secret was sent in the form",
+                &["basic", "basic_raw", "secret_jwt"][..],
+            ),
+            (
+                ClientAuth::post(SECRET),
+                "the secret was sent in the form",
+                &["basic", "basic_raw", "secret_jwt"],
+            ),
+            (
+                ClientAuth::basic(SECRET),
+                "the secret was sent in a Basic header",
+                &["post", "basic_raw", "secret_jwt"],
+            ),
+            (
+                ClientAuth::basic_raw("the-secret"),
+                "the secret was sent in a Basic header without form encoding",
+                &["post", "basic", "secret_jwt"],
+            ),
+            (
+                ClientAuth::secret_jwt(SECRET),
+                "an assertion was sent, signed with HS256",
+                &["post", "basic"],
+            ),
+            (
+                ClientAuth::assertion("a.b.c"),
+                "an assertion was sent",
+                &["post", "basic"],
+            ),
+            (
+                ClientAuth::none(),
+                "only the client id was sent",
+                &["post", "basic", "private_key_jwt"],
+            ),
+        ] {
+            for rejection in [
+                invalid_client(),
+                answer(400, &[], r#"{"error":"invalid_client"}"#),
+                // Spring and UAA.
+                answer(401, &[("www-authenticate", "Basic realm=\"UAA\"")], ""),
+                answer(401, &[], r#"{"error":"unauthorized"}"#),
+            ] {
+                let endpoint = Endpoint::new([rejection]);
+                let client = ClientCredentials::builder(TOKEN_URL, "id", auth.clone());
+                let source = client.build_with(endpoint.clone()).unwrap();
+                let message = token_request(source).await.unwrap_err().to_string();
+                assert!(message.contains(how), "{message}");
+                for other in others {
+                    let other = format!("`ClientAuth::{other}`");
+                    assert!(message.contains(&other), "{message}");
+                }
+                assert_eq!(endpoint.posts(), 1);
+            }
+        }
     }
 
     /// Promise: E6

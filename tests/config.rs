@@ -466,6 +466,29 @@ async fn the_token_goes_to_the_origins_or_by_name_to_any() {
     assert!(unsaid.cache(fixed()).build().is_ok());
 }
 
+/// Promise: E8
+#[tokio::test(start_paused = true)]
+async fn requests_have_the_user_agent_and_the_headers_that_are_given() {
+    let auth = r#"
+        token_url = "https://auth.example.com/oauth2/token"
+        client_id = "my-client"
+        client_auth = "none"
+        user_agent = "billing/2.1"
+        headers = { X-Tenant = "7", X-Mode = ["x", "y z"] }
+        origins = "any"
+    "#;
+    let endpoint = Endpoint::new([answer(200, &[], r#"{"access_token":"t"}"#)]);
+    let credentials = from_toml(auth, &[]).unwrap().credentials();
+    let source = credentials.build_with(endpoint.clone()).unwrap();
+    endpoint::token_request(source).await.unwrap();
+
+    let requests = endpoint.requests();
+    let values = |name| -> Vec<_> { requests[0].headers().get_all(name).iter().collect() };
+    assert_eq!(values("user-agent"), ["billing/2.1"]);
+    assert_eq!(values("x-tenant"), ["7"]);
+    assert_eq!(values("x-mode"), ["x", "y z"]);
+}
+
 /// Promise: S2
 #[tokio::test]
 async fn plain_http_to_another_machine_is_allowed_by_a_long_name_only() {
@@ -755,7 +778,22 @@ fn what_a_field_refers_to_is_looked_at_when_it_is_built() {
             json!({"client_secret_env": "NO_SUCH_VARIABLE"}),
             "NO_SUCH_VARIABLE",
         ),
-        (json!({"client_secret": ""}), "client secret is empty"),
+        (
+            json!({"client_secret": ""}),
+            "client secret is empty or blank",
+        ),
+        (
+            json!({"client_secret": " \n"}),
+            "client secret is empty or blank",
+        ),
+        (
+            json!({"client_secret": "x", "client_id": " "}),
+            "client id is empty or blank",
+        ),
+        (
+            json!({"client_secret": "x", "client_id": "id\n"}),
+            "client id begins or ends",
+        ),
         (
             json!({"client_secret": "x", "token_url": "http://auth.example.com/"}),
             "token URL is not https",

@@ -78,7 +78,7 @@ impl Server {
 struct File(PathBuf);
 
 impl File {
-    fn holding(name: &str, text: &str) -> Self {
+    fn holding(name: &str, text: impl AsRef<[u8]>) -> Self {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::write(&path, text).unwrap();
         Self(path)
@@ -236,7 +236,7 @@ async fn a_secret_file_that_is_gone_for_a_moment_is_a_transient_error() {
 
 #[test]
 fn a_file_that_is_too_long_for_a_secret_is_an_error_and_not_cut() {
-    let file = File::holding("too-long", &"x".repeat(64 * 1024));
+    let file = File::holding("too-long", "x".repeat(64 * 1024));
     let server = Server::with_secret("right");
     let error = server.client(file.secret()).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
@@ -272,4 +272,92 @@ fn a_secret_file_that_is_not_there_or_empty_is_told_when_a_credential_is_built()
     let file = File::holding("empty", " \n");
     let error = server.client(file.secret()).unwrap_err();
     assert!(error.to_string().contains("is empty"), "{error}");
+}
+
+/// Promise: E8
+#[tokio::test]
+async fn a_byte_order_mark_and_line_ends_are_no_part_of_a_secret_wherever_it_comes_from() {
+    let file = File::holding("marked", "\u{FEFF}right\r\n");
+    for secret in [
+        Secret::from("\u{FEFF}right\r\n"),
+        Secret::from("right\n\n"),
+        file.secret(),
+        Secret::from_provider(|| async { Ok::<_, Error>("\u{FEFF}right\n") }),
+    ] {
+        let server = Server::with_secret("right");
+        let cache = TokenCache::new(server.client(secret).unwrap());
+        cache.get().await.unwrap();
+        assert_eq!(server.sent(), ["right"]);
+    }
+    alone::run("variables::", 1, |test| {
+        test.env("MARKED", "\u{FEFF}right\r\n");
+    });
+}
+
+mod variables {
+    use super::*;
+
+    #[ignore = "run by a_byte_order_mark_and_line_ends_are_no_part_of_a_secret_wherever_it_comes_from"]
+    #[tokio::test]
+    async fn the_same_of_a_variable() {
+        let server = Server::with_secret("right");
+        let cache = TokenCache::new(server.client(Secret::from_env("MARKED")).unwrap());
+        cache.get().await.unwrap();
+        assert_eq!(server.sent(), ["right"]);
+    }
+}
+
+/// They may be a part of it.
+#[tokio::test]
+async fn spaces_around_the_text_of_a_secret_are_sent() {
+    let server = Server::with_secret(" right ");
+    let cache = TokenCache::new(server.client(" right \n").unwrap());
+    cache.get().await.unwrap();
+    assert_eq!(server.sent(), [" right "]);
+}
+
+/// Promise: E8
+#[tokio::test]
+async fn a_secret_in_utf_16_is_an_error_that_says_so() {
+    let encoded = |mark: &str, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        let units: Vec<u16> = format!("{mark}secret").encode_utf16().collect();
+        units.into_iter().flat_map(bytes).collect()
+    };
+    for (name, bytes) in [
+        ("utf-16-le", encoded("\u{FEFF}", u16::to_le_bytes)),
+        ("utf-16-be", encoded("\u{FEFF}", u16::to_be_bytes)),
+        ("utf-16-le-without-a-mark", encoded("", u16::to_le_bytes)),
+        ("utf-16-be-without-a-mark", encoded("", u16::to_be_bytes)),
+    ] {
+        let file = File::holding(name, bytes);
+        let error = Server::default().client(file.secret()).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let told = format!("{error}: {}", cause.unwrap_or_default());
+        assert!(told.contains("is in UTF-16"), "{told}");
+    }
+    let server = Server::with_secret("right");
+    let provided = Secret::from_provider(|| async { Ok::<_, Error>("r\0i\0g\0h\0t\0") });
+    let cache = TokenCache::new(server.client(provided).unwrap());
+    let error = cache.get().await.unwrap_err();
+    assert!(error.to_string().contains("is in UTF-16"), "{error}");
+    assert_eq!(server.sent(), [""; 0]);
+}
+
+/// Promise: E8
+#[tokio::test]
+async fn a_blank_secret_is_an_error_wherever_it_comes_from() {
+    for blank in ["", " ", "\n", "\u{FEFF}", "\u{FEFF} \t\r\n"] {
+        let file = File::holding("blank", blank);
+        for secret in [Secret::from(blank), file.secret()] {
+            let error = Server::default().client(secret).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains("is empty or blank"), "{error}");
+        }
+        let server = Server::default();
+        let provided = Secret::from_provider(move || async move { Ok::<_, Error>(blank) });
+        let cache = TokenCache::new(server.client(provided).unwrap());
+        let error = cache.get().await.unwrap_err();
+        assert!(error.to_string().contains("is empty or blank"), "{error}");
+        assert_eq!(server.sent(), [""; 0]);
+    }
 }

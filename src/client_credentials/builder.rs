@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header::USER_AGENT};
 use http_body::Body;
 use oauth2::{Scope, TokenUrl};
 use tower::BoxError;
@@ -28,6 +28,7 @@ use crate::{
             endpoint::{Endpoint, Given, Target},
             metadata::Capabilities,
         },
+        headers,
         request::Credential,
         transport::{self, Transport},
     },
@@ -43,7 +44,9 @@ pub struct ClientCredentialsBuilder {
     auth: ClientAuth,
     scopes: Vec<String>,
     all_scopes: bool,
+    resources: Vec<String>,
     params: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
     keep: Vec<String>,
     plain_http: PlainHttp,
     #[cfg(feature = "rustls-no-provider")]
@@ -64,7 +67,9 @@ impl ClientCredentialsBuilder {
             auth,
             scopes: Vec::new(),
             all_scopes: false,
+            resources: Vec::new(),
             params: Vec::new(),
+            headers: Vec::new(),
             keep: Vec::new(),
             plain_http: PlainHttp::default(),
             #[cfg(feature = "rustls-no-provider")]
@@ -121,16 +126,50 @@ impl ClientCredentialsBuilder {
 
     /// Adds a `resource`: the API that the token is for ([RFC 8707 §2]). May be repeated.
     ///
-    /// It must be an absolute URI without a fragment.
+    /// It must be an absolute URI without a fragment. Some servers want an id instead, such as Entra ID v1 and AD FS: use
+    /// [`param`](Self::param) with the name `resource`, which takes any text.
     ///
     /// [RFC 8707 §2]: https://www.rfc-editor.org/rfc/rfc8707#section-2
-    pub fn resource(self, resource: impl Into<String>) -> Self {
-        self.param(check::RESOURCE, resource)
+    pub fn resource(mut self, resource: impl Into<String>) -> Self {
+        self.resources.push(resource.into());
+        self
     }
 
     /// Adds any other parameter to the token request. May be repeated.
+    ///
+    /// With [`ClientAuth::basic`] and [`ClientAuth::basic_raw`] it may be `client_id`, because some servers want it in the form
+    /// too. With any other method it is sent anyway.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the `User-Agent` of the requests to the authorization server.
+    ///
+    /// The default is `tower-bearer/` and this crate's version: firewalls often block requests without one. It takes the place
+    /// of the HTTP client's own, such as that of reqwest's `user_agent`.
+    pub fn user_agent(self, user_agent: impl Into<String>) -> Self {
+        self.header(USER_AGENT.as_str(), user_agent)
+    }
+
+    /// Adds a header to the requests to the authorization server: the token request, and the request for its metadata. May be
+    /// repeated.
+    ///
+    /// Use it for what a gateway in front of the server wants, such as a key. The value is marked sensitive, and no error shows
+    /// it. `Accept`, `Authorization`, `Connection`, `Content-Length`, `Content-Type`, `Host` and `Transfer-Encoding` are set
+    /// already, so they are errors.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::ClientCredentials;
+    ///
+    /// let credentials = ClientCredentials::builder("https://auth.example.com/oauth2/token", "my-client", "my-secret")
+    ///     .user_agent("billing/2.1")
+    ///     .header("X-Api-Key", "key-of-the-gateway");
+    /// # let _ = credentials;
+    /// ```
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -248,9 +287,11 @@ impl ClientCredentialsBuilder {
     ///
     /// - The token URL or issuer does not parse, is not https (except on loopback), or contains a fragment or credentials.
     /// - The issuer contains a query.
-    /// - The client id, the secret or a scope is empty or contains an invalid character.
+    /// - The client id, the secret or a scope is blank or contains an invalid character.
+    /// - The client id begins or ends with white space.
     /// - A key cannot be used with its algorithm.
-    /// - A parameter is one that this crate sets, or a resource is not an absolute URI.
+    /// - A parameter or a header is one that this crate sets, or a resource is not an absolute URI.
+    /// - A header's name or value is not valid.
     /// - A member to keep is empty, or is the access token.
     /// - The platform's TLS roots cannot be loaded, or the given roots are not valid.
     ///
@@ -389,6 +430,8 @@ impl ClientCredentialsBuilder {
         transport: Transport,
     ) -> Result<ClientCredentials, Error> {
         self.check()?;
+        let headers = headers::checked(&self.headers)?;
+        let transport = headers::added_by(transport, headers.clone());
         let by_certificate = self.auth.is_by_certificate();
         #[cfg(feature = "rustls-no-provider")]
         let by_certificate = by_certificate || self.certificate.is_some();
@@ -405,13 +448,16 @@ impl ClientCredentialsBuilder {
                 Endpoint::Discovered(Discovery::new(issuer, client))
             }
         };
+        let resources = self.resources.into_iter();
+        let resources = resources.map(|resource| (check::RESOURCE.to_owned(), resource));
         let credential = Credential {
             endpoint,
             client_id: self.client_id,
             auth: self.auth,
             scopes: self.scopes.into_iter().map(Scope::new).collect(),
             all_scopes: self.all_scopes,
-            params: self.params,
+            params: resources.chain(self.params).collect(),
+            headers,
             keep: self.keep,
             given: Mutex::new(None),
         };
@@ -424,9 +470,13 @@ impl ClientCredentialsBuilder {
         self.auth.check(&self.client_id, discovers)?;
         self.scopes.iter().try_for_each(|it| check::scope(it))?;
         self.keep.iter().try_for_each(|it| check::member(it))?;
+        self.resources
+            .iter()
+            .try_for_each(|it| check::resource(it))?;
+        let id_in_header = self.auth.has_id_in_header();
         self.params
             .iter()
-            .try_for_each(|(name, value)| check::param(name, value))
+            .try_for_each(|(name, value)| check::param(name, value, id_in_header))
     }
 }
 

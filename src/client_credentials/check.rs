@@ -2,7 +2,9 @@
 
 use url::Url;
 
-use crate::{error::Error, util::loopback::is_loopback};
+use crate::{
+    client_credentials::auth::secret::BYTE_ORDER_MARK, error::Error, util::loopback::is_loopback,
+};
 
 /// Where plain http is allowed.
 #[derive(Clone, Copy, Default)]
@@ -63,9 +65,14 @@ fn server_url(what: &str, example: &str, text: &str, plain_http: PlainHttp) -> R
 }
 
 pub(crate) fn client_id(client_id: &str) -> Result<(), Error> {
-    if client_id.is_empty() {
+    if client_id.trim().is_empty() {
         return Err(Error::configuration(
-            "the client id is empty; check that the variable it comes from is set",
+            "the client id is empty or blank; check that the variable it comes from is set",
+        ));
+    }
+    if client_id.trim() != client_id || client_id.starts_with(BYTE_ORDER_MARK) {
+        return Err(Error::configuration(
+            "the client id begins or ends with white space, a line end or a byte order mark, as text from a file may; remove it",
         ));
     }
     Ok(())
@@ -81,11 +88,15 @@ pub(crate) fn scope(scope: &str) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn param(name: &str, value: &str) -> Result<(), Error> {
+/// `id_in_header`: whether the client id is in a header, so that it may be in the form too.
+pub(crate) fn param(name: &str, value: &str, id_in_header: bool) -> Result<(), Error> {
+    if name == CLIENT_ID && id_in_header {
+        return Ok(());
+    }
     if name.is_empty() || OWN_PARAMS.contains(&name) {
         return Err(Error::configuration(format!(
             "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own methods for \
-             client id, secret and scopes"
+             client id, secret and scopes. `client_id` can be added only beside `ClientAuth::basic` and `ClientAuth::basic_raw`"
         )));
     }
     if name == AUDIENCE && value.is_empty() {
@@ -93,10 +104,16 @@ pub(crate) fn param(name: &str, value: &str) -> Result<(), Error> {
             "an audience is empty; check that the variable it comes from is set",
         ));
     }
-    if name == RESOURCE && !Url::parse(value).is_ok_and(|resource| resource.fragment().is_none()) {
+    Ok(())
+}
+
+pub(crate) fn resource(resource: &str) -> Result<(), Error> {
+    let has_no_fragment = |url: Url| url.fragment().is_none();
+    // The parser forgives white space, but the text is what is sent.
+    if resource.contains(char::is_whitespace) || !Url::parse(resource).is_ok_and(has_no_fragment) {
         return Err(Error::configuration(format!(
-            "the resource {value:?} is not an absolute URI without a fragment (RFC 8707 section 2); use a URI such as \
-             https://api.example.com/orders"
+            "the resource {resource:?} is not an absolute URI without a fragment (RFC 8707 section 2); use a URI such as \
+             https://api.example.com/orders, or, for a server that wants other text, `param(\"resource\", ..)`"
         )));
     }
     Ok(())
@@ -122,12 +139,13 @@ fn is_scope_token(scope: &str) -> bool {
 }
 
 const ACCESS_TOKEN: &str = "access_token";
+pub(crate) const CLIENT_ID: &str = "client_id";
 pub(crate) const AUDIENCE: &str = "audience";
 pub(crate) const RESOURCE: &str = "resource";
 
 const OWN_PARAMS: [&str; 6] = [
     "grant_type",
-    "client_id",
+    CLIENT_ID,
     "client_secret",
     "client_assertion",
     "client_assertion_type",

@@ -6,6 +6,7 @@ pub(crate) mod auth;
 mod builder;
 mod check;
 pub(crate) mod discovery;
+mod headers;
 mod redact;
 mod request;
 mod response;

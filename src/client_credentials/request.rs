@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use http::HeaderMap;
 use oauth2::{
     ClientId, EndpointNotSet, EndpointSet, RequestTokenError, Scope, StandardRevocableToken,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
@@ -40,6 +41,8 @@ pub(crate) struct Credential {
     /// Whether all of them must be granted.
     pub(crate) all_scopes: bool,
     pub(crate) params: Vec<(String, String)>,
+    /// What each request has beside its own.
+    pub(crate) headers: HeaderMap,
     /// The members of an answer that are kept with the token.
     pub(crate) keep: Vec<String>,
     /// The last token that was granted, kept so that no error shows it.
@@ -119,6 +122,8 @@ impl Credential {
             picked: target
                 .method
                 .filter(|_| matches!(evidence, Evidence::Open(_))),
+            proven: proof.description(),
+            other_ways: proof.other_ways(),
             hidden,
             keep: self.keep.clone(),
             kept: OnceLock::new(),
@@ -198,15 +203,20 @@ impl Credential {
         asked.filter(|scope| !granted.contains(scope)).collect()
     }
 
-    /// Texts that no error may show, in every form in which a server could echo them: the secret, parameters that may be
-    /// secret, and the last token.
+    /// Texts that no error may show, in every form in which a server could echo them: the secret, parameters and headers that
+    /// may be secret, and the last token.
     fn hidden(&self, evidence: &Evidence) -> Vec<Wiped> {
         let mut hidden = evidence.hidden(&self.client_id);
-        for (_, value) in self.params.iter().filter(|(name, value)| {
-            // A short word is not a secret, and hiding it would garble the server's text.
-            ![check::AUDIENCE, check::RESOURCE].contains(&&**name) && value.len() >= 8
-        }) {
-            hidden.extend(proof::in_all_forms(&self.client_id, value));
+        let params = self.params.iter().filter(|(name, _)| {
+            ![check::AUDIENCE, check::CLIENT_ID, check::RESOURCE].contains(&&**name)
+        });
+        let headers = self.headers.values().filter(|value| value.is_sensitive());
+        let texts = params
+            .map(|(_, value)| &**value)
+            .chain(headers.filter_map(|value| value.to_str().ok()));
+        // A short word is not a secret, and hiding it would garble the server's text.
+        for text in texts.filter(|text| text.len() >= 8) {
+            hidden.extend(proof::in_all_forms(&self.client_id, text));
         }
         hidden.extend(self.lock_given().iter().flat_map(in_all_forms));
         hidden

@@ -158,6 +158,10 @@ pub(crate) struct Sent {
     pub(crate) signed: Option<String>,
     /// The method, if it was picked from what the server offers.
     pub(crate) picked: Option<&'static str>,
+    /// How the client authenticated.
+    pub(crate) proven: &'static str,
+    /// What to do if the server does not accept that.
+    pub(crate) other_ways: &'static str,
     /// The names of the members to keep beside the token.
     pub(crate) keep: Vec<String>,
     /// Those members, once there is an answer: the `oauth2` crate's reading of it has no place for them.
@@ -279,23 +283,8 @@ fn denied(
     if answer.is_none() {
         message.push_str(&encoding(headers).unwrap_or_default());
     }
-    if code.as_deref() == Some(INVALID_CLIENT) {
-        let signed = sent.signed.as_ref();
-        advice = advice
-            .or_else(|| signed.and_then(|_| clock_off(headers, now)))
-            .or_else(|| {
-                let method = sent.picked?;
-                Some(format!(
-                    "{method} was picked from what the server offers: if the client is registered with another method, use \
-                     that one, such as `ClientAuth::post`"
-                ))
-            })
-            .or_else(|| {
-                let signed = signed?;
-                Some(format!(
-                    "the assertion was signed with {signed}; check that the server expects this"
-                ))
-            });
+    if status == StatusCode::UNAUTHORIZED || code.as_deref() == Some(INVALID_CLIENT) {
+        advice = Some(on_authentication(sent, headers, now, advice));
     }
     if code.is_none() && is_wrong_place(status) {
         advice = Some("is the token URL right?".to_owned());
@@ -314,6 +303,24 @@ pub(crate) fn is_wrong_place(status: StatusCode) -> bool {
         status,
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE
     )
+}
+
+/// How the client authenticated, and what to do: `advice` is what the server says.
+fn on_authentication(
+    sent: &Sent,
+    headers: &HeaderMap,
+    now: SystemTime,
+    advice: Option<String>,
+) -> String {
+    let signed = sent.signed.as_ref();
+    let with = signed.map_or_else(String::new, |with| format!(", signed with {with}"));
+    let picked = sent.picked.map_or_else(String::new, |method| {
+        format!("; {method} was picked from what the server offers")
+    });
+    let what_to_do = advice
+        .or_else(|| signed.and_then(|_| clock_off(headers, now)))
+        .unwrap_or_else(|| sent.other_ways.to_owned());
+    format!("{}{with}{picked}; {what_to_do}", sent.proven)
 }
 
 /// Whether the machine's clock differs too much from the server's for any assertion to be valid. Most servers send their

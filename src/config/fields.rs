@@ -72,6 +72,8 @@ pub(super) struct Fields {
     audience: Option<Given>,
     resource: Option<Given>,
     params: Option<Given>,
+    user_agent: Option<Given>,
+    headers: Option<Given>,
     keep: Option<Given>,
     origins: Option<Given>,
     danger_allow_secret_over_plain_http: Option<Given>,
@@ -145,6 +147,12 @@ impl TryFrom<Fields> for Configuration {
         }
         for (name, value) in field!(fields.params).map()? {
             credentials = credentials.param(name, value);
+        }
+        if let Some(user_agent) = field!(fields.user_agent).text()? {
+            credentials = credentials.user_agent(user_agent);
+        }
+        for (name, value) in field!(fields.headers).map()? {
+            credentials = credentials.header(name, value);
         }
         credentials = credentials.keep(field!(fields.keep).list()?);
         #[cfg(feature = "rustls-no-provider")]

@@ -79,6 +79,7 @@ use crate::{
 /// | `scopes`, `audience`, `resource` | lists, as for the [builder](ClientCredentialsBuilder) |
 /// | `params` | a table of additional parameters; a value is a string or a list of strings |
 /// | `keep` | a list of members of the token endpoint's answer: see [`keep`](ClientCredentialsBuilder::keep) |
+/// | `user_agent`, `headers` | the `User-Agent` of requests to the authorization server, and a table of additional headers; a value is a string or a list of strings |
 /// | `require_all_scopes` | `true`: see [`require_all_scopes`](ClientCredentialsBuilder::require_all_scopes) |
 /// | `origins` | a list of the [origins](Origins) that the token is sent to, or `"any"` |
 /// | `danger_allow_secret_over_plain_http`, `danger_allow_tokens_over_plain_http` | `true`: see [the builder](ClientCredentialsBuilder::danger_allow_secret_over_plain_http) and [the layer](BearerAuthLayer::danger_allow_tokens_over_plain_http) |

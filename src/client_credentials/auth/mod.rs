@@ -264,6 +264,14 @@ impl ClientAuth {
         matches!(self.kind, Kind::Tls)
     }
 
+    /// Whether the client id is in a header, and so not in the form.
+    pub(crate) fn has_id_in_header(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Secret(SecretMethod::Basic | SecretMethod::BasicRaw, _)
+        )
+    }
+
     /// Checks it once, when a credential is built, without calling providers. `discovers` says whether the issuer is known.
     #[cfg_attr(not(feature = "jwt"), expect(unused_variables))]
     pub(crate) fn check(&self, client_id: &str, discovers: bool) -> Result<(), Error> {

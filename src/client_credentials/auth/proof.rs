@@ -106,6 +106,44 @@ impl Proof {
         (request, [form, header])
     }
 
+    /// How it proves who the client is, for the error if the server does not accept it.
+    pub(crate) fn description(&self) -> &'static str {
+        match self {
+            Self::Post(_) => "the secret was sent in the form",
+            Self::Basic(_) => "the secret was sent in a Basic header",
+            Self::BasicRaw(_) => "the secret was sent in a Basic header without form encoding",
+            Self::Assertion(..) => "an assertion was sent",
+            Self::ClientId => "only the client id was sent, no secret and no assertion",
+        }
+    }
+
+    /// What to do then. Another way is never tried: it would show the secret where it does not belong, and servers lock out
+    /// clients that fail often.
+    pub(crate) fn other_ways(&self) -> &'static str {
+        match self {
+            Self::Post(_) => {
+                "check the secret; if the client is registered with another method, use `ClientAuth::basic`, \
+                 `ClientAuth::basic_raw` or `ClientAuth::secret_jwt`"
+            }
+            Self::Basic(_) => {
+                "check the secret; if the client is registered with another method, use `ClientAuth::post`, \
+                 `ClientAuth::basic_raw` or `ClientAuth::secret_jwt`"
+            }
+            Self::BasicRaw(_) => {
+                "check the secret; if the client is registered with another method, use `ClientAuth::basic`, \
+                 `ClientAuth::post` or `ClientAuth::secret_jwt`"
+            }
+            Self::Assertion(..) => {
+                "check that the server expects this; if the client is registered with a secret, use `ClientAuth::basic` or \
+                 `ClientAuth::post`"
+            }
+            Self::ClientId => {
+                "check the client id and the client certificate; if the client is registered with a secret or a key, use \
+                 `ClientAuth::basic`, `ClientAuth::post` or `ClientAuth::private_key_jwt`"
+            }
+        }
+    }
+
     /// Texts that no error may show, in every form in which a server could echo them.
     pub(crate) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
         match self {

@@ -20,10 +20,13 @@ use crate::{error::Error, util::wiped::Wiped};
 ///
 /// | where | read | surrounding white space |
 /// | --- | --- | --- |
-/// | text: `From` a string | never | kept |
+/// | text: `From` a string | never | kept, except line ends at the end |
 /// | [`from_env`](Self::from_env) | immediately | trimmed |
 /// | [`from_file`](Self::from_file) | at each token request | trimmed |
-/// | [`from_provider`](Self::from_provider) | at each token request | kept |
+/// | [`from_provider`](Self::from_provider) | at each token request | kept, except line ends at the end |
+///
+/// A byte order mark (U+FEFF) at the start, as some editors on Windows write it, is not part of the secret. A blank secret is
+/// an error, and so is one in UTF-16.
 ///
 /// A secret that is read at each token request can be rotated without a restart. It is read again when the server answers
 /// `invalid_client`, in case it was rotated at that moment. The client certificate and the trusted roots are read for each
@@ -122,11 +125,10 @@ impl Secret {
     pub(crate) async fn read(&self, what: &'static str) -> Result<Wiped, Error> {
         match &self.0 {
             Kept::Provider(provide) => match provide().await {
-                Ok(secret) if secret.is_empty() => Err(Error::provided(
-                    format!("the provider of the {what} returned an empty one"),
-                    None,
-                )),
-                Ok(secret) => Ok(secret),
+                Ok(secret) => bare(&secret).map(Wiped::from).map_err(|problem| {
+                    let message = format!("the provider of the {what} returned one that {problem}");
+                    Error::provided(message, None)
+                }),
                 Err(error) => Err(Error::provided(
                     format!("the provider of the {what} failed"),
                     Some(error),
@@ -156,28 +158,51 @@ impl Secret {
 
     fn at_hand(&self, what: &str) -> Result<Wiped, Error> {
         match &self.0 {
-            Kept::Text(text) if !text.is_empty() => Ok(text.clone()),
-            Kept::Variable {
-                name,
-                value: Ok(value),
-            } => match value.trim() {
-                "" => Err(Error::configuration(format!(
-                    "the environment variable {name}, from which the {what} is read, is empty; set it"
-                ))),
-                value => Ok(value.into()),
-            },
-            Kept::Variable {
-                name,
-                value: Err(problem),
-            } => Err(Error::configuration(format!(
-                "the environment variable {name}, from which the {what} is read, {problem}"
-            ))),
-            Kept::Text(_) | Kept::File(_) | Kept::Provider(_) => Err(Error::configuration(
-                format!("the {what} is empty; check that the variable it comes from is set"),
-            )),
+            Kept::Text(text) => bare(text).map(Wiped::from).map_err(|problem| {
+                let advice = match problem {
+                    BLANK => "; check that the variable it comes from is set",
+                    _ => "",
+                };
+                Error::configuration(format!("the {what} {problem}{advice}"))
+            }),
+            Kept::Variable { name, value } => {
+                let value = value.as_ref().map_err(|problem| *problem);
+                let value = value.and_then(|value| bare(value));
+                value.map(|it| it.trim().into()).map_err(|problem| {
+                    Error::configuration(format!(
+                        "the environment variable {name}, from which the {what} is read, {problem}"
+                    ))
+                })
+            }
+            // Neither is at hand.
+            Kept::File(_) | Kept::Provider(_) => {
+                Err(Error::configuration(format!("the {what} {BLANK}")))
+            }
         }
     }
 }
+
+/// Removes what is not part of a secret: a byte order mark before it, and line ends after it.
+///
+/// # Errors
+/// What is wrong with it.
+fn bare(text: &str) -> Result<&str, &'static str> {
+    let bare = text
+        .trim_start_matches(BYTE_ORDER_MARK)
+        .trim_end_matches(['\r', '\n']);
+    if bare.trim().is_empty() {
+        return Err(BLANK);
+    }
+    // ASCII in UTF-16 that is read as UTF-8 has one for each character.
+    match bare.contains('\0') {
+        true => Err(UTF_16),
+        false => Ok(bare),
+    }
+}
+
+pub(crate) const BYTE_ORDER_MARK: char = '\u{FEFF}';
+const BLANK: &str = "is empty or blank";
+const UTF_16: &str = "is in UTF-16, or has NUL characters; write it as UTF-8";
 
 fn read_variable(name: &str) -> Result<Wiped, &'static str> {
     match env::var(name) {
@@ -193,9 +218,9 @@ fn read_variable(name: &str) -> Result<Wiped, &'static str> {
 fn read_file(path: &Path, what: &str) -> Result<Wiped, Error> {
     let secret = read_whole(path)
         .map_err(|error| Error::secret_file(what, path, "cannot be read", Some(error)))?;
-    match secret.trim() {
-        "" => Err(Error::secret_file(what, path, "is empty", None)),
-        secret => Ok(secret.into()),
+    match bare(&secret) {
+        Ok(secret) => Ok(secret.trim().into()),
+        Err(problem) => Err(Error::secret_file(what, path, problem, None)),
     }
 }
 
@@ -215,10 +240,14 @@ fn read_whole(path: &Path) -> io::Result<Wiped> {
     }
     match str::from_utf8(&bytes) {
         Ok(text) => Ok(text.into()),
-        Err(_) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "it is not UTF-8",
-        )),
+        Err(_) => {
+            let is_utf_16 = bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF");
+            let problem = match is_utf_16 {
+                true => "it is in UTF-16; write it as UTF-8",
+                false => "it is not UTF-8",
+            };
+            Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+        }
     }
 }
 
