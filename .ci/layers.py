@@ -14,7 +14,7 @@ ROOMS = [
     ["lib"],
     ["docs", "config", "ipxo"],
     ["adapter"],
-    ["middleware"],
+    ["middleware", "shared"],
     ["client_credentials", "cache", "select", "replay", "unauthorized"],
     ["telemetry"],
     ["token"],

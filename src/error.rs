@@ -267,6 +267,27 @@ impl Error {
         .into()
     }
 
+    /// The token endpoint told this to another process of the fleet.
+    #[cfg(feature = "shared")]
+    pub(crate) fn shared(
+        kind: ErrorKind,
+        transient: bool,
+        message: &str,
+        status: Option<StatusCode>,
+        code: Option<&str>,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        const BY: &str = "by another process that shares this token: ";
+        let message = message.strip_prefix(BY).unwrap_or(message);
+        Inner {
+            status,
+            code: code.map(Into::into),
+            retry_after,
+            ..Inner::new(kind, transient, format!("{BY}{message}"))
+        }
+        .into()
+    }
+
     pub(crate) fn transport(source: BoxError) -> Self {
         Inner {
             source: Some(source.into()),

@@ -80,6 +80,10 @@
 //! | use it in blocking code or in AWS Lambda | [runtimes and serverless](docs::runtimes) |
 //! | fetch tokens in my own way | [writing a source](docs::writing_a_source) |
 //! | test code that uses it | [testing](docs::testing) |
+#![cfg_attr(
+    feature = "shared",
+    doc = "| have many processes share one token | [a fleet](docs::fleet) |"
+)]
 //! | have a readiness probe, metrics or logs | [readiness, metrics and logs](docs::token_lifetime#readiness-metrics-and-logs) |
 //! | solve a compile error, a 401 or a timeout | [troubleshooting](docs::troubleshooting) |
 //! | know what is protected, and what it costs | [security](docs::security), [performance and limits](docs::performance) |
@@ -103,8 +107,10 @@
 //! | `config` | no | `Configuration`: credentials, allowed origins and timeouts from your service's settings (serde) |
 //! | `jwt` | no | client authentication by signed assertions (`private_key_jwt`, `client_secret_jwt`) |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
+//! | `redis` | no | `shared` over Redis or Valkey; includes `shared` |
 //! | `reqwest` | no | the layer around reqwest's client; optionally token requests by reqwest too |
 //! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; includes `reqwest` |
+//! | `shared` | no | `SharedLayer`: one token for many processes of one machine |
 //! | `tonic` | no | `GrpcAuthLayer`, to use instead of `BearerAuthLayer` around a tonic channel |
 //! | `tracing` | no | events for token requests, rejected tokens and retries |
 //!
@@ -127,6 +133,8 @@ pub mod ipxo;
 mod middleware;
 pub mod replay;
 pub mod select;
+#[cfg(feature = "shared")]
+pub mod shared;
 mod telemetry;
 pub mod token;
 pub mod unauthorized;

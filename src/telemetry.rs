@@ -67,3 +67,22 @@ pub(crate) fn not_retried(reason: impl fmt::Debug, error: Option<&Error>) {
     #[cfg(not(feature = "tracing"))]
     let _ = (reason, error);
 }
+
+/// A token of another process of the fleet is used.
+#[cfg(feature = "shared")]
+pub(crate) fn shared_token_used() {
+    #[cfg(feature = "tracing")]
+    tracing::debug!("use the access token that another process requested");
+}
+
+/// The store of the fleet is passed over, for now. This process requests tokens for itself.
+#[cfg(feature = "shared")]
+pub(crate) fn not_shared(trouble: &tower::BoxError) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        error = &**trouble as &dyn std::error::Error,
+        "the store of the shared token cannot be used; this process requests tokens for itself"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = trouble;
+}

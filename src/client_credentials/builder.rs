@@ -459,6 +459,8 @@ impl ClientCredentialsBuilder {
             params: resources.chain(self.params).collect(),
             headers,
             keep: self.keep,
+            #[cfg(all(feature = "shared", feature = "rustls-no-provider"))]
+            certificate: self.certificate,
             given: Mutex::new(None),
         };
         Ok(ClientCredentials::new(credential, transport))

@@ -7,6 +7,8 @@ mod builder;
 mod check;
 pub(crate) mod discovery;
 mod headers;
+#[cfg(feature = "shared")]
+mod identity;
 mod redact;
 mod request;
 mod response;

@@ -12,6 +12,8 @@ use oauth2::{
 };
 use tower::ServiceExt;
 
+#[cfg(all(feature = "shared", feature = "rustls-no-provider"))]
+use crate::client_credentials::transport::client_certificate::ClientCertificate;
 use crate::{
     client_credentials::{
         auth::{
@@ -45,6 +47,9 @@ pub(crate) struct Credential {
     pub(crate) headers: HeaderMap,
     /// The members of an answer that are kept with the token.
     pub(crate) keep: Vec<String>,
+    /// The client certificate of the default transport.
+    #[cfg(all(feature = "shared", feature = "rustls-no-provider"))]
+    pub(crate) certificate: Option<ClientCertificate>,
     /// The last token that was granted, kept so that no error shows it.
     pub(crate) given: Mutex<Option<Token>>,
 }

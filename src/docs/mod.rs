@@ -1,4 +1,4 @@
-//! The guide, in ten chapters.
+//! The guide, in chapters.
 //!
 //! 1. [Getting started](getting_started): the layer around hyper-util, reqwest,
 //!    reqwest-middleware, axum, tonic, or any other tower service.
@@ -14,8 +14,14 @@
 //! 8. [Troubleshooting](troubleshooting): compile errors and errors at run time.
 //! 9. [Security](security): the threat model.
 //! 10. [Performance and limits](performance): what a request costs, and what is bounded.
+#![cfg_attr(
+    feature = "shared",
+    doc = "11. [A fleet](fleet): many processes share one token."
+)]
 
 pub mod composition;
+#[cfg(feature = "shared")]
+pub mod fleet;
 pub mod getting_started;
 pub mod performance;
 pub mod providers;

@@ -246,6 +246,13 @@ impl Token {
         Some(value)
     }
 
+    /// All of them, for a store.
+    #[cfg(feature = "shared")]
+    pub(crate) fn extras(&self) -> impl Iterator<Item = (&str, &str)> {
+        let extra = self.details.iter().flat_map(|details| &details.extra);
+        extra.map(|(name, value)| (&**name, &**value))
+    }
+
     /// Their values may be secret.
     fn extra_names(&self) -> Vec<&str> {
         let extra = self.details.iter().flat_map(|details| &details.extra);

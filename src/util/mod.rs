@@ -2,5 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod loopback;
+#[cfg(feature = "shared")]
+pub(crate) mod parts;
 pub(crate) mod timer;
 pub(crate) mod wiped;

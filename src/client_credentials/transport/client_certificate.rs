@@ -12,6 +12,8 @@ use rustls::{
 };
 use zeroize::Zeroizing;
 
+#[cfg(feature = "shared")]
+use crate::util::wiped::Wiped;
 use crate::{
     client_credentials::{
         auth::secret::Secret,
@@ -40,6 +42,12 @@ impl ClientCertificate {
                 .map_err(Error::configuration),
             _ => Ok(()),
         }
+    }
+
+    /// The certificate as it is now, with its chain, in PEM.
+    #[cfg(feature = "shared")]
+    pub(crate) async fn read_chain(&self) -> Result<Wiped, Error> {
+        self.chain.read(CERTIFICATE).await
     }
 
     async fn read(&self) -> Result<CertifiedKey, Error> {

@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use super::{Jwt, Members, ReadKey, SigningKey};
+#[cfg(feature = "shared")]
+use crate::util::parts::Add;
 use crate::{
     client_credentials::{
         discovery::endpoint::Target,
@@ -238,6 +240,28 @@ pub(crate) struct ReadAssertion {
 }
 
 impl ReadAssertion {
+    /// Names what tells this client from others: its key, and what its assertions say.
+    #[cfg(feature = "shared")]
+    pub(crate) fn identify(&self, add: Add<'_>) {
+        let Assertion {
+            key: _,
+            audience,
+            typ,
+            header,
+            claims,
+        } = &self.assertion;
+        self.key.identify(add);
+        match audience {
+            Some(AssertionAudience::Issuer) => add("audience", b"issuer"),
+            Some(AssertionAudience::TokenEndpoint) => add("audience", b"token endpoint"),
+            Some(AssertionAudience::Other(audience)) => add("other audience", audience.as_bytes()),
+            None => {}
+        }
+        add("typ", typ.as_deref().unwrap_or_default().as_bytes());
+        header.identify("header", add);
+        claims.identify("claim", add);
+    }
+
     /// Signs it for one attempt.
     ///
     /// # Errors

@@ -4,6 +4,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+#[cfg(feature = "shared")]
+use crate::util::parts::Add;
 
 /// Names and values. What is wrong with one is kept until the credential is built.
 #[derive(Clone, Default)]
@@ -20,6 +22,14 @@ impl Members {
                 self.members.insert(name, value);
             }
             Err(_) => self.unfit = self.unfit.take().or(Some(name)),
+        }
+    }
+
+    #[cfg(feature = "shared")]
+    pub(crate) fn identify(&self, what: &str, add: Add<'_>) {
+        for (name, value) in &self.members {
+            add(what, name.as_bytes());
+            add("value", value.to_string().as_bytes());
         }
     }
 

@@ -17,6 +17,8 @@ use super::{
     members::Members,
     signer::Signer,
 };
+#[cfg(feature = "shared")]
+use crate::util::parts::Add;
 use crate::{
     client_credentials::auth::{proof, secret::Secret},
     error::Error,
@@ -322,6 +324,23 @@ impl ReadKey {
             ));
         }
         Ok(signature)
+    }
+
+    /// Names the key: its text, or, if somebody else holds it, its names.
+    #[cfg(feature = "shared")]
+    pub(crate) fn identify(&self, add: Add<'_>) {
+        add("algorithm", self.algorithm().to_string().as_bytes());
+        add(
+            "key",
+            self.text.as_ref().map_or(&[], |text| text.as_bytes()),
+        );
+        let Named { kid, x5t_s256, x5c } = &self.named;
+        for (name, value) in [("kid", kid), ("x5t_s256", x5t_s256)] {
+            add(name, value.as_deref().unwrap_or_default().as_bytes());
+        }
+        for certificate in x5c.iter().flatten() {
+            add("x5c", certificate.as_bytes());
+        }
     }
 
     /// Whether both reads returned the same.

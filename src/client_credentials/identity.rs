@@ -1,0 +1,114 @@
+//! What tells one client's tokens from another's, for a store that many share.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use http::header::USER_AGENT;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    ClientCredentials,
+    auth::{evidence::Evidence, proof::Proof},
+    discovery::endpoint::Endpoint,
+    request::Credential,
+};
+use crate::{error::Error, util::parts::Add};
+
+impl ClientCredentials {
+    /// Names all that decides which token the server gives, the secret as it is now included.
+    pub(crate) async fn identify(&self, add: Add<'_>) -> Result<(), Error> {
+        // All fields by name: a new one has to say here whether it counts.
+        let Credential {
+            endpoint,
+            client_id,
+            auth,
+            scopes,
+            all_scopes,
+            params,
+            headers,
+            keep,
+            #[cfg(feature = "rustls-no-provider")]
+            certificate,
+            given: _,
+        } = &*self.credential;
+        match endpoint {
+            Endpoint::Known(target) => add("token_url", target.token_url.url().as_str().as_bytes()),
+            Endpoint::Discovered(discovery) => add("issuer", discovery.issuer().as_bytes()),
+        }
+        add("client_id", client_id.as_bytes());
+        for method in auth.methods() {
+            add("method", method.as_bytes());
+        }
+        auth.read().await?.identify(add);
+        #[cfg(feature = "rustls-no-provider")]
+        if let Some(certificate) = certificate {
+            // A token may be bound to it (RFC 8705 section 3).
+            add("certificate", certificate.read_chain().await?.as_bytes());
+        }
+        // Their order says nothing.
+        let mut scopes: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
+        scopes.sort_unstable();
+        for scope in scopes {
+            add("scope", scope.as_bytes());
+        }
+        add("all_scopes", &[u8::from(*all_scopes)]);
+        for (name, value) in params {
+            add("param", name.as_bytes());
+            add("value", value.as_bytes());
+        }
+        // But for its own name, which changes with its version.
+        for (name, value) in headers.iter().filter(|(name, _)| *name != USER_AGENT) {
+            add("header", name.as_str().as_bytes());
+            add("value", value.as_bytes());
+        }
+        for name in keep {
+            add("keep", name.as_bytes());
+        }
+        Ok(())
+    }
+}
+
+impl Evidence {
+    fn identify(&self, add: Add<'_>) {
+        match self {
+            Self::Open(secret) => add("secret", secret.as_bytes()),
+            Self::Ready(Proof::Post(secret)) => add("post", secret.as_bytes()),
+            Self::Ready(Proof::Basic(secret)) => add("basic", secret.as_bytes()),
+            Self::Ready(Proof::BasicRaw(secret)) => add("basic_raw", secret.as_bytes()),
+            Self::Ready(Proof::Assertion(assertion, form)) => {
+                add("assertion_type", form.kind.as_bytes());
+                match Subject::of(assertion) {
+                    Some(subject) => {
+                        add("issuer", subject.iss.as_bytes());
+                        add("subject", subject.sub.as_bytes());
+                        add("audience", subject.aud.to_string().as_bytes());
+                    }
+                    None => add("assertion", assertion.as_bytes()),
+                }
+            }
+            Self::Ready(Proof::ClientId) => {}
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion, form) => {
+                add("assertion_type", form.kind.as_bytes());
+                assertion.identify(add);
+            }
+        }
+    }
+}
+
+/// Whom an assertion of a third party is about. Each process may have one of its own, which is new each hour, for the same subject.
+#[derive(Deserialize)]
+struct Subject {
+    iss: String,
+    sub: String,
+    #[serde(default)]
+    aud: Value,
+}
+
+impl Subject {
+    /// `None` if it is no JWT that says so.
+    fn of(assertion: &str) -> Option<Self> {
+        let claims = assertion.trim().split('.').nth(1)?;
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
+        serde_json::from_slice(&claims).ok()
+    }
+}

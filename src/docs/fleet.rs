@@ -1,0 +1,99 @@
+//! A fleet: many processes share one token.
+//!
+//! 200 pods with one credential are 200 token requests at each deploy. That costs money
+//! where tokens are counted, runs into rate limits, and locks the client out where its
+//! secret is wrong. A [`SharedLayer`](crate::shared::SharedLayer) around the source makes it
+//! one token request: the first process requests a token, and the others take it from a
+//! store. A single process needs none of this.
+//!
+//! ```
+//! # #[cfg(all(feature = "redis", feature = "rustls"))]
+//! # fn example() -> Result<tower_bearer::BearerAuthLayer, tower_bearer::Error> {
+//! use tower::ServiceBuilder;
+//! use tower_bearer::{
+//!     BearerAuthLayer, ClientCredentials, Secret,
+//!     shared::{SealingKeys, SharedLayer, SharedStore},
+//! };
+//!
+//! let credentials = ClientCredentials::builder(
+//!     "https://auth.example.com/oauth2/token",
+//!     "my-client",
+//!     Secret::from_env("MY_CLIENT_SECRET"),
+//! )
+//! .build()?;
+//! let keys = SealingKeys::new(Secret::from_file("/run/secrets/sealing-key"));
+//! let store = SharedStore::redis(Secret::from_env("REDIS_URL"), keys)?;
+//! let source = ServiceBuilder::new()
+//!     .layer(SharedLayer::new(&credentials, store))
+//!     .service(credentials);
+//! let layer = BearerAuthLayer::new(source);
+//! # Ok(layer)
+//! # }
+//! ```
+//!
+//! A sealing key is 32 random bytes: `openssl rand -base64 32`. Every process has the same.
+//! In a [`Configuration`](crate::config::Configuration) it is the table `shared`.
+//!
+//! # Which store
+//! | processes | store | feature |
+//! | --- | --- | --- |
+//! | on many machines | `SharedStore::redis`: Redis or Valkey, from version 6 on | `redis` |
+//! | on one machine: command-line tools, functions that start often | [`SharedStore::folder`](crate::shared::SharedStore::folder): a folder on a local disk | `shared` |
+//!
+//! # What is promised
+//! - **One token request.** However many processes start, one requests the token. The others
+//!   wait and take it. The same at a refresh, and after a 401: a rejected token is replaced
+//!   once.
+//! - **No store, no harm.** A store that is slow, full, wrong, hostile or gone costs a process
+//!   half a second, and then it requests a token for itself. It is tried again after a second,
+//!   doubled up to 30 s.
+//! - **No I/O when warm.** A request with a valid token never asks the store.
+//! - **The holder may die.** The process that requests the token holds a lease. If it dies,
+//!   another takes over within two seconds.
+//! - **Newest wins.** An older token never replaces a newer one.
+//! - **Failures are shared.** An answer such as `invalid_client` is told to all processes for
+//!   30 s, one such as 503 for a second, after a second try. A `Retry-After` is kept by all.
+//! - **Clocks may differ.** What is left of a token is counted by the store's clock.
+//! - **Sealed.** Tokens are encrypted and authenticated (AES-256-GCM). One that was changed, moved,
+//!   or written for another client is as good as none. Names are keyed hashes.
+//! - **No mix-up.** Processes share a token if their
+//!   [identity](crate::shared::Identity) is the same: endpoint, client, secret, scopes,
+//!   audiences, all parameters.
+//!
+//! # What is not promised
+//! - Redis is no consensus store. After a failover, after the end of a lease whose holder
+//!   was only paused, or when a waiting process runs out of patience (5 s), there may be a
+//!   second token request. It does no harm: both tokens are valid.
+//! - Processes that request tokens for themselves while the store is down do not share those.
+//! - [`TokenCache::refresh`](crate::TokenCache::refresh) takes a token that another process
+//!   requested after this one's.
+//! - Who has a sealing key can read the tokens. Who can write to the store cannot make one,
+//!   but can remove them all, or put back an older one that still lives.
+//!
+//! # Settings
+//! One: [`SharedStore::timeout`](crate::shared::SharedStore::timeout), 500 ms. The lease lasts four times as long and is
+//! renewed while the token request is under way; others wait ten times as long. Raise it if
+//! the store is far away. Keep ten times of it well below the cache's `token_request_timeout`.
+//!
+//! # Sizing
+//! A cold process costs the store one script; a process that waits, one about every 0.2 s;
+//! the one that requests the token, one more. A value is less than 10 KiB, and ends with its
+//! token. A thousand processes are a few thousand scripts at a deploy, and next to nothing
+//! after it. Each holds one connection. Let Redis evict (`maxmemory-policy allkeys-lru`): a full
+//! one that does not, stores nothing.
+//!
+//! An ACL user needs
+//! `~tower-bearer:* +eval +time +get +set +del +pttl +pexpire +pexpireat +hset +hmget`.
+//!
+//! # Rotating keys
+//! See [`SealingKeys`](crate::shared::SealingKeys): add the new key as one that opens, make it
+//! the first, remove the old one. No token request is made for it. A key that comes from a
+//! file is read at each use, so no process is restarted.
+//!
+//! A *client secret* that is rotated needs nothing: the processes that have the new one share
+//! a token of their own.
+//!
+//! # What to watch
+//! With the feature `tracing`: a warning, *the store of the shared token cannot be used*, once for
+//! each outage, with the cause; a debug event for each token that came from another process.
+//! At the authorization server, token requests go from one a process to one a fleet.

@@ -1,0 +1,32 @@
+//! One token for a fleet of processes.
+//!
+//! Feature `shared`: over a folder, for the processes of one machine. Feature `redis`: over Redis or Valkey. The guide is
+//! [a fleet](crate::docs::fleet).
+//!
+//! Knows no cache: [`SharedLayer`] is a layer around a source. In `round` is the protocol, step by step, and in `shelf` what a store
+//! does, as arithmetic. `redis` and `folder` are the stores, `keys` seals what is in them, and `store` bounds what they cost.
+
+mod breaker;
+mod entry;
+mod folder;
+mod identity;
+mod keys;
+mod layer;
+#[cfg(test)]
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+mod round;
+mod shelf;
+#[cfg(test)]
+mod simulation;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    identity::Identity,
+    keys::SealingKeys,
+    layer::{Shared, SharedLayer},
+    store::SharedStore,
+};

@@ -1,0 +1,36 @@
+-- A token above a generation; or what others do; or the lease. As `Shelf::ask`.
+-- KEYS: token, lease, failure, then the tokens under the names by older keys. ARGV: generation, owner, lease in ms.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local newest, sealed = 0, false
+for i = 1, #KEYS do
+  if i ~= 2 and i ~= 3 then
+    -- What is no hash is not ours: as good as nothing.
+    local value = redis.pcall('HMGET', KEYS[i], 'generation', 'sealed')
+    local generation = tonumber(value[1])
+    if generation and value[2] and generation <= now + 3600000 and generation > newest then
+      newest, sealed = generation, value[2]
+    end
+  end
+end
+if newest > tonumber(ARGV[1]) then
+  return { 'value', newest, sealed, now }
+end
+
+local owner = redis.pcall('GET', KEYS[2])
+if redis.call('PTTL', KEYS[2]) > 0 and owner ~= ARGV[2] then
+  return { 'held' }
+end
+
+local failure = redis.pcall('HMGET', KEYS[3], 'sealed', 'in_a_row', 'told_from')
+local in_a_row, told_from = tonumber(failure[2]), tonumber(failure[3])
+if failure[1] and in_a_row and told_from and in_a_row >= told_from then
+  local left = redis.call('PTTL', KEYS[3])
+  if left > 0 then
+    return { 'failed', failure[1], left }
+  end
+end
+
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return { 'taken', math.max(now, newest + 1), now }

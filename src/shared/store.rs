@@ -1,0 +1,215 @@
+//! The place that a fleet shares: its operations, their time, and their trouble.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, time::Instant};
+use tower::BoxError;
+
+use super::{
+    breaker::Breaker,
+    identity::Identity,
+    keys::{Seal, SealingKeys},
+    shelf::{Answer, Ask, Put, Shelf},
+};
+use crate::{error::Error, telemetry, util::timer::until};
+
+/// Where a fleet keeps its tokens: a Redis, or a folder of one machine. Clones are the same store.
+///
+/// Everything in it is sealed by [`SealingKeys`]. Names are keyed hashes: they show neither clients nor servers.
+///
+/// A store is never the reason for a failed request. One that is slow, full, wrong or gone is passed over, with a `tracing` event,
+/// and the process requests a token for itself. After a failure the store is left alone for a second, doubled up to 30 s.
+#[derive(Clone)]
+pub struct SharedStore {
+    backend: Arc<dyn Backend>,
+    keys: SealingKeys,
+    breaker: Arc<Mutex<Breaker>>,
+    timeout: Duration,
+}
+
+impl SharedStore {
+    pub(super) fn new(backend: impl Backend, keys: SealingKeys) -> Result<Self, Error> {
+        keys.check()?;
+        Ok(Self {
+            backend: Arc::new(backend),
+            keys,
+            breaker: Arc::default(),
+            timeout: TIMEOUT,
+        })
+    }
+
+    /// Sets how long one operation of the store may take, connecting included. Default: 500 ms.
+    ///
+    /// The other times follow. A process that requests a token holds the lease for four times this, renewed while the request goes
+    /// on: if the process dies, another takes over after that. Those who wait for it wait for ten times this, and then request a
+    /// token for themselves. Keep that well below the cache's
+    /// [`token_request_timeout`](crate::cache::TokenCacheBuilder::token_request_timeout).
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    pub(super) fn lease(&self) -> Duration {
+        self.timeout.saturating_mul(4)
+    }
+
+    pub(super) fn renewal(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.timeout.saturating_mul(10)
+    }
+
+    /// Opens one identity's place in the store. `None` if its names cannot be had, for lack of a key or of the client's secret.
+    pub(super) async fn place(&self, identity: &Identity) -> Option<Place> {
+        let read = async {
+            let keys = self.keys.read().await?;
+            Ok::<_, Error>(Seal::new(keys, identity.digest().await?))
+        };
+        let within = Instant::now() + self.timeout;
+        let error = match until(within, read).await {
+            Some(Ok(seal)) => {
+                return Some(Place {
+                    names: seal.names().into(),
+                    seal,
+                    store: self.clone(),
+                });
+            }
+            Some(Err(error)) => BoxError::from(error),
+            None => "the sealing key or the client's secret was not read in time".into(),
+        };
+        telemetry::not_shared(&error);
+        None
+    }
+
+    /// Runs one operation within its time, in a task of its own: what panics in a client of the store is no panic of the caller.
+    async fn perform(&self, names: &Arc<[String]>, operation: Operation) -> Option<Reply> {
+        let started = Instant::now();
+        if !self.lock().lets_through(started, self.timeout) {
+            return None;
+        }
+        let trouble = match self.run(names, operation, started).await {
+            Ok(reply) => {
+                self.lock().succeeded();
+                return Some(reply);
+            }
+            Err(trouble) => trouble,
+        };
+        if self.lock().failed(Instant::now()) {
+            telemetry::not_shared(&trouble);
+        }
+        None
+    }
+
+    async fn run(
+        &self,
+        names: &Arc<[String]>,
+        operation: Operation,
+        started: Instant,
+    ) -> Result<Reply, BoxError> {
+        let runtime = Handle::try_current()?;
+        let (backend, names) = (Arc::clone(&self.backend), Arc::clone(names));
+        let task = runtime.spawn(async move { backend.perform(&names, operation).await });
+        let abort = task.abort_handle();
+        match until(started + self.timeout, task).await {
+            Some(done) => done?,
+            None => {
+                abort.abort();
+                Err(format!("the store did not answer within {:?}", self.timeout).into())
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Breaker> {
+        // No user code runs under the lock.
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for SharedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedStore")
+            .field("at", &self.backend)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One identity's place in a store.
+pub(super) struct Place {
+    store: SharedStore,
+    names: Arc<[String]>,
+    pub(super) seal: Seal,
+}
+
+impl Place {
+    /// `None` if the store is of no help now.
+    pub(super) async fn ask(&self, ask: Ask) -> Option<Answer> {
+        match self.perform(Operation::Ask(ask)).await? {
+            Reply::Answer(answer) => Some(answer),
+            Reply::Renewed(_) | Reply::Done => None,
+        }
+    }
+
+    /// Whether the lease is still held, as far as is known.
+    pub(super) async fn renew(&self, owner: &str) -> bool {
+        let owner = owner.to_owned();
+        let lease = self.store.lease();
+        let reply = self.perform(Operation::Renew { owner, lease }).await;
+        !matches!(reply, Some(Reply::Renewed(false)))
+    }
+
+    pub(super) async fn put(&self, owner: &str, put: Put) {
+        let owner = owner.to_owned();
+        self.perform(Operation::Put { owner, put }).await;
+    }
+
+    async fn perform(&self, operation: Operation) -> Option<Reply> {
+        self.store.perform(&self.names, operation).await
+    }
+}
+
+/// Does operations on what is stored under names: the first is read and written, the others, by older keys, are read.
+///
+/// Each operation is atomic, and does what [`Shelf::perform`] does.
+pub(super) trait Backend: fmt::Debug + Send + Sync + 'static {
+    fn perform<'a>(&'a self, names: &'a [String], operation: Operation) -> Performed<'a>;
+}
+
+pub(super) type Performed<'a> = Pin<Box<dyn Future<Output = Result<Reply, BoxError>> + Send + 'a>>;
+
+#[derive(Clone, Debug)]
+pub(super) enum Operation {
+    Ask(Ask),
+    Renew { owner: String, lease: Duration },
+    Put { owner: String, put: Put },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Reply {
+    Answer(Answer),
+    Renewed(bool),
+    Done,
+}
+
+impl Shelf {
+    pub(super) fn perform(&mut self, operation: &Operation, older: &[Self], now: u64) -> Reply {
+        match operation {
+            Operation::Ask(ask) => Reply::Answer(self.ask(ask, older, now)),
+            Operation::Renew { owner, lease } => Reply::Renewed(self.renew(owner, *lease, now)),
+            Operation::Put { owner, put } => {
+                self.put(owner, put, now);
+                Reply::Done
+            }
+        }
+    }
+}
+
+const TIMEOUT: Duration = Duration::from_millis(500);
