@@ -333,6 +333,21 @@ async fn metadata_that_fails_in_one_place_and_is_missing_in_the_other_is_an_outa
     }
 }
 
+/// Promise: E8, S4
+#[tokio::test(start_paused = true)]
+async fn metadata_that_is_denied_tells_what_the_server_says() {
+    let server = Server::default();
+    let title = format!("<title>Blocked: {SECRET}</title>");
+    server.answers(BY_RFC, 403, title);
+    server.answers(BY_OIDC, 401, r#"{"message":"no such tenant"}"#);
+    let made = token_request(server.credentials(SECRET)).await;
+    let parts = [
+        "answered 403: Blocked: [redacted];",
+        "answered 401: no such tenant;",
+    ];
+    assert_fails(made, ErrorKind::Unavailable, &parts);
+}
+
 /// Promise: E8
 #[tokio::test(start_paused = true)]
 async fn metadata_that_is_compressed_unasked_says_so() {

@@ -263,6 +263,14 @@ mod shown {
             ),
             ("a redirect", answer(307, &[("location", &location)], "")),
             (
+                "an encoding",
+                answer(200, &[("content-encoding", text)], "x"),
+            ),
+            (
+                "an error's encoding",
+                answer(400, &[("content-encoding", text)], ""),
+            ),
+            (
                 "a header",
                 answer(
                     429,

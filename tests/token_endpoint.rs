@@ -894,6 +894,11 @@ async fn an_error_of_any_shape_tells_what_it_says() {
         let error = made_of(answer(403, &[], body)).await.unwrap_err();
         assert_eq!(error.to_string(), "the token endpoint answered 403");
     }
+    let twice = format!(
+        r#"{{"access_token":"{TOKEN}","access_token":"{TOKEN}","message":"{TOKEN} is over"}}"#
+    );
+    let error = made_of(answer(403, JSON, twice)).await.unwrap_err();
+    assert_eq!(error.to_string(), "the token endpoint answered 403");
     let made = made_of(answer(500, &[], "x".repeat(60_000))).await;
     let message = made.unwrap_err().to_string();
     assert!(message.ends_with(&("x".repeat(300) + "…")), "{message}");
@@ -1516,6 +1521,20 @@ mod over_sockets {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
         );
+    }
+
+    /// Promise: E8
+    #[tokio::test]
+    async fn a_compressed_answer_on_the_wire_says_so() {
+        let server = Server::bind().await;
+        let mut answer =
+            b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 13\r\n\r\n".to_vec();
+        answer.extend(b"\x1F\x8B\x08\0\0\0\0\0\0\x03\xAB\x06\0");
+        let (made, request) = tokio::join!(token_request(server.source()), server.answer(&answer));
+        let part = "`Content-Encoding: gzip`";
+        assert_fails(made, ErrorKind::InvalidAnswer, part, "gzip");
+        let request = request.to_ascii_lowercase();
+        assert!(!request.contains("accept-encoding"), "{request}");
     }
 
     /// Promise: E1

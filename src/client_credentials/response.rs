@@ -199,9 +199,10 @@ pub(crate) fn accept(answer: Response<Bytes>, sent: &Sent) -> Result<oauth2::Htt
 
 /// The error for a successful answer that is not a JSON object. It tells the body's size, and whether it is a web page.
 fn unreadable(headers: &HeaderMap, body: &[u8], sent: &Sent) -> Error {
+    let encoded = encoding(headers, &sent.hidden);
     let what = match without_mark(body).trim_ascii_start().first() {
         None => "with an empty body".to_owned(),
-        _ if encoding(headers).is_some() => "with something that cannot be read".to_owned(),
+        _ if encoded.is_some() => "with something that cannot be read".to_owned(),
         Some(b'<') => match said::title(&String::from_utf8_lossy(body)) {
             Some(title) => {
                 let title = redact::clean(&title, LONGEST_TEXT, &sent.hidden);
@@ -211,34 +212,39 @@ fn unreadable(headers: &HeaderMap, body: &[u8], sent: &Sent) -> Error {
         },
         Some(_) => "with something that is not a JSON token response".to_owned(),
     };
-    let encoded = encoding(headers).unwrap_or_default();
     Error::invalid_answer(format!(
-        "the token endpoint answered {what}, {} bytes{encoded}",
-        body.len()
+        "the token endpoint answered {what}, {} bytes{}",
+        body.len(),
+        encoded.unwrap_or_default()
     ))
 }
 
 /// The error for a successful answer that is a JSON object and holds no token.
 fn without_token(body: &[u8], sent: &Sent) -> Error {
-    let said = match Said::read(without_mark(body)).text {
-        Some(text) => format!(": {}", redact::clean(&text, LONGEST_TEXT, &sent.hidden)),
-        None => String::new(),
-    };
     Error::invalid_answer(format!(
-        "there is no access_token in the answer of the token endpoint{said} [check the token URL]"
+        "there is no access_token in the answer of the token endpoint{} [check the token URL]",
+        said(body, &sent.hidden)
     ))
+}
+
+/// What a body says to people, after a colon.
+pub(crate) fn said(body: &[u8], hidden: &[Wiped]) -> String {
+    match Said::read(without_mark(body)).text {
+        Some(text) => format!(": {}", redact::clean(&text, LONGEST_TEXT, hidden)),
+        None => String::new(),
+    }
 }
 
 /// Says that a body is compressed, which was not asked for. A transport that asks for it decompresses, and removes the
 /// header.
-pub(crate) fn encoding(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn encoding(headers: &HeaderMap, hidden: &[Wiped]) -> Option<String> {
     let name = headers.get(CONTENT_ENCODING)?.to_str().ok()?.trim();
     let is_encoded = !name.is_empty() && !name.eq_ignore_ascii_case("identity");
     is_encoded.then(|| {
         format!(
             ", with `Content-Encoding: {}`, which was not asked for; turn compression off there, or use a client that \
              decompresses",
-            redact::clean(name, LONGEST_NAME, [])
+            redact::clean(name, LONGEST_NAME, hidden)
         )
     })
 }
@@ -269,7 +275,11 @@ fn denied(
         message.push(' ');
         message.push_str(code);
     }
-    let said = Said::read(without_mark(body));
+    let said = match &answer {
+        // It cannot be read, so its token is not known, and its text may hold it.
+        None if json_object(body).is_some() => Said::default(),
+        _ => Said::read(without_mark(body)),
+    };
     let mut advice = None;
     if let Some(text) = &said.text {
         message.push_str(": ");
@@ -281,7 +291,7 @@ fn denied(
         message.push_str(&format!(" (see {uri})"));
     }
     if answer.is_none() {
-        message.push_str(&encoding(headers).unwrap_or_default());
+        message.push_str(&encoding(headers, &sent.hidden).unwrap_or_default());
     }
     if status == StatusCode::UNAUTHORIZED || code.as_deref() == Some(INVALID_CLIENT) {
         advice = Some(on_authentication(sent, headers, now, advice));

@@ -170,19 +170,19 @@ impl Discovery {
             })?
             .into_parts();
         if !head.status.is_success() {
-            let redirect = match head.status.is_redirection() {
-                true => " (a redirect, which is not followed)",
-                false => "",
+            let why = match head.status.is_redirection() {
+                true => " (a redirect, which is not followed)".to_owned(),
+                false => response::said(&body, hidden),
             };
             return Err(Error::answered(
                 head.status,
-                format!("{location} answered {}{redirect}", head.status.as_u16()),
+                format!("{location} answered {}{why}", head.status.as_u16()),
                 None,
                 response::retry_after(&head.headers, clock::wall()),
             ));
         }
         Metadata::read(&body, location, &self.issuer.text, hidden).map_err(|error| {
-            match response::encoding(&head.headers) {
+            match response::encoding(&head.headers, hidden) {
                 Some(encoded) => {
                     let message = format!("{error}{encoded}");
                     error.retold(message)
