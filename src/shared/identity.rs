@@ -95,3 +95,150 @@ impl fmt::Debug for Identity {
 /// The hash of an identity. It is never stored or shown: a secret that is easy to guess could be guessed from it.
 #[derive(Clone, PartialEq)]
 pub(super) struct Digest(pub(super) [u8; 32]);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::client_credentials::{ClientAuth, ClientCredentialsBuilder, Secret};
+
+    const URL: &str = "https://auth.example.com/token";
+
+    fn client(auth: impl Into<ClientAuth>) -> ClientCredentialsBuilder {
+        ClientCredentials::builder(URL, "id", auth)
+    }
+
+    async fn digest(builder: ClientCredentialsBuilder) -> [u8; 32] {
+        let transport = service_fn(async |_: Request<Full<Bytes>>| {
+            Ok::<_, std::io::Error>(Response::new(String::new()))
+        });
+        let credentials = builder.build_with(transport).unwrap();
+        Identity::from(&credentials).digest().await.unwrap().0
+    }
+
+    fn jwt(claims: &str) -> String {
+        format!("h.{}.s", BASE64_URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    /// Promise: D8
+    #[tokio::test]
+    async fn whatever_decides_which_token_is_given_is_part_of_the_identity() {
+        let builders = [
+            ("plain", client("secret")),
+            ("secret", client("another")),
+            ("post", client(ClientAuth::post("secret"))),
+            ("basic", client(ClientAuth::basic("secret"))),
+            ("raw", client(ClientAuth::basic_raw("secret"))),
+            ("none", client(ClientAuth::none())),
+            ("tls", client(ClientAuth::tls())),
+            ("assertion", client(ClientAuth::assertion("secret"))),
+            (
+                "subject",
+                client(ClientAuth::assertion(jwt(r#"{"iss":"k","sub":"a"}"#))),
+            ),
+            (
+                "other subject",
+                client(ClientAuth::assertion(jwt(r#"{"iss":"k","sub":"b"}"#))),
+            ),
+            (
+                "url",
+                ClientCredentials::builder("https://b.example.com/token", "id", "secret"),
+            ),
+            (
+                "query",
+                ClientCredentials::builder(format!("{URL}?t=1"), "id", "secret"),
+            ),
+            ("issuer", ClientCredentials::discover(URL, "id", "secret")),
+            ("client", ClientCredentials::builder(URL, "id2", "secret")),
+            ("scope", client("secret").scope("a")),
+            ("scopes", client("secret").scopes(["a", "b"])),
+            ("joined", client("secret").scope("ab")),
+            ("all", client("secret").scope("a").require_all_scopes()),
+            ("audience", client("secret").audience("https://a")),
+            ("resource", client("secret").resource("https://a")),
+            (
+                "resources",
+                client("secret").resource("https://a").resource("https://b"),
+            ),
+            ("param", client("secret").param("tenant", "a")),
+            ("value", client("secret").param("tenant", "b")),
+            ("keep", client("secret").keep(["instance_url"])),
+            ("header", client("secret").header("x-tenant", "a")),
+        ];
+        let mut seen = HashMap::new();
+        for (what, builder) in builders {
+            if let Some(same) = seen.insert(digest(builder).await, what) {
+                panic!("{what} is the same as {same}");
+            }
+        }
+    }
+
+    /// Promise: D8
+    #[cfg(feature = "jwt")]
+    #[tokio::test]
+    async fn a_key_and_what_it_signs_are_part_of_the_identity() {
+        use crate::client_credentials::{Assertion, SigningAlgorithm::Hs256, SigningKey};
+
+        let key = |secret: &str| SigningKey::from_secret(Hs256, secret);
+        let signed = |secret: &str| Assertion::signed_by(key(secret));
+        let (one, other) = (
+            "a-secret-of-32-bytes-or-more-aaaa",
+            "b-secret-of-32-bytes-or-more-bbbb",
+        );
+        let builders = [
+            client(signed(one)),
+            client(signed(other)),
+            client(signed(one).with_audience("https://a")),
+            client(signed(one).with_typ("t")),
+            client(signed(one).with_claim("tenant", "a")),
+            client(signed(one).with_claim("tenant", "b")),
+            client(Assertion::signed_by(key(one).with_key_id("k"))),
+        ];
+        let mut seen = Vec::new();
+        for builder in builders {
+            let digest = digest(builder).await;
+            assert!(!seen.contains(&digest));
+            seen.push(digest);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_decides_nothing_is_no_part_of_the_identity() {
+        let same = [
+            [
+                client("s").scopes(["a", "b"]),
+                client("s").scopes(["b", "a"]),
+            ],
+            [
+                client("s"),
+                client(Secret::from_provider(async || Ok::<_, Error>("s"))),
+            ],
+            [client("s"), client("s").user_agent("mine/1")],
+            // Each pod has an assertion of its own.
+            [
+                r#"{"iss":"k","sub":"a","jti":"1"}"#,
+                r#"{"iss":"k","sub":"a","jti":"2"}"#,
+            ]
+            .map(|claims| client(ClientAuth::assertion(jwt(claims)))),
+        ];
+        for [one, other] in same {
+            assert_eq!(digest(one).await, digest(other).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn names_are_told_apart() {
+        let of = async |identity: Identity| identity.digest().await.unwrap().0;
+        let one = of(Identity::named("a").and("b")).await;
+        assert_ne!(one, of(Identity::named("ab")).await);
+        assert_ne!(one, of(Identity::named("b").and("a")).await);
+        assert_eq!(one, of(Identity::named("a").and("b")).await);
+    }
+}

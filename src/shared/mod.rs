@@ -16,6 +16,10 @@ mod layer;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(all(test, feature = "redis"))]
+#[path = "../../examples/fleet/redis.rs"]
+#[allow(dead_code, reason = "what other tests use")]
+mod redis_server;
 mod round;
 mod shelf;
 #[cfg(test)]

@@ -86,9 +86,10 @@ impl Shelf {
     /// One question, one answer, one round trip: a token, what others do, or the lease. `older` are the shelves of names by older
     /// keys, which are read and not written.
     pub(super) fn ask(&mut self, ask: &Ask, older: &[Self], now: u64) -> Answer {
-        let newest = [&*self]
-            .into_iter()
-            .chain(older)
+        let newest = older
+            .iter()
+            .rev()
+            .chain([&*self])
             .filter_map(|shelf| shelf.value_at(now))
             .max_by_key(|value| value.generation)
             .map(|value| (value.generation, value.sealed.clone()));
