@@ -128,11 +128,17 @@ impl<'a, B> From<&'a Response<B>> for ResponseHead<'a> {
 ///
 /// | 401 with | means |
 /// | --- | --- |
-/// | Bearer challenges that all say `insufficient_scope` or `insufficient_user_authentication` ([RFC 9470 §3]) | not rejected: every token of this client would be as little use |
+/// | Bearer challenges that all say `insufficient_scope`, `insufficient_user_authentication` ([RFC 9470 §3]) or `insufficient_claims` (Entra ID) | not rejected: every token of this client would be as little use |
 /// | anything else: no challenge, another error ([RFC 6750 §3.1]) or none, other schemes only, one that cannot be read | rejected |
 ///
 /// Other schemes do not count, because servers that take Bearer tokens answer with them all the same (`OAuth2`, `Basic`). Where
 /// a new token does not help, the cool-down bounds what it costs. Any other status, 403 and 407 among them, is no rejection.
+///
+/// A source may be told to answer `insufficient_claims` and `insufficient_scope`. Then they count as rejections, by whatever
+/// policy: see [`answer_claims_challenges`] and [`step_up_scopes`].
+///
+/// [`answer_claims_challenges`]: crate::client_credentials::ClientCredentialsBuilder::answer_claims_challenges
+/// [`step_up_scopes`]: crate::client_credentials::ClientCredentialsBuilder::step_up_scopes
 ///
 /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
 /// [RFC 9110 §11.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
@@ -187,7 +193,11 @@ fn is_past_help(headers: &HeaderMap) -> bool {
 }
 
 /// The errors that every token of this client would meet.
-const PAST_HELP: [&str; 2] = ["insufficient_scope", "insufficient_user_authentication"];
+const PAST_HELP: [&str; 3] = [
+    "insufficient_scope",
+    "insufficient_user_authentication",
+    "insufficient_claims",
+];
 
 #[cfg(test)]
 mod tests {
@@ -258,7 +268,8 @@ mod tests {
     /// Promise: R8
     #[test]
     fn what_no_token_of_this_client_would_cure_is_none() {
-        let hopeless: [&[&[u8]]; 10] = [
+        let hopeless: [&[&[u8]]; 11] = [
+            &[br#"Bearer realm="", error="insufficient_claims", claims="e30=""#],
             &[br#"Bearer error="insufficient_scope", scope="admin""#],
             &[br#"bearer error="insufficient_user_authentication""#],
             &[br#"Bearer realm="a,b", error=insufficient_scope"#],

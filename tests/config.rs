@@ -14,11 +14,15 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use config::{Config, Environment, File, FileFormat};
 use endpoint::{Endpoint, answer, token_request};
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
-use tower_bearer::{ErrorKind, config::Configuration, token::FixedToken};
+use tower_bearer::{
+    ErrorKind,
+    config::Configuration,
+    token::{FixedToken, Reason, TokenRequest},
+};
 
 const SECRET: &str = "s3cret:/+%&=~x, longer than 256 bits";
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/p256.pem");
@@ -400,6 +404,59 @@ async fn a_narrower_scope_is_an_error_where_all_are_required() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_an_api_may_ask_for_and_the_header_of_the_token_are_settings() {
+    let configuration = from_json(json!({
+        "client_secret": SECRET,
+        "scopes": "read",
+        "step_up_scopes": ["write"],
+        "answer_claims_challenges": "true",
+        "token_header": "X-Serverless-Authorization",
+    }))
+    .unwrap();
+    let token = r#"{"access_token":"t","token_type":"bearer"}"#;
+    let token_endpoint = Endpoint::new([answer(200, &[], token)]);
+    let source = configuration
+        .credentials()
+        .build_with(token_endpoint.clone())
+        .unwrap();
+    let challenges = [
+        r#"Bearer error="insufficient_scope", scope="write""#,
+        r#"Bearer error="insufficient_claims", claims="eyJhIjoxfQ==""#,
+    ];
+    for challenge in challenges {
+        let request = TokenRequest::new(Reason::Rejected)
+            .with_challenges([HeaderValue::from_static(challenge)]);
+        source.clone().oneshot(request).await.unwrap();
+    }
+    let forms: Vec<HashMap<_, _>> = token_endpoint
+        .requests()
+        .iter()
+        .map(|it| {
+            url::form_urlencoded::parse(it.body())
+                .into_owned()
+                .collect()
+        })
+        .collect();
+    assert_eq!(
+        (&*forms[0]["scope"], forms[0].get("claims")),
+        ("read write", None)
+    );
+    assert_eq!(forms[1]["claims"], r#"{"a":1}"#);
+
+    let api = Endpoint::new([answer(200, &[], "")]);
+    let layer = configuration.layer_around(fixed()).unwrap();
+    let request = Request::get("https://api.example.com/").body(Bytes::new());
+    let _: Response<_> = layer
+        .layer(api.clone())
+        .oneshot(request.unwrap())
+        .await
+        .unwrap();
+    let sent = api.requests()[0].headers().clone();
+    assert_eq!(sent["x-serverless-authorization"], "Bearer t");
+    assert_eq!(sent.len(), 1);
+}
+
 #[test]
 fn every_number_of_the_cache_can_be_set_in_human_form() {
     let configuration = from_json(json!({
@@ -585,6 +642,14 @@ fn each_mistake_is_an_error_that_names_its_fields() {
         (
             json!({"client_id": null, "client_secret": "x"}),
             &["`client_id` is missing"],
+        ),
+        (
+            json!({"client_secret": "x", "token_header": "a header"}),
+            &["`token_header` must be the name of a header"],
+        ),
+        (
+            json!({"client_secret": "x", "answer_claims_challenges": "maybe"}),
+            &["`answer_claims_challenges` must be true or false"],
         ),
         (
             json!({"client_id": 42, "client_secret": "x"}),

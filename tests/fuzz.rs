@@ -1,5 +1,5 @@
-//! What comes from outside, as anything at all: the token endpoint's answers, metadata, `Retry-After` and
-//! `WWW-Authenticate`.
+//! What comes from outside, as anything at all: the token endpoint's answers, metadata, `Retry-After`, and
+//! `WWW-Authenticate` with what it asks for.
 //!
 //! Each target takes bytes: every file of its folder in `tests/corpus`, then random ones and mutations of those files.
 //! Input that broke something belongs into that folder.
@@ -26,16 +26,17 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use proptest::{
     prelude::*,
     sample::{Index, select},
     test_runner::{TestError, TestRunner},
 };
 use tokio::runtime::{Builder, Runtime};
-use tower::service_fn;
+use tower::{ServiceExt, service_fn};
 use tower_bearer::{
     ClientCredentials, Error, Token, TokenCache,
+    token::{Reason, TokenRequest},
     unauthorized::{BearerChallenge, ResponseHead, Unauthorized},
 };
 
@@ -270,6 +271,67 @@ fn any_bytes_as_challenges_are_a_rejection_or_none() {
         let plain = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
         assert!(rejected(401, &mut values.iter().chain([&plain])));
     });
+}
+
+/// Promise: R8
+#[test]
+fn any_bytes_as_challenges_add_claims_and_allowed_scopes_to_a_token_request_and_nothing_else() {
+    let runtime = runtime();
+    fuzz("claims", &CLAIMS, |values| {
+        let form = runtime.block_on(challenged(header_values(values)));
+        let mut names: Vec<_> = form.iter().map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        names.retain(|name| *name != "claims");
+        assert_eq!(names, ["client_id", "client_secret", "grant_type", "scope"]);
+        assert!(form.len() <= 5, "{form:?}");
+        for (name, value) in &form {
+            match &**name {
+                "scope" => assert!(["read", "read write"].contains(&&**value), "{value}"),
+                "claims" => assert!(
+                    serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(value).is_ok()
+                ),
+                _ => {}
+            }
+        }
+    });
+}
+
+/// Promise: R8
+#[test]
+fn the_corpus_of_claims_is_taken_as_its_names_say() {
+    let runtime = runtime();
+    for (name, values) in corpus("claims") {
+        let form = runtime.block_on(challenged(header_values(&values)));
+        let has_claims = form.iter().any(|(name, _)| name == "claims");
+        assert_eq!(has_claims, name.starts_with("claims-"), "{name}");
+        let has_scope = form.iter().any(|(_, value)| value == "read write");
+        assert_eq!(has_scope, name.starts_with("scope-"), "{name}");
+    }
+}
+
+/// The token request of a source that answers challenges, for a token that met these.
+async fn challenged(values: Vec<HeaderValue>) -> Vec<(String, String)> {
+    let form = Arc::<Mutex<Vec<_>>>::default();
+    let seen = Arc::clone(&form);
+    let source = ClientCredentials::builder("https://auth.test/token", ID, SECRET)
+        .scope("read")
+        .step_up_scopes(["write"])
+        .answer_claims_challenges()
+        .build_with(service_fn(move |request: http::Request<Full<Bytes>>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let body = request.into_body().collect().await?.to_bytes();
+                let form = url::form_urlencoded::parse(&body).into_owned();
+                seen.lock().unwrap().extend(form);
+                let token = r#"{"access_token":"t","token_type":"bearer"}"#;
+                Ok::<_, Infallible>(Response::new(token.to_owned()))
+            }
+        }))
+        .unwrap();
+    let request = TokenRequest::new(Reason::Rejected).with_challenges(values);
+    source.oneshot(request).await.unwrap();
+    let form = form.lock().unwrap();
+    form.clone()
 }
 
 /// One token request with a server that gives this answer, and how long until the next one may be tried.
@@ -603,6 +665,26 @@ const METADATA: [&str; 16] = [
 
 const RETRY_AFTER: [&str; 12] = [
     "9", "-", "+", " ", ".", "e", "GMT", ":60", "Feb", "29", "9999", "\n",
+];
+
+const CLAIMS: [&str; 17] = [
+    "Bearer ",
+    "DPoP ",
+    "error=",
+    "\"insufficient_claims\"",
+    "insufficient_claims",
+    "insufficient_scope",
+    "claims=",
+    "\"e30=\"",
+    "eyJhIjoxfQ",
+    "scope=",
+    "\"read write\"",
+    "write",
+    "admin",
+    "\"",
+    "\\",
+    ", ",
+    "\n",
 ];
 
 const CHALLENGE: [&str; 16] = [

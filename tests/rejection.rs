@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::WWW_AUTHENTICATE};
 use http_body::Frame;
 
 use http_body_util::Full;
@@ -742,6 +742,46 @@ async fn a_missing_scope_is_no_reason_for_another_token() {
     let service = BearerAuthLayer::new(endpoint.credentials()).layer(inner);
     assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 401);
     assert_eq!(endpoint.token_requests(), 1);
+}
+
+/// WSO2, Artifactory and their like, Windows' single sign-on, Planning Center; and what cannot be read.
+///
+/// Promise: R8
+#[tokio::test(start_paused = true)]
+async fn whatever_challenge_a_401_has_the_request_is_retried_once_with_a_new_token() {
+    let odd: [&[u8]; 10] = [
+        br#"DPoP error="insufficient_scope""#,
+        br#"OAuth2 realm="WSO2 API Manager", error="invalid_token", error_description="Access failure""#,
+        br#"Basic realm="Artifactory Realm""#,
+        b"Negotiate YIIB+/8==, NTLM",
+        br#"Bearer realm="Planning Center" error="invalid_token" error_description="expired""#,
+        br#"bearer error=invalid_token,error_description="no space, and a quoted comma""#,
+        b"Bearer realm=\"caf\xE9\", error=\"invalid_token\"",
+        br#"Bearer error="something_new", claims="e30=""#,
+        br#"Bearer error="insufficient_scope"#,
+        b"\xFF\xFE=",
+    ];
+    for challenge in odd {
+        let endpoint = TokenEndpoint::healthy(SECOND);
+        let api = Api::accepting(["t2"]);
+        let inner = api.service();
+        let challenging = service_fn(move |request: Request<Body>| {
+            let answer = inner.clone().oneshot(request);
+            async move {
+                let mut answer = answer.await?;
+                let challenge = HeaderValue::from_bytes(challenge).unwrap();
+                answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let service = BearerAuthLayer::new(endpoint.credentials()).layer(challenging);
+
+        let response = service.oneshot(get("/")).await.unwrap();
+
+        assert_eq!(response.status(), 200);
+        assert_eq!(api.tokens(), ["t1", "t2"]);
+        assert_eq!(endpoint.token_requests(), 2);
+    }
 }
 
 /// Promise: R13

@@ -38,7 +38,7 @@ use self::{
 pub(crate) use self::{landing::Outcome, need::Held, rejection_guard::Route, schedule::Schedule};
 use crate::{
     error::Error,
-    token::{Token, TokenSource, challenge::Challenges},
+    token::{Token, TokenSource, challenge::Challenges, remedies::Origin},
     util::{clock::Moment, timer::until},
 };
 
@@ -234,6 +234,25 @@ impl TokenCache {
             challenges,
         };
         drop(self.flight.join(need, Permit::Ask));
+    }
+
+    /// The token `sent` met these challenges: whether its source can answer them, so that it counts as rejected.
+    pub(crate) fn challenged(&self, sent: u64, challenges: &Challenges) -> bool {
+        let Some(current) = self.flight.usable() else {
+            return false;
+        };
+        let is_current = current.token.generation() == sent;
+        let Some((remedies, origin)) = current.token.remedies() else {
+            return false;
+        };
+        let is_known = is_current && origin == Origin::Here;
+        let can_answer = remedies.help(challenges.values(), is_known);
+        if can_answer {
+            // An API that asks for more of a token knows it. Without this, one that was refreshed just now gives way to the
+            // one before it, which has no more.
+            self.accepted(None, sent);
+        }
+        can_answer
     }
 
     /// Whether the token of this generation was rejected and the request for another is under way.

@@ -22,7 +22,7 @@ use crate::{
     client_credentials::{
         ClientCredentials,
         auth::ClientAuth,
-        check::{self, PlainHttp},
+        check::{self, CLAIMS, PlainHttp},
         discovery::{
             Discovery,
             endpoint::{Endpoint, Given, Target},
@@ -33,6 +33,7 @@ use crate::{
         transport::{self, Transport},
     },
     error::Error,
+    token::remedies::Remedies,
 };
 
 /// Builds [`ClientCredentials`].
@@ -47,6 +48,8 @@ pub struct ClientCredentialsBuilder {
     resources: Vec<String>,
     params: Vec<(String, String)>,
     headers: Vec<(String, String)>,
+    answers_claims: bool,
+    step_up_scopes: Vec<String>,
     keep: Vec<String>,
     plain_http: PlainHttp,
     #[cfg(feature = "rustls-no-provider")]
@@ -70,6 +73,8 @@ impl ClientCredentialsBuilder {
             resources: Vec::new(),
             params: Vec::new(),
             headers: Vec::new(),
+            answers_claims: false,
+            step_up_scopes: Vec::new(),
             keep: Vec::new(),
             plain_http: PlainHttp::default(),
             #[cfg(feature = "rustls-no-provider")]
@@ -200,6 +205,74 @@ impl ClientCredentialsBuilder {
         I::Item: Into<String>,
     {
         self.keep.extend(members.into_iter().map(Into::into));
+        self
+    }
+
+    /// Answers claims challenges: the claims that an API asks for are sent with the next token request.
+    ///
+    /// For continuous access evaluation by Microsoft Entra ID. An API that answers 401 with `error="insufficient_claims",
+    /// claims="…"` rejects the token, and a token without those claims would be of no use. By default such a 401 causes no
+    /// token request, and the caller gets it.
+    ///
+    /// The claims, a JSON object, are the `claims` of one token request. A [`param`](Self::param) of that name is merged into
+    /// it, and where both name a claim, the param's stays. The cool-down bounds what repeated challenges cost.
+    ///
+    /// # Errors
+    /// The next token request fails if the server denies it with and without the claims.
+    /// [`build`](Self::build_with) fails if a param `claims` is not a JSON object.
+    ///
+    /// # Example
+    /// Entra ID has APIs send such challenges only to clients with the capability `cp1`:
+    /// ```
+    /// use tower_bearer::ClientCredentials;
+    ///
+    /// let credentials = ClientCredentials::builder(
+    ///     "https://login.microsoftonline.com/my-tenant/oauth2/v2.0/token",
+    ///     "my-client",
+    ///     "my-secret",
+    /// )
+    /// .scope("https://graph.microsoft.com/.default")
+    /// .param("claims", r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#)
+    /// .answer_claims_challenges();
+    /// # let _ = credentials;
+    /// ```
+    pub fn answer_claims_challenges(mut self) -> Self {
+        self.answers_claims = true;
+        self
+    }
+
+    /// Allows APIs to have these scopes requested, in addition to [`scopes`](Self::scopes): step-up, as MCP servers ask
+    /// for it.
+    ///
+    /// An API that answers 403 or 401 with `error="insufficient_scope", scope="…"` ([RFC 6750 §3.1]) then has its scopes
+    /// requested, if all of them are allowed, and the request is retried once. By default such an answer causes no token
+    /// request, and the caller gets it.
+    ///
+    /// Scopes that were added stay: each later token request asks for them as well. Each is added once, so a challenge for
+    /// what was requested already causes no token request. If the server denies them, a token without them is requested in
+    /// their place, and they are forgotten until an API asks again; the cool-down bounds how often.
+    ///
+    /// # Deployment caveat
+    /// The API chooses when to ask. From then on every request of this credential carries the wider token.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::ClientCredentials;
+    ///
+    /// let credentials = ClientCredentials::discover("https://auth.example.com", "my-client", "my-secret")
+    ///     .scopes(["files:read"])
+    ///     .step_up_scopes(["files:write"]);
+    /// # let _ = credentials;
+    /// ```
+    ///
+    /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+    pub fn step_up_scopes<I>(mut self, scopes: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.step_up_scopes
+            .extend(scopes.into_iter().map(Into::into));
         self
     }
 
@@ -450,7 +523,13 @@ impl ClientCredentialsBuilder {
         };
         let resources = self.resources.into_iter();
         let resources = resources.map(|resource| (check::RESOURCE.to_owned(), resource));
+        let remedies = Remedies::new(
+            self.answers_claims,
+            self.scopes.clone(),
+            self.step_up_scopes,
+        );
         let credential = Credential {
+            remedies: remedies.map(Arc::new),
             endpoint,
             client_id: self.client_id,
             auth: self.auth,
@@ -470,7 +549,12 @@ impl ClientCredentialsBuilder {
         check::client_id(&self.client_id)?;
         let discovers = matches!(self.endpoint, Endpoint::Discovered(_));
         self.auth.check(&self.client_id, discovers)?;
-        self.scopes.iter().try_for_each(|it| check::scope(it))?;
+        let mut scopes = self.scopes.iter().chain(&self.step_up_scopes);
+        scopes.try_for_each(|it| check::scope(it))?;
+        if self.answers_claims {
+            let mut claims = self.params.iter().filter(|(name, _)| name == CLAIMS);
+            claims.try_for_each(|(_, claims)| check::claims(claims))?;
+        }
         self.keep.iter().try_for_each(|it| check::member(it))?;
         self.resources
             .iter()

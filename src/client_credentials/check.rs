@@ -119,6 +119,19 @@ pub(crate) fn resource(resource: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Claims that those of a challenge are merged into.
+pub(crate) fn claims(claims: &str) -> Result<(), Error> {
+    let object: Result<serde_json::Map<String, serde_json::Value>, _> =
+        serde_json::from_str(claims);
+    match object {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::configuration(
+            "the parameter \"claims\" is not a JSON object, so the claims of a challenge cannot be added to it; correct it, or do \
+             without `answer_claims_challenges`",
+        )),
+    }
+}
+
 /// A member of an answer that is to be kept.
 pub(crate) fn member(name: &str) -> Result<(), Error> {
     if name.is_empty() || name == ACCESS_TOKEN {
@@ -142,6 +155,10 @@ const ACCESS_TOKEN: &str = "access_token";
 pub(crate) const CLIENT_ID: &str = "client_id";
 pub(crate) const AUDIENCE: &str = "audience";
 pub(crate) const RESOURCE: &str = "resource";
+/// The claims that a token should have ([OpenID Connect Core §5.5]).
+///
+/// [OpenID Connect Core §5.5]: https://openid.net/specs/openid-connect-core-1_0.html#ClaimsParameter
+pub(crate) const CLAIMS: &str = "claims";
 
 const OWN_PARAMS: [&str; 6] = [
     "grant_type",

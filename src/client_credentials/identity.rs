@@ -11,7 +11,11 @@ use super::{
     discovery::endpoint::Endpoint,
     request::Credential,
 };
-use crate::{error::Error, util::parts::Add};
+use crate::{
+    error::Error,
+    token::{Token, remedies::Origin},
+    util::parts::Add,
+};
 
 impl ClientCredentials {
     /// Names all that decides which token the server gives, the secret as it is now included.
@@ -25,6 +29,7 @@ impl ClientCredentials {
             all_scopes,
             params,
             headers,
+            remedies,
             keep,
             #[cfg(feature = "rustls-no-provider")]
             certificate,
@@ -51,6 +56,12 @@ impl ClientCredentials {
             add("scope", scope.as_bytes());
         }
         add("all_scopes", &[u8::from(*all_scopes)]);
+        // A token may come to have them. Those who may not ask for them must not get it.
+        let mut scopes: Vec<_> = remedies.iter().flat_map(|it| it.allowed()).collect();
+        scopes.sort_unstable();
+        for scope in scopes {
+            add("step_up_scope", scope.as_bytes());
+        }
         for (name, value) in params {
             add("param", name.as_bytes());
             add("value", value.as_bytes());
@@ -64,6 +75,16 @@ impl ClientCredentials {
             add("keep", name.as_bytes());
         }
         Ok(())
+    }
+}
+
+impl ClientCredentials {
+    /// Gives a token of this identity out of a store what its source can do about a challenge.
+    pub(crate) fn equip(&self, token: Token) -> Token {
+        match &self.credential.remedies {
+            Some(remedies) => token.with_remedies(remedies, Origin::Elsewhere),
+            None => token,
+        }
     }
 }
 

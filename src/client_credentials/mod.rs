@@ -171,9 +171,8 @@ impl Service<TokenRequest> for ClientCredentials {
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let rejected = request.rejected_token().cloned();
         let credential = Arc::clone(&self.credential);
-        Box::pin(credential.token_request(rejected, self.transport.clone()))
+        Box::pin(credential.token_request(request, self.transport.clone()))
     }
 }
 

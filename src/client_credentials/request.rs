@@ -10,6 +10,7 @@ use oauth2::{
     ClientId, EndpointNotSet, EndpointSet, RequestTokenError, Scope, StandardRevocableToken,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
+use serde_json::{Map, Value};
 use tower::ServiceExt;
 
 #[cfg(all(feature = "shared", feature = "rustls-no-provider"))]
@@ -21,7 +22,7 @@ use crate::{
             evidence::{Evidence, Proven},
             proof,
         },
-        check,
+        check::{self, CLAIMS},
         discovery::{
             Discovery,
             endpoint::{Endpoint, Target},
@@ -31,7 +32,10 @@ use crate::{
     },
     error::{Error, ErrorKind},
     telemetry,
-    token::Token,
+    token::{
+        Token, TokenRequest,
+        remedies::{Additions, Origin, Remedies},
+    },
     util::wiped::Wiped,
 };
 
@@ -45,6 +49,8 @@ pub(crate) struct Credential {
     pub(crate) params: Vec<(String, String)>,
     /// What each request has beside its own.
     pub(crate) headers: HeaderMap,
+    /// What it does about an API's challenge, if it was told to do anything.
+    pub(crate) remedies: Option<Arc<Remedies>>,
     /// The members of an answer that are kept with the token.
     pub(crate) keep: Vec<String>,
     /// The client certificate of the default transport.
@@ -69,18 +75,18 @@ type Client = oauth2::Client<
 >;
 
 impl Credential {
-    /// Requests a token. `rejected` is the token that an API rejected, if that is the reason.
+    /// Requests a token.
     pub(crate) async fn token_request(
         self: Arc<Self>,
-        rejected: Option<Token>,
+        request: TokenRequest,
         transport: Transport,
     ) -> Result<Token, Error> {
         let evidence = self.auth.read().await?;
         let mut hidden = self.hidden(&evidence);
-        hidden.extend(rejected.iter().flat_map(in_all_forms));
+        hidden.extend(request.rejected_token().into_iter().flat_map(in_all_forms));
         let target = self.target(&transport, &hidden).await?;
         let outcome = self
-            .attempt(&evidence, &target, &transport, hidden.clone())
+            .attempt(&request, &evidence, &target, &transport, hidden.clone())
             .await;
         if let (Endpoint::Discovered(discovery), Err(error)) = (&self.endpoint, &outcome)
             && may_have_moved(error)
@@ -101,7 +107,8 @@ impl Credential {
         }
         // The earlier secret must stay hidden too.
         hidden.extend(self.hidden(&reread));
-        self.attempt(&reread, &target, &transport, hidden).await
+        self.attempt(&request, &reread, &target, &transport, hidden)
+            .await
     }
 
     async fn target(&self, transport: &Transport, hidden: &[Wiped]) -> Result<Arc<Target>, Error> {
@@ -112,9 +119,43 @@ impl Credential {
         }
     }
 
-    /// One POST to the token endpoint.
+    /// One POST to the token endpoint. Two, where the server denies what an API had this one ask for: no API takes a
+    /// credential's token away by what it asks for.
     async fn attempt(
         self: &Arc<Self>,
+        request: &TokenRequest,
+        evidence: &Evidence,
+        target: &Target,
+        transport: &Transport,
+        hidden: Vec<Wiped>,
+    ) -> Result<Token, Error> {
+        let plain = Additions::default();
+        let Some(remedies) = &self.remedies else {
+            return self.post(&plain, evidence, target, transport, hidden).await;
+        };
+        let additions = remedies.additions(request.challenges());
+        let again = hidden.clone();
+        match self
+            .post(&additions, evidence, target, transport, hidden)
+            .await
+        {
+            Ok(token) => {
+                remedies.granted(additions);
+                Ok(token.with_remedies(remedies, Origin::Here))
+            }
+            Err(error) if !additions.is_empty() && is_about_what_was_asked(&error) => {
+                remedies.denied();
+                let token = self.post(&plain, evidence, target, transport, again).await;
+                Ok(token?.with_remedies(remedies, Origin::Here))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One POST to the token endpoint.
+    async fn post(
+        self: &Arc<Self>,
+        additions: &Additions,
         evidence: &Evidence,
         target: &Target,
         transport: &Transport,
@@ -145,8 +186,19 @@ impl Credential {
         for scope in &self.scopes {
             token_request = token_request.add_scope(scope.clone());
         }
+        for scope in &additions.scopes {
+            token_request = token_request.add_scope(Scope::new(scope.clone()));
+        }
+        let asks_for_claims = additions.claims.is_some();
         for (name, value) in &self.params {
-            token_request = token_request.add_extra_param(name, value);
+            if !(asks_for_claims && name == CLAIMS) {
+                token_request = token_request.add_extra_param(name, value);
+            }
+        }
+        if let Some(claims) = &additions.claims {
+            let claims = self.claims_and(claims.clone());
+            token_request =
+                token_request.add_extra_param(CLAIMS, Value::Object(claims).to_string());
         }
         let send = {
             let (this, proof) = (Arc::clone(self), proof.clone());
@@ -173,6 +225,15 @@ impl Credential {
                 "the token endpoint's answer cannot be read",
             )),
         }
+    }
+
+    /// The claims that an API asks for, and those that the builder was told to ask for, which stay as they are.
+    fn claims_and(&self, mut claims: Map<String, Value>) -> Map<String, Value> {
+        let own = self.params.iter().filter(|(name, _)| name == CLAIMS);
+        for own in own.filter_map(|(_, own)| serde_json::from_str(own).ok()) {
+            merge(&mut claims, own);
+        }
+        claims
     }
 
     /// Checks the granted scopes, which may be fewer than requested.
@@ -235,6 +296,27 @@ impl Credential {
 
 fn in_all_forms(token: &Token) -> Vec<Wiped> {
     proof::alone_in_all_forms(token.expose_secret())
+}
+
+/// Puts the members of one object over those of another, and so on within the members that both have.
+fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (name, value) in from {
+        match (into.get_mut(&name), value) {
+            (Some(Value::Object(into)), Value::Object(from)) => merge(into, from),
+            (_, value) => {
+                into.insert(name, value);
+            }
+        }
+    }
+}
+
+/// Whether the server denies what is asked for, and not the client that asks.
+fn is_about_what_was_asked(error: &Error) -> bool {
+    error.is_denied()
+        && !matches!(
+            error.oauth_code(),
+            Some(INVALID_CLIENT | "unauthorized_client")
+        )
 }
 
 /// Whether the token endpoint may have moved or changed what it accepts.

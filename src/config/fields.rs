@@ -69,6 +69,8 @@ pub(super) struct Fields {
     root_certificates_file: Option<Given>,
     scopes: Option<Given>,
     require_all_scopes: Option<Given>,
+    step_up_scopes: Option<Given>,
+    answer_claims_challenges: Option<Given>,
     audience: Option<Given>,
     resource: Option<Given>,
     params: Option<Given>,
@@ -76,6 +78,7 @@ pub(super) struct Fields {
     headers: Option<Given>,
     keep: Option<Given>,
     origins: Option<Given>,
+    token_header: Option<Given>,
     danger_allow_secret_over_plain_http: Option<Given>,
     danger_allow_tokens_over_plain_http: Option<Given>,
     cache: Option<Cache>,
@@ -134,6 +137,10 @@ impl TryFrom<Fields> for Configuration {
         if let Some(true) = field!(fields.require_all_scopes).parsed(BOOLEAN)? {
             credentials = credentials.require_all_scopes();
         }
+        credentials = credentials.step_up_scopes(field!(fields.step_up_scopes).list()?);
+        if let Some(true) = field!(fields.answer_claims_challenges).parsed(BOOLEAN)? {
+            credentials = credentials.answer_claims_challenges();
+        }
         let secret_over_plain_http =
             field!(fields.danger_allow_secret_over_plain_http).parsed(BOOLEAN)?;
         if let Some(true) = secret_over_plain_http {
@@ -173,6 +180,7 @@ impl TryFrom<Fields> for Configuration {
             #[cfg(feature = "rustls-no-provider")]
             lacks_certificate: proven.lacks_certificate,
             destinations: destinations(field!(fields.origins))?,
+            token_header: field!(fields.token_header).parsed(HEADER_NAME)?,
             tokens_over_plain_http: field!(fields.danger_allow_tokens_over_plain_http)
                 .parsed(BOOLEAN)?
                 .unwrap_or(false),
@@ -264,6 +272,7 @@ fn schedule(given: Cache) -> Result<Schedule, Error> {
 }
 
 const BOOLEAN: &str = "true or false";
+const HEADER_NAME: &str = "the name of a header, such as X-Serverless-Authorization";
 
 /// Stands for every origin. It cannot be an origin itself: it has no scheme.
 const ANY: &str = "any";

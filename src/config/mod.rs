@@ -4,6 +4,7 @@ mod client_auth;
 mod fields;
 mod value;
 
+use http::HeaderName;
 use serde::Deserialize;
 
 use crate::{
@@ -81,6 +82,9 @@ use crate::{
 /// | `keep` | a list of members of the token endpoint's answer: see [`keep`](ClientCredentialsBuilder::keep) |
 /// | `user_agent`, `headers` | the `User-Agent` of requests to the authorization server, and a table of additional headers; a value is a string or a list of strings |
 /// | `require_all_scopes` | `true`: see [`require_all_scopes`](ClientCredentialsBuilder::require_all_scopes) |
+/// | `step_up_scopes` | a list: see [`step_up_scopes`](ClientCredentialsBuilder::step_up_scopes) |
+/// | `answer_claims_challenges` | `true`: see [`answer_claims_challenges`](ClientCredentialsBuilder::answer_claims_challenges) |
+/// | `token_header` | the header that the token goes into; `Authorization` by default: see [`header_name`](BearerAuthLayer::header_name) |
 /// | `origins` | a list of the [origins](Origins) that the token is sent to, or `"any"` |
 /// | `danger_allow_secret_over_plain_http`, `danger_allow_tokens_over_plain_http` | `true`: see [the builder](ClientCredentialsBuilder::danger_allow_secret_over_plain_http) and [the layer](BearerAuthLayer::danger_allow_tokens_over_plain_http) |
 /// | `cache` | a table of the settings of a [`TokenCacheBuilder`]: see below |
@@ -134,6 +138,8 @@ pub struct Configuration {
     lacks_certificate: bool,
     /// `None` if `origins` is not given.
     destinations: Option<Destinations>,
+    /// `None` for the usual one.
+    token_header: Option<HeaderName>,
     tokens_over_plain_http: bool,
     schedule: Schedule,
 }
@@ -189,7 +195,10 @@ impl Configuration {
     ) -> Result<BearerAuthLayer<Destinations>, Error> {
         let destinations = self.destinations()?;
         let cache = self.cache(source).build()?;
-        let layer = BearerAuthLayer::from_cache(cache).select(destinations);
+        let mut layer = BearerAuthLayer::from_cache(cache).select(destinations);
+        if let Some(name) = &self.token_header {
+            layer = layer.header_name(name.clone());
+        }
         Ok(match self.tokens_over_plain_http {
             true => layer.danger_allow_tokens_over_plain_http(),
             false => layer,

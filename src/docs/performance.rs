@@ -37,6 +37,8 @@
 //! | `Retry-After` | 5 minutes | [`longest_retry_after`](crate::cache::TokenCacheBuilder::longest_retry_after) |
 //! | token requests because of rejections | 30, and one every 10 s | [`rejection_allowance`](crate::cache::TokenCacheBuilder::rejection_allowance) |
 //! | a `WWW-Authenticate` that is read | 8 KiB | |
+//! | challenges that a source is told of | 16, and 8 KiB of them | |
+//! | scopes that an API adds by step-up | those that are allowed, each once | [`step_up_scopes`](crate::client_credentials::ClientCredentialsBuilder::step_up_scopes) |
 //! | caches of a `Keyed` | 10,000 | `Keyed::with_capacity` |
 //! | the length of a secret's, key's or certificate's file | 64 KiB | |
 //!

@@ -38,7 +38,7 @@
 //! | --- | --- |
 //! | a URL from elsewhere takes the token to another server | [`Origins`](crate::select::Origins) pins scheme, host and port; nothing is guessed. Other requests go without a token, or are [not sent](crate::BearerAuthLayer::deny_unselected) |
 //! | a URL that two parsers read differently | what is not plainly scheme, host and port is another origin |
-//! | the API redirects to another server | the standard policies of reqwest and tower-http remove the token; above the layer, `Origins` gives none |
+//! | the API redirects to another server | the standard policies of reqwest and tower-http remove the token from `Authorization` and `Proxy-Authorization`, but from no [header of another name](crate::BearerAuthLayer::header_name); above the layer, `Origins` gives none |
 //! | a 401 of another origin, behind a redirect, causes a token request for each request | the cool-down limits them |
 //! | the network reads a token | a token goes over https, wss or loopback only, unless an explicit `danger_…` call allows more; none goes to a tunnel's proxy |
 //! | the network reads the secret | the token endpoint, the issuer and a discovered endpoint must be https or loopback, unless an explicit `danger_…` call allows more; loopback goes through no proxy |
@@ -57,6 +57,7 @@
 //! | challenges that take long to parse | a value over 8 KiB is not parsed |
 //! | an endless rejection delays the retry | 64 KiB and 50 ms of it are read, then it is dropped |
 //! | an API that always rejects causes a token request per request | a cool-down per route, and an allowance for all routes |
+//! | an API has the client request more than it may, or over and over | only [claims](crate::client_credentials::ClientCredentialsBuilder::answer_claims_challenges) and [scopes](crate::client_credentials::ClientCredentialsBuilder::step_up_scopes) that the client is told to answer, within the cool-down; each scope once; what the server denies takes no token away |
 //! | late rejections remove good tokens | a rejection counts for the token that was sent |
 //! | a herd at expiry or after a failure locks the client out | one token request for all, backoff, `Retry-After` |
 //! | one tenant's token on another tenant's request | caches by key share nothing |

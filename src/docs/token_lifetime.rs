@@ -65,7 +65,12 @@
 //! # Rejected tokens
 //! An API *rejects* a token by the status 401, unless its `WWW-Authenticate` says that another
 //! token would not help, for example `insufficient_scope`. See
-//! [`BearerChallenge`](crate::unauthorized::BearerChallenge). Then:
+//! [`BearerChallenge`](crate::unauthorized::BearerChallenge). A credential can be told to
+//! request the [claims] or the [scopes] that an API asks for; then that counts as a rejection
+//! too, also with the status 403. What happens:
+//!
+//! [claims]: crate::client_credentials::ClientCredentialsBuilder::answer_claims_challenges
+//! [scopes]: crate::client_credentials::ClientCredentialsBuilder::step_up_scopes
 //!
 //! 1. If a newer token is there already, the request is retried with it. No token request.
 //! 2. Otherwise one token request is sent, for all requests with that token. Then each of

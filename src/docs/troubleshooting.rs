@@ -256,8 +256,11 @@
 //! - The request has a [`NoRetry`](crate::extension::NoRetry), or a
 //!   [`Deadline`](crate::extension::Deadline) with no time left.
 //! - The token request failed, or is in backoff.
-//! - The status is not a rejection: 403, or a 401 with `insufficient_scope`. Set
-//!   [`unauthorized`](crate::BearerAuthLayer::unauthorized) for a server that is different.
+//! - The status is not a rejection: 403, or a 401 with `insufficient_scope` or
+//!   `insufficient_claims`. Set [`unauthorized`](crate::BearerAuthLayer::unauthorized) for a
+//!   server that is different. To request the scopes or the claims that an API asks for, see
+//!   [`step_up_scopes`](crate::client_credentials::ClientCredentialsBuilder::step_up_scopes)
+//!   and [`answer_claims_challenges`](crate::client_credentials::ClientCredentialsBuilder::answer_claims_challenges).
 //!
 //! ### No `Authorization` header
 //! - The request was not selected. [`Origins`](crate::select::Origins) compares scheme, host

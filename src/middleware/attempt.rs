@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Extensions, HeaderValue, Request, Response};
+use http::{Extensions, HeaderValue, Request, Response, StatusCode, header::WWW_AUTHENTICATE};
 use tokio::time::Instant;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         route,
     },
     replay::Replay,
+    token::challenge::Challenges,
     unauthorized::{ResponseHead, Unauthorized},
 };
 
@@ -28,9 +29,23 @@ pub(crate) struct Rules<U, Rp> {
 }
 
 impl<U: Unauthorized, Rp> Rules<U, Rp> {
-    pub(crate) fn rejects<R>(&self, response: &Response<R>) -> bool {
-        self.unauthorized
-            .is_rejection(&ResponseHead::from(response))
+    /// What the API said of the token `sent`, if it rejected it, or asks for one that its source can get.
+    pub(crate) fn rejection<R>(&self, response: &Response<R>, sent: u64) -> Option<Challenges> {
+        let headers = response.headers();
+        let head = ResponseHead::from(response);
+        if self.unauthorized.is_rejection(&head) {
+            return Some(Challenges::of(headers));
+        }
+        let may_challenge = matches!(
+            response.status(),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        );
+        if !may_challenge || !headers.contains_key(WWW_AUTHENTICATE) {
+            return None;
+        }
+        let challenges = Challenges::of(headers);
+        let can_answer = self.cache.challenged(sent, &challenges);
+        can_answer.then_some(challenges)
     }
 }
 

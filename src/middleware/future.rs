@@ -24,7 +24,6 @@ use crate::{
     },
     replay::Replay,
     telemetry,
-    token::challenge::Challenges,
     unauthorized::Unauthorized,
     util::timer::{timer, until},
 };
@@ -308,11 +307,10 @@ where
                 } => {
                     let mut response = ready!(response.poll(cx)).map_err(Into::into)?;
                     let (sent, route) = (*sent, *route);
-                    if !rules.rejects(&response) {
+                    let Some(challenges) = rules.rejection(&response, sent) else {
                         rules.cache.accepted(route, sent);
                         return Poll::Ready(Ok(response));
-                    }
-                    let challenges = Challenges::of(response.headers());
+                    };
                     let recorded = mem::replace(again, Err(NotRetried::CannotBeReplayed));
                     let route = route.or_else(|| recorded.as_ref().ok()?.route());
                     let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
@@ -447,7 +445,7 @@ where
                 } => {
                     if let Poll::Ready(response) = response.poll(cx) {
                         let response = response.map_err(Into::into)?;
-                        let rejected = rules.rejects(&response);
+                        let rejected = rules.rejection(&response, *sent).is_some();
                         rules.cache.retry(*route, *sent, rejected);
                         return Poll::Ready(Ok(response));
                     }

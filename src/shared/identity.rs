@@ -4,7 +4,7 @@ use std::fmt;
 
 use ring::digest::{Context, SHA256};
 
-use crate::{client_credentials::ClientCredentials, error::Error};
+use crate::{client_credentials::ClientCredentials, error::Error, token::Token};
 
 /// Whose tokens are shared: processes share a token if their identities are equal.
 ///
@@ -50,6 +50,14 @@ impl Identity {
     pub fn and(mut self, part: impl Into<String>) -> Self {
         self.names.push(part.into());
         self
+    }
+
+    /// Gives a token out of a store what belongs to it here.
+    pub(super) fn equip(&self, token: Token) -> Token {
+        match &self.credentials {
+            Some(credentials) => credentials.equip(token),
+            None => token,
+        }
     }
 
     /// Reads the secret and hashes it with the rest.

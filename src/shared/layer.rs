@@ -171,6 +171,7 @@ impl<S: TokenSource> Inner<S> {
                     // Counted from before the store was asked, whose clock was read later.
                     let (generation, ends_at) = (opened.generation, asked + opened.left);
                     let token = opened.into_token(asked - started);
+                    let token = self.layer.identity.equip(token);
                     self.remember(&token, generation, ends_at);
                     return Ok(token);
                 }

@@ -1,13 +1,16 @@
 //! The layer over a store in memory, in paused time. Each process is a cache with a layer and a breaker of its own.
 
 use std::{
+    convert::Infallible,
     future::pending,
     pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::StatusCode;
+use http_body_util::{BodyExt, Full};
 use tokio::{
     sync::Barrier,
     task::JoinSet,
@@ -22,9 +25,10 @@ use super::{
     memory::{Health, KEY, Memory, NEXT_KEY},
 };
 use crate::{
-    cache::TokenCache,
+    cache::{Route, TokenCache},
+    client_credentials::ClientCredentials,
     error::{Error, ErrorKind},
-    token::{Reason, Token, TokenRequest},
+    token::{Reason, Token, TokenRequest, challenge::Challenges},
     util::clock::set_wall,
 };
 
@@ -577,4 +581,80 @@ async fn a_source_below_is_told_the_reason() {
     cache.get().await.unwrap();
     cache.refresh().await.unwrap();
     assert_eq!(*asked.lock().unwrap(), [Reason::Cold, Reason::Refresh]);
+}
+
+/// A token out of the store may have been requested without the scopes that were added here: it is not taken for one that has
+/// them.
+///
+/// Promise: R1
+#[tokio::test(start_paused = true)]
+async fn a_token_of_another_process_steps_up_too() {
+    let memory = Memory::new();
+    let asked = Arc::<Mutex<Vec<bool>>>::default();
+    let process = || {
+        let asked = Arc::clone(&asked);
+        let transport = service_fn(move |request: http::Request<Full<Bytes>>| {
+            let asked = Arc::clone(&asked);
+            async move {
+                let form = request.into_body().collect().await?.to_bytes();
+                let mut asked = asked.lock().unwrap();
+                asked.push(form.windows(5).any(|text| text == b"write"));
+                let token = format!(r#"{{"access_token":"t{}","expires_in":3600}}"#, asked.len());
+                Ok::<_, Infallible>(http::Response::new(token))
+            }
+        });
+        let credentials = ClientCredentials::builder("https://auth.test/token", "id", "secret")
+            .scope("read")
+            .step_up_scopes(["write"])
+            .build_with(transport)
+            .unwrap();
+        let layer = SharedLayer::new(&credentials, memory.store());
+        TokenCache::new(layer.layer(credentials))
+    };
+    // What a layer does for an API that wants it: whether the token that it gets in the end has it.
+    let call = async |cache: &TokenCache| {
+        let has_it = |token: &Token| {
+            let number: usize = token.expose_secret()[1..].parse().unwrap();
+            asked.lock().unwrap()[number - 1]
+        };
+        let token = cache.get().await.unwrap();
+        let challenge = r#"Bearer error="insufficient_scope", scope="write""#;
+        let challenges: Challenges = [challenge.parse().unwrap()].into_iter().collect();
+        if has_it(&token) || !cache.challenged(token.generation(), &challenges) {
+            return has_it(&token);
+        }
+        let another = cache.rejected(token.generation(), Route::UNSEEN, &challenges);
+        has_it(&another.await.unwrap().unwrap().token)
+    };
+    let (one, two) = (process(), process());
+    one.get().await.unwrap();
+    assert!(call(&two).await);
+    assert_eq!(*asked.lock().unwrap(), [false, true]);
+
+    // The one learns nothing of it, and its next token request brings all of them a token that has less.
+    one.refresh().await.unwrap();
+    one.refresh().await.unwrap();
+    two.refresh().await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), [false, true, false]);
+    // Within the cool-down of the first time it would not.
+    sleep(SECOND).await;
+    assert!(call(&two).await);
+    assert_eq!(*asked.lock().unwrap(), [false, true, false, true]);
+}
+
+/// Promise: D8
+#[tokio::test(start_paused = true)]
+async fn a_client_that_may_step_up_shares_no_token_with_one_that_may_not() {
+    let digest = async |scopes: &[&str]| {
+        let transport = service_fn(async |_: http::Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(http::Response::new(String::new()))
+        });
+        let credentials = ClientCredentials::builder("https://auth.test/token", "id", "secret")
+            .step_up_scopes(scopes.iter().copied())
+            .build_with(transport)
+            .unwrap();
+        Identity::from(&credentials).digest().await.unwrap()
+    };
+    assert!(digest(&[]).await != digest(&["write"]).await);
+    assert!(digest(&["a", "b"]).await == digest(&["b", "a"]).await);
 }

@@ -1,13 +1,19 @@
 //! The challenges of a `WWW-Authenticate`, by [RFC 9110 §11.6.1] and by what servers make of it.
 //!
 //! Lenient, because nothing hangs on a well-formed header: several challenges in one value, a `token68` beside others, commas
-//! that are missing or too many, white space anywhere, bytes that are no text. It reads each byte once and allocates nothing.
+//! that are missing or too many, white space anywhere, bytes that are no text. It reads each byte once; only the scopes and the
+//! claims of a challenge are copied, where somebody asks for them.
 //!
 //! [RFC 9110 §11.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
 
 use std::sync::Arc;
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
+use serde_json::{Map, Value};
 
 /// The values of `WWW-Authenticate` in a response that rejected a token, as many as are read.
 #[derive(Clone, Debug, Default)]
@@ -48,12 +54,13 @@ pub(crate) const LONGEST_READ: usize = 8 * 1024;
 
 const MOST_VALUES: usize = 16;
 
-/// One challenge, and the one parameter that matters here.
+/// One challenge, and the parameters that matter here, as they were sent, with the backslashes of a quoted string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Challenge<'a> {
     scheme: &'a [u8],
-    /// As it was sent, with the backslashes of a quoted string.
     error: Option<&'a [u8]>,
+    scope: Option<&'a [u8]>,
+    claims: Option<&'a [u8]>,
 }
 
 impl Challenge<'_> {
@@ -65,7 +72,43 @@ impl Challenge<'_> {
         self.error
             .is_some_and(|error| unescaped(error).eq(code.bytes()))
     }
+
+    /// The scopes that it takes, if it names any.
+    pub(crate) fn scopes(&self) -> Option<Vec<String>> {
+        let text = String::from_utf8(unescaped(self.scope?).collect()).ok()?;
+        let scopes: Vec<_> = text.split_ascii_whitespace().map(Into::into).collect();
+        (!scopes.is_empty()).then_some(scopes)
+    }
+
+    /// The claims that it asks for: a JSON object in base64.
+    pub(crate) fn claims(&self) -> Option<Map<String, Value>> {
+        let text: Vec<u8> = unescaped(self.claims?)
+            // By either alphabet: what is said of the header is base64, and what is sent may be base64url.
+            .map(|byte| match byte {
+                b'-' => b'+',
+                b'_' => b'/',
+                byte => byte,
+            })
+            .collect();
+        serde_json::from_slice(&PADDED_OR_NOT.decode(text).ok()?).ok()
+    }
 }
+
+impl<'a> Challenge<'a> {
+    fn parameter(&mut self, name: &[u8]) -> Option<&mut Option<&'a [u8]>> {
+        Some(match name {
+            name if name.eq_ignore_ascii_case(b"error") => &mut self.error,
+            name if name.eq_ignore_ascii_case(b"scope") => &mut self.scope,
+            name if name.eq_ignore_ascii_case(b"claims") => &mut self.claims,
+            _ => return None,
+        })
+    }
+}
+
+const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The challenges of one header value, in order.
 pub(crate) fn challenges(value: &[u8]) -> impl Iterator<Item = Challenge<'_>> {
@@ -81,9 +124,9 @@ pub(crate) fn challenges(value: &[u8]) -> impl Iterator<Item = Challenge<'_>> {
                 Some(Word::Parameter(name, value)) => {
                     follows_scheme = false;
                     if let Some(challenge) = &mut begun
-                        && name.eq_ignore_ascii_case(b"error")
+                        && let Some(parameter) = challenge.parameter(name)
                     {
-                        challenge.error = challenge.error.or(value);
+                        *parameter = parameter.or(value);
                     }
                 }
                 Some(Word::Alone(_)) if follows_scheme => follows_scheme = false,
@@ -92,6 +135,8 @@ pub(crate) fn challenges(value: &[u8]) -> impl Iterator<Item = Challenge<'_>> {
                     let next = Challenge {
                         scheme,
                         error: None,
+                        scope: None,
+                        claims: None,
                     };
                     if let Some(challenge) = begun.replace(next) {
                         return Some(challenge);

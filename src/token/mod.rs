@@ -2,6 +2,7 @@
 
 pub(crate) mod challenge;
 mod lookup;
+pub(crate) mod remedies;
 mod request;
 mod source;
 
@@ -13,6 +14,7 @@ use std::{
 
 use http::HeaderValue;
 
+use self::remedies::{Origin, Remedies};
 pub use self::{
     lookup::Lookup,
     request::{Reason, TokenRequest},
@@ -60,6 +62,8 @@ struct Details {
     scopes: Option<Box<[Box<str>]>>,
     refresh_in: Option<Duration>,
     extra: Vec<(Box<str>, Box<str>)>,
+    /// What its source can do about a challenge, if it was told to do anything.
+    remedies: Option<(Arc<Remedies>, Origin)>,
 }
 
 impl Token {
@@ -257,6 +261,16 @@ impl Token {
     fn extra_names(&self) -> Vec<&str> {
         let extra = self.details.iter().flat_map(|details| &details.extra);
         extra.map(|(name, _)| &**name).collect()
+    }
+
+    pub(crate) fn remedies(&self) -> Option<(&Remedies, Origin)> {
+        let (remedies, origin) = self.details.as_ref()?.remedies.as_ref()?;
+        Some((remedies, *origin))
+    }
+
+    pub(crate) fn with_remedies(mut self, remedies: &Arc<Remedies>, origin: Origin) -> Self {
+        self.details_mut().remedies = Some((Arc::clone(remedies), origin));
+        self
     }
 
     /// Returns the token's number: unique in the process, growing, and 0 until a cache publishes the token. Rejections are
