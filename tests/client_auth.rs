@@ -1404,6 +1404,17 @@ mod told {
         token_request(source).await.unwrap_err()
     }
 
+    /// Promise: E6
+    #[tokio::test(start_paused = true)]
+    async fn another_error_says_nothing_of_the_client_authentication() {
+        for auth in [ClientAuth::basic(SECRET), ClientAuth::secret_jwt(SECRET)] {
+            let body = json!({"error": "invalid_scope"}).to_string();
+            let error = rejected_with(auth, answer(400, &[], body)).await;
+            let message = error.to_string();
+            assert!(!message.contains('['), "{message}");
+        }
+    }
+
     /// Promise: E6, E8
     #[tokio::test(start_paused = true)]
     async fn a_rejected_client_authentication_is_told_with_the_other_ways_and_none_of_them_is_tried()

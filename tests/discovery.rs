@@ -315,6 +315,22 @@ async fn a_server_that_cannot_answer_now_is_not_asked_for_other_metadata() {
     assert!(server.posts().is_empty());
 }
 
+/// Promise: L11
+#[tokio::test(start_paused = true)]
+async fn the_other_place_that_cannot_answer_now_says_nothing_against_the_issuer() {
+    for status in [408, 429] {
+        let server = Server::default();
+        server.answers(BY_RFC, 404, "");
+        let answer = endpoint::answer(status, &[("retry-after", "7")], "");
+        server.set(BY_OIDC, Reply::Answer(answer));
+        let made = token_request(server.credentials(SECRET)).await;
+        let error = assert_fails(made, ErrorKind::Unavailable, &[BY_OIDC]);
+        assert!(!told(&error).contains("issuer"), "{error}");
+        assert_eq!(error.status(), StatusCode::from_u16(status).ok());
+        assert_eq!(error.retry_after(), Some(7 * SECOND));
+    }
+}
+
 /// Promise: E8, L11
 #[tokio::test(start_paused = true)]
 async fn metadata_that_fails_in_one_place_and_is_missing_in_the_other_is_an_outage() {

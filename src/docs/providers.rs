@@ -10,6 +10,7 @@
 //! | [Auth0](#auth0) | secret or private key | `audience` |
 //! | [Okta](#okta) | private key; secret for custom servers | scopes |
 //! | [Keycloak](#keycloak) | secret, private key, certificate, or federated assertion | |
+//! | [Salesforce](#salesforce) | secret | `keep` for the API's host, `default_lifetime` |
 //! | [Google](#google) | another grant: use a source of your own | |
 //! | [any other](#any-other-server) | secret | |
 //!
@@ -288,6 +289,31 @@
 //! );
 //! # let _ = by_certificate; }
 //! ```
+//!
+//! # Salesforce
+//! Token endpoint: `https://{my_domain}.my.salesforce.com/services/oauth2/token`.
+//!
+//! Enable the client credentials flow of the external client app, and choose the user that it
+//! runs as. The answer says where the API is, and gives no lifetime: a token lasts as long as
+//! a session of that user. Set
+//! [`default_lifetime`](crate::cache::TokenCacheBuilder::default_lifetime) to the session
+//! timeout that your organization has. (Salesforce Help, "OAuth 2.0 Client Credentials Flow
+//! for Server-to-Server Integration", read on 2026-11-25.)
+//! ```
+//! use tower_bearer::ClientCredentials;
+//!
+//! let url = "https://{my_domain}.my.salesforce.com\
+//!     /services/oauth2/token";
+//! let credentials = ClientCredentials::builder(
+//!     url,
+//!     "{consumer_key}",
+//!     "{consumer_secret}",
+//! )
+//! .keep(["instance_url"]);
+//! # let _ = credentials;
+//! ```
+//! [`Token::extra`](crate::Token::extra)`("instance_url")` of the cache's token is the API's
+//! base URL.
 //!
 //! # Google
 //! Google's APIs have no client credentials grant, so
