@@ -4,7 +4,12 @@
 
 mod support;
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::{Request, Response};
 use tokio::time::{Instant, sleep, timeout};
@@ -12,7 +17,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{BearerAuthLayer, Error, ErrorKind, extension::Deadline};
 use tower_test::mock;
 
-use self::support::{Api, Body, TokenEndpoint, answer, get, text, token};
+use self::support::{Api, Body, TokenEndpoint, answer, bearer, get, text, token};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -97,6 +102,55 @@ async fn a_retry_for_which_the_token_request_left_too_little_is_not_begun() {
     assert_eq!(cause.kind(), ErrorKind::Timeout);
     assert_eq!(text(response).await, "call 1");
     assert_eq!(api.calls().len(), 1);
+}
+
+/// Its body does not end, and is read for 50 ms where there is time.
+///
+/// Promise: R12
+#[tokio::test(start_paused = true)]
+async fn a_rejection_is_read_no_longer_than_there_is_time_for_a_retry() {
+    let millisecond = SECOND / 1000;
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = service_fn(move |request: Request<Body>| async move {
+        let is_first = bearer(request.headers()).unwrap() == "t1";
+        if is_first {
+            sleep(millisecond * 10).await;
+        }
+        let mut response = Response::new(Silent { ends: !is_first });
+        *response.status_mut() = if is_first { 401 } else { 200 }.try_into().unwrap();
+        Ok::<_, Infallible>(response)
+    });
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api);
+    let started = Instant::now();
+    let response = service.oneshot(within(millisecond * 40)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    // The retry may take as long as the first try took.
+    let took = started.elapsed().as_millis();
+    assert!((30..=32).contains(&took), "{took}");
+}
+
+/// A body of nothing, which ends or does not.
+struct Silent {
+    ends: bool,
+}
+
+impl http_body::Body for Silent {
+    type Data = bytes::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Infallible>>> {
+        match self.ends {
+            true => Poll::Ready(None),
+            false => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ends
+    }
 }
 
 #[tokio::test(start_paused = true)]

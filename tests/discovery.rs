@@ -364,6 +364,19 @@ async fn metadata_that_is_denied_tells_what_the_server_says() {
     assert_fails(made, ErrorKind::Unavailable, &parts);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_second_place_that_cannot_be_asked_now_is_told_as_it_is() {
+    let busy = endpoint::answer(429, &[("retry-after", "7")], "");
+    for reply in [Reply::NoConnection, Reply::Answer(busy)] {
+        let server = Server::default();
+        server.set(BY_OIDC, reply);
+        let made = token_request(server.credentials(SECRET)).await;
+        let error = assert_fails(made, ErrorKind::Unavailable, &[BY_OIDC]);
+        assert!(!told(&error).contains("check the issuer"), "{error}");
+        assert_eq!(server.gets()[..2], [BY_RFC, BY_OIDC]);
+    }
+}
+
 /// Promise: E8
 #[tokio::test(start_paused = true)]
 async fn metadata_that_is_compressed_unasked_says_so() {

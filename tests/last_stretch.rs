@@ -285,8 +285,7 @@ async fn a_token_that_is_good_for_nothing_is_taken_for_one_of_unknown_life() {
                 }
             });
             let cache = TokenCache::builder(endpoint.credentials())
-                .default_lifetime(SECOND * 100)
-                .refresh_at(0.8, 0.0)
+                .refresh_at(0.75, 0.0)
                 .build()
                 .unwrap();
             if before.is_some() {
@@ -299,11 +298,11 @@ async fn a_token_that_is_good_for_nothing_is_taken_for_one_of_unknown_life() {
                 panic!("{expires_in}: {:?}", cache.state());
             };
             assert!(
-                usable_for > SECOND * 99 && usable_for <= SECOND * 100,
+                usable_for > SECOND * 299 && usable_for <= SECOND * 300,
                 "{usable_for:?}"
             );
 
-            advance(SECOND * 79).await;
+            advance(SECOND * 224).await;
             cache.get().await.unwrap();
             settle().await;
             assert_eq!(endpoint.token_requests(), first, "{expires_in}");

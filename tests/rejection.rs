@@ -8,7 +8,10 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -245,6 +248,39 @@ async fn services_that_limit_calls_are_not_deadlocked_by_the_retry() {
 
     assert_eq!(response.unwrap().unwrap().status(), 200);
     assert_eq!(api.tokens(), ["t1", "t2"]);
+}
+
+/// Promise: R10, R11
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_before_the_retry_is_not_called_and_its_error_is_the_callers() {
+    /// Rejects a request, and is broken from then on.
+    #[derive(Clone, Default)]
+    struct Breaks(Arc<AtomicUsize>);
+
+    impl Service<Request<Body>> for Breaks {
+        type Response = Response<Body>;
+        type Error = std::io::Error;
+        type Future = Ready<Result<Response<Body>, std::io::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
+            Poll::Ready(match self.0.load(SeqCst) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::other("broken")),
+            })
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            self.0.fetch_add(1, SeqCst);
+            ready(Ok(answer(401, "")))
+        }
+    }
+
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let api = Breaks::default();
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.clone());
+    let error = service.oneshot(get("/")).await.unwrap_err();
+    assert_eq!(error.to_string(), "broken");
+    assert_eq!((endpoint.token_requests(), api.0.load(SeqCst)), (2, 1));
 }
 
 /// The rejection's body holds the one permit; a retry that waited with it in hand would wait for ever.

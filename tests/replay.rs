@@ -233,6 +233,26 @@ async fn a_body_is_asked_only_as_often_as_the_client_asks() {
     }
 }
 
+/// The answer is there before the whole body was sent. What has all of its length would be asked for its end.
+///
+/// Promise: B2
+#[tokio::test]
+async fn no_copy_is_kept_of_a_body_whose_request_is_over() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let parts = std::iter::repeat_with(move || {
+        counted.fetch_add(1, SeqCst);
+        Ok::<_, io::Error>(data("part"))
+    });
+    let (mut wire, recording) =
+        Buffered::up_to(LIMIT).record(&length(16), StreamBody::new(iter(parts)));
+    drop(recording);
+    for sent in 1..=4 {
+        wire.frame().await.unwrap().unwrap();
+        assert_eq!(asked.load(SeqCst), sent.max(2));
+    }
+}
+
 /// The server rejects on the head, before anybody has asked for the body.
 ///
 /// Promise: B1

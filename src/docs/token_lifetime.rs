@@ -172,12 +172,22 @@
 //! | none; tokens of 5 minutes | one per 225 s: 17 | 200; only the first one waits |
 //! | the server is dead, the token expired | 286 (about 220 on average) | the last error, at once |
 //! | the server is down or hangs, for random stretches | the backoff's while it is down, else one per 225 s | 200 while the token lasts, then the last error; 200 again at most 60 s after the recovery |
+//! | no token yet, and the server cannot be reached once, or answers 502, 503 or 504 once | 2 at the start | 200, up to 0.2 s later |
+//! | an ingress answers 404 in the server's place for 2 minutes, no token yet | 29 until it is over | the last error; 200 at most 60 s after the recovery |
+//! | `invalid_client`, then no answers at all | 278 (about 140 on average) | `invalid_client` |
 //! | the server takes up to 8 s, tokens of 60 s | one per 38 s: 95 | 200, after at most one token request |
 //! | 429 with `Retry-After` | one per `Retry-After`, or per 5 minutes if that is shorter | 200 while the token lasts, then the last error |
 //! | the server repeats a token of 5 minutes until it expires | 10 per token | 200 |
+//! | the server repeats a token and rounds its lifetime down to 0 s | 4 per token of 5 s, 6 per token of a minute or more | 200 |
+//! | tokens with an `expires_in` of 0 or less | one per 225 s: 17 | 200 |
+//! | the runtime of a token request is not driven, or its thread blocks | one more each time | 200, after at most 1 s and one token request |
+//! | the process is frozen during a refresh | one more each time | 200 |
 //! | an API that always answers 401, on one route | 21 | its 401 |
 //! | an API that always answers 401, on five routes | 30 | its 401 |
 //! | one route that always answers 401 among others | 21, and those of the others | 401 there, 200 elsewhere |
+//! | any number of routes that always answer 401 among others, and tokens are revoked | 91 in 10 minutes, 391 in an hour | 401 there, 200 elsewhere |
+//! | an API learns of refreshed tokens up to 5 s late, tokens of 10 minutes | one per 450 s: 8 | 200 |
+//! | a revocation, and bodies that can be sent only once | one per revocation | 401 once; those after it wait, then 200 |
 //! | good tokens are rejected at random | 391 | 200, or the 401 |
 //! | tokens are revoked at random | one per revocation | 200 |
 //!

@@ -66,8 +66,7 @@ pub(crate) struct Again<S, B> {
     budget: Option<Budget>,
 }
 
-/// A request to send, what it takes to send it again, if it can be, and its route: while it is looked at, and where nothing
-/// recorded tells it later.
+/// A request to send, what it takes to send it again, if it can be, and its route, while it is looked at.
 pub(crate) type Prepared<S, B, Rp> = (
     Request<<Rp as Replay<B>>::Body>,
     Result<Recorded<S, <Rp as Replay<B>>::Recording>, NotRetried>,
@@ -107,10 +106,6 @@ pub(crate) fn prepare<B, S, U, Rp: Replay<B>>(
 }
 
 impl<S, T> Recorded<S, T> {
-    pub(crate) fn route(&self) -> Option<Route> {
-        Some(route::of(self.head.method(), &self.head.uri()?))
-    }
-
     /// The request to send again, or why there is none.
     pub(crate) fn rewind<B, Rp: Replay<B, Recording = T>>(
         self,

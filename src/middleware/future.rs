@@ -312,7 +312,6 @@ where
                         return Poll::Ready(Ok(response));
                     };
                     let recorded = mem::replace(again, Err(NotRetried::CannotBeReplayed));
-                    let route = route.or_else(|| recorded.as_ref().ok()?.route());
                     let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
                     telemetry::rejected(again.is_ok());
                     let again = match again {

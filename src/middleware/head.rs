@@ -29,17 +29,8 @@ impl Snapshot {
         }
     }
 
-    pub(crate) fn method(&self) -> &Method {
-        &self.method
-    }
-
     pub(crate) fn extensions(&self) -> &Extensions {
         &self.extensions
-    }
-
-    /// The URI, read again.
-    pub(crate) fn uri(&self) -> Option<Uri> {
-        Text(&self.text).uri()
     }
 
     /// The head, read again. It is `None` only for one that holds what no parser of `http` lets through.
@@ -175,10 +166,6 @@ mod tests {
             (
                 head.extensions.get::<Tenant>() == again.extensions.get(),
                 "other extensions",
-            ),
-            (
-                Snapshot::of(head).uri() == Some(again.uri),
-                "the URI alone is another",
             ),
         ];
         let wrong = checks.into_iter().find(|(equal, _)| !equal);

@@ -8,11 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-    request::Parts,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 
 use super::Replay;
@@ -107,9 +103,6 @@ impl<B: Body<Data = Bytes> + Unpin> Replay<B> for Buffered {
 /// How many bytes the client sends, where that is declared: by the head, which goes first for HTTP/1.1 clients, or by the
 /// body.
 fn declared_length(headers: &HeaderMap, size: &SizeHint) -> Option<u64> {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return None;
-    }
     let header = headers.get(CONTENT_LENGTH);
     let length = header.and_then(|length| length.to_str().ok()?.trim().parse().ok());
     length.or_else(|| size.exact())

@@ -243,13 +243,19 @@ mod tests {
 
     #[test]
     fn an_origin_is_scheme_host_and_port_in_any_case_of_letters() {
-        let origins = Origins::new(["https://API.example.com", "http://[::1]:8080"]).unwrap();
+        let origins = Origins::new([
+            "https://API.example.com",
+            "http://[::1]:8080",
+            "http://localhost",
+        ])
+        .unwrap();
         for uri in [
             "https://api.example.com/a",
             "https://api.EXAMPLE.com:443/",
             "HTTPS://api.example.com/",
             "http://[::1]:8080/?q",
             "http://[0:0:0:0:0:0:0:1]:8080/",
+            "http://localhost:80/",
         ] {
             assert!(picked(&origins, uri), "{uri}");
         }
