@@ -21,8 +21,8 @@ pub(super) struct Opened {
     pub(super) generation: u64,
     /// What is left of it, by the store's clock.
     pub(super) left: Duration,
-    lifetime: Duration,
-    age: Duration,
+    pub(super) lifetime: Duration,
+    pub(super) age: Duration,
 }
 
 impl Opened {
