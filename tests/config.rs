@@ -917,3 +917,73 @@ fn no_secret_is_in_debug_or_in_an_error() {
         assert!(!error.contains("31337"), "{error}");
     }
 }
+
+#[cfg(all(feature = "redis", feature = "rustls"))]
+mod shared {
+    use super::*;
+
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+    fn shared(members: Value) -> Result<Configuration, String> {
+        from_json(json!({ "client_secret": SECRET, "shared": members }))
+    }
+
+    #[tokio::test]
+    async fn processes_share_a_token_by_configuration() {
+        let folder =
+            std::env::temp_dir().join(format!("tower-bearer-config-{}", std::process::id()));
+        let token = r#"{"access_token":"a-token","token_type":"bearer","expires_in":3600}"#;
+        let endpoint = Endpoint::new([answer(200, &[], token)]);
+        for (first, second) in [(KEY, None), (KEY, Some(KEY))] {
+            let configuration = shared(json!({
+                "folder": folder,
+                "sealing_key": first,
+                "old_sealing_key": second,
+                "timeout": "2s",
+            }));
+            let configuration = configuration.unwrap();
+            let credentials = configuration.credentials();
+            let credentials = credentials.build_with(endpoint.clone()).unwrap();
+            let layer = configuration.shared(&credentials).unwrap().unwrap();
+            let shown = format!("{configuration:?} {layer:?}");
+            assert!(!shown.contains(KEY), "{shown}");
+            let cache = configuration
+                .cache(layer.layer(credentials))
+                .build()
+                .unwrap();
+            assert_eq!(cache.get().await.unwrap().expose_secret(), "a-token");
+        }
+        assert_eq!(endpoint.posts(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_store_without_a_key_or_a_place_is_an_error_that_says_what_to_give() {
+        for (members, expected) in [
+            (
+                json!({ "folder": "/tmp/t" }),
+                "`shared.sealing_key_file` is missing",
+            ),
+            (
+                json!({ "sealing_key": KEY }),
+                "`shared.redis_url` is missing",
+            ),
+            (
+                json!({ "folder": "/tmp/t", "redis_url": "redis://r", "sealing_key": KEY }),
+                "`shared.folder` cannot be used with a `redis_url`",
+            ),
+            (
+                json!({ "redis_url": "redis://r", "sealing_key": KEY, "sealing_key_env": "K" }),
+                "`shared.sealing_key_env` cannot be used with `shared.sealing_key`",
+            ),
+            (json!({ "place": "redis" }), "unknown field `place`"),
+        ] {
+            let error = shared(members).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        let configuration = shared(json!({ "redis_url": "redis://r", "sealing_key": "short" }));
+        let error = configuration.unwrap().layer().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains("openssl rand"), "{error}");
+    }
+}

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+#[cfg(feature = "shared")]
+use super::shared;
 use super::{
     Configuration, Destinations, client_auth,
     value::{Field, Given, wrong},
@@ -82,6 +84,10 @@ pub(super) struct Fields {
     danger_allow_secret_over_plain_http: Option<Given>,
     danger_allow_tokens_over_plain_http: Option<Given>,
     cache: Option<Cache>,
+    #[cfg(feature = "shared")]
+    shared: Option<shared::Fields>,
+    #[cfg(not(feature = "shared"))]
+    shared: Option<Given>,
 }
 
 impl TryFrom<Fields> for Configuration {
@@ -175,6 +181,13 @@ impl TryFrom<Fields> for Configuration {
         if let Some(file) = roots.text()? {
             credentials = credentials.root_certificates(Secret::from_file(file));
         }
+        #[cfg(not(feature = "shared"))]
+        if field!(fields.shared).is_given() {
+            return Err(wrong(
+                "shared",
+                "needs the crate feature `shared`; enable it",
+            ));
+        }
         Ok(Self {
             credentials,
             #[cfg(feature = "rustls-no-provider")]
@@ -185,6 +198,8 @@ impl TryFrom<Fields> for Configuration {
                 .parsed(BOOLEAN)?
                 .unwrap_or(false),
             schedule: schedule(fields.cache.unwrap_or_default())?,
+            #[cfg(feature = "shared")]
+            shared: fields.shared.map(shared::Fields::read).transpose()?,
         })
     }
 }

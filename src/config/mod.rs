@@ -2,11 +2,17 @@
 
 mod client_auth;
 mod fields;
+#[cfg(feature = "shared")]
+mod shared;
 mod value;
 
 use http::HeaderName;
 use serde::Deserialize;
+#[cfg(all(feature = "rustls-no-provider", feature = "shared"))]
+use tower_layer::Layer;
 
+#[cfg(feature = "shared")]
+use crate::shared::{Identity, SharedLayer};
 use crate::{
     cache::{Schedule, TokenCache, TokenCacheBuilder},
     client_credentials::ClientCredentialsBuilder,
@@ -87,6 +93,7 @@ use crate::{
 /// | `token_header` | the header that the token goes into; `Authorization` by default: see [`header_name`](BearerAuthLayer::header_name) |
 /// | `origins` | a list of the [origins](Origins) that the token is sent to, or `"any"` |
 /// | `danger_allow_secret_over_plain_http`, `danger_allow_tokens_over_plain_http` | `true`: see [the builder](ClientCredentialsBuilder::danger_allow_secret_over_plain_http) and [the layer](BearerAuthLayer::danger_allow_tokens_over_plain_http) |
+/// | `shared` | a table with the store of a fleet that shares one token (feature `shared`): see below |
 /// | `cache` | a table of the settings of a [`TokenCacheBuilder`]: see below |
 ///
 /// Give at most one of `client_secret…`, `assertion_file` and `private_key…`. Give none of them if the client authenticates
@@ -108,6 +115,11 @@ use crate::{
 /// `rejection_cool_down`, `rejection_cool_down_max` and `rejection_allowance_interval`; the fractions `refresh_at`,
 /// `refresh_jitter` and `hard_margin_fraction`; and the number `rejection_allowance`. Omitted fields have the defaults of
 /// [`TokenCacheBuilder`].
+///
+/// The table `shared` has the store, the key that seals what is in it, and `timeout`, a duration. The store is `folder`, or a
+/// Redis (feature `redis`): `redis_url`, `redis_url_file` or `redis_url_env`. The key is `sealing_key`, `sealing_key_file` or
+/// `sealing_key_env`. While keys are rotated, a second one that opens is `old_sealing_key`, `old_sealing_key_file` or
+/// `old_sealing_key_env`.
 ///
 /// # Value formats
 /// - A duration includes its unit: `"10s"`, `"500ms"`, `"1h 30m"`.
@@ -142,6 +154,8 @@ pub struct Configuration {
     token_header: Option<HeaderName>,
     tokens_over_plain_http: bool,
     schedule: Schedule,
+    #[cfg(feature = "shared")]
+    shared: Option<shared::Shared>,
 }
 
 impl Configuration {
@@ -153,6 +167,20 @@ impl Configuration {
     /// Creates a cache builder around `source` with the settings of `cache`.
     pub fn cache<S: TokenSource>(&self, source: S) -> TokenCacheBuilder<S> {
         TokenCache::builder(source).schedule(self.schedule.clone())
+    }
+
+    /// Returns the layer that shares tokens as the table `shared` says, to put around a source. `None` if there is no such table.
+    ///
+    /// [`layer`](Self::layer) has it already. Use it with [`tower::util::option_layer`] around a source that you create.
+    ///
+    /// # Errors
+    /// As for [`SharedStore`](crate::shared::SharedStore)'s constructors.
+    #[cfg(feature = "shared")]
+    pub fn shared(&self, identity: impl Into<Identity>) -> Result<Option<SharedLayer>, Error> {
+        let Some(shared) = &self.shared else {
+            return Ok(None);
+        };
+        Ok(Some(SharedLayer::new(identity, shared.store()?)))
     }
 
     /// Returns the origins that the token is sent to.
@@ -180,12 +208,17 @@ impl Configuration {
                  `client_certificate_key_file`",
             ));
         }
-        self.layer_around(self.credentials().build()?)
+        let credentials = self.credentials().build()?;
+        #[cfg(feature = "shared")]
+        if let Some(shared) = self.shared(&credentials)? {
+            return self.layer_around(shared.layer(credentials));
+        }
+        self.layer_around(credentials)
     }
 
     /// Builds the layer around a source that you create, usually from [`credentials`](Self::credentials).
     ///
-    /// Use it for a custom transport.
+    /// Use it for a custom transport. It does not share tokens by itself.
     ///
     /// # Errors
     /// If `origins` is not given.

@@ -327,6 +327,20 @@ async fn a_token_that_is_rejected_everywhere_is_replaced_once() {
     assert_eq!(endpoint.token_requests(), 2);
 }
 
+/// As by a source that is made anew for each token request.
+///
+/// Promise: D4
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_is_not_given_again_by_a_layer_that_never_gave_it() {
+    let (memory, endpoint) = (Memory::new(), Endpoint::healthy(HOUR));
+    tokens(&endpoint.processes(1, &memory)).await;
+    let rejected = token(1, HOUR).unwrap();
+    let request = TokenRequest::new(Reason::Rejected).with_current_token(rejected);
+    let layer = SharedLayer::new(Identity::named("client"), memory.store());
+    let token = layer.layer(endpoint.source()).oneshot(request);
+    assert_eq!(token.await.unwrap().expose_secret(), "t2");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_that_was_invalidated_does_not_come_back() {
     let (memory, endpoint) = (Memory::new(), Endpoint::healthy(HOUR));

@@ -1,0 +1,139 @@
+//! The store that a fleet shares, in a configuration.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::value::{Field, Given, wrong};
+use crate::{
+    client_credentials::Secret,
+    error::Error,
+    shared::{SealingKeys, SharedStore},
+};
+
+/// `[shared]`
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename = "shared")]
+pub(super) struct Fields {
+    redis_url: Option<Given>,
+    redis_url_file: Option<Given>,
+    redis_url_env: Option<Given>,
+    folder: Option<Given>,
+    sealing_key: Option<Given>,
+    sealing_key_file: Option<Given>,
+    sealing_key_env: Option<Given>,
+    old_sealing_key: Option<Given>,
+    old_sealing_key_file: Option<Given>,
+    old_sealing_key_env: Option<Given>,
+    timeout: Option<Given>,
+}
+
+/// What is needed to open the store.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    place: Place,
+    keys: SealingKeys,
+    timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    #[cfg(feature = "redis")]
+    Redis(Secret),
+    Folder(String),
+}
+
+impl Fields {
+    pub(super) fn read(self) -> Result<Shared, Error> {
+        let redis = secret([
+            Field("shared.redis_url", self.redis_url),
+            Field("shared.redis_url_file", self.redis_url_file),
+            Field("shared.redis_url_env", self.redis_url_env),
+        ])?;
+        let place = match (redis, Field("shared.folder", self.folder).text()?) {
+            #[cfg(feature = "redis")]
+            (Some(url), None) => Place::Redis(url),
+            #[cfg(not(feature = "redis"))]
+            (Some(_), None) => {
+                return Err(wrong(
+                    "shared.redis_url",
+                    "needs the crate feature `redis`; enable it",
+                ));
+            }
+            (None, Some(folder)) => Place::Folder(folder),
+            (Some(_), Some(_)) => {
+                return Err(wrong(
+                    "shared.folder",
+                    "cannot be used with a `redis_url`; remove one of them",
+                ));
+            }
+            (None, None) => {
+                return Err(wrong(
+                    "shared.redis_url",
+                    "is missing, and so is `folder`; give one of them",
+                ));
+            }
+        };
+        let key = secret([
+            Field("shared.sealing_key", self.sealing_key),
+            Field("shared.sealing_key_file", self.sealing_key_file),
+            Field("shared.sealing_key_env", self.sealing_key_env),
+        ])?;
+        let key = key.ok_or_else(|| {
+            wrong(
+                "shared.sealing_key_file",
+                "is missing, and so are `sealing_key_env` and `sealing_key`; nothing is shared without a key",
+            )
+        })?;
+        let keys = SealingKeys::new(key);
+        let old = secret([
+            Field("shared.old_sealing_key", self.old_sealing_key),
+            Field("shared.old_sealing_key_file", self.old_sealing_key_file),
+            Field("shared.old_sealing_key_env", self.old_sealing_key_env),
+        ])?;
+        Ok(Shared {
+            place,
+            keys: match old {
+                Some(old) => keys.and_open_with(old),
+                None => keys,
+            },
+            timeout: Field("shared.timeout", self.timeout).duration()?,
+        })
+    }
+}
+
+impl Shared {
+    pub(super) fn store(&self) -> Result<SharedStore, Error> {
+        let keys = self.keys.clone();
+        let store = match &self.place {
+            #[cfg(feature = "redis")]
+            Place::Redis(url) => SharedStore::redis(url.clone(), keys)?,
+            Place::Folder(folder) => SharedStore::folder(folder, keys)?,
+        };
+        Ok(match self.timeout {
+            Some(timeout) => store.timeout(timeout),
+            None => store,
+        })
+    }
+}
+
+/// A secret as text, in a file or in a variable; at most one of them.
+fn secret(fields: [Field<&'static str>; 3]) -> Result<Option<Secret>, Error> {
+    let mut given = fields.into_iter().filter(Field::is_given);
+    let Some(field) = given.next() else {
+        return Ok(None);
+    };
+    if let Some(other) = given.next() {
+        return Err(wrong(
+            other.0,
+            &format!("cannot be used with `{}`; remove one of them", field.0),
+        ));
+    }
+    let name = field.0;
+    let value = field.required_secret()?;
+    Ok(Some(match name {
+        _ if name.ends_with("_file") => Secret::from_file(value.into_text()),
+        _ if name.ends_with("_env") => Secret::from_env(value.into_text()),
+        _ => Secret::of(value),
+    }))
+}
