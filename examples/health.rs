@@ -46,10 +46,10 @@ async fn health(State(cache): State<TokenCache>) -> String {
     };
     match state.error() {
         None => token,
-        Some(error) => {
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            format!("{token}; {error}, because {cause}")
-        }
+        Some(error) => match error.source() {
+            Some(cause) => format!("{token}; {error}, because {cause}"),
+            None => format!("{token}; {error}"),
+        },
     }
 }
 

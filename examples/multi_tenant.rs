@@ -22,7 +22,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_bearer::{
-    BearerAuth, BearerAuthLayer, Token, TokenCache,
+    BearerAuth, BearerAuthLayer, Error, Token, TokenCache,
     cache::Keyed,
     ipxo,
     replay::CloneBody,
@@ -173,11 +173,12 @@ impl Story {
             errors.extend(self.clone().call(FAILING.to_owned()).await.err());
             sleep(Duration::from_millis(5)).await;
         }
-        let with_cause = errors.iter().find_map(|e| Some((e, e.source()?)));
-        let (error, cause) = with_cause.ok_or("the failing company was not backed off from")?;
+        let ours = errors.iter().filter_map(|error| Error::find_in(&**error));
+        let backed_off = ours.rev().find(|error| error.retry_after().is_some());
+        let error = backed_off.ok_or("the failing company was not backed off from")?;
         let (calls, token_requests) = (errors.len(), token_requests() - before);
         Ok(format!(
-            "{calls} calls, {token_requests} token requests: {error}, because {cause}"
+            "{calls} calls, {token_requests} token requests: {error}"
         ))
     }
 }

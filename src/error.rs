@@ -4,13 +4,16 @@ use std::{borrow::Cow, error::Error as StdError, fmt, io, path::Path, sync::Arc,
 
 use http::StatusCode;
 use tower::BoxError;
+use url::Url;
 
 /// Why there is no token, why a request was not sent, or why a builder cannot build.
 ///
 /// Cheap to clone: all callers who wait for one token request get the same error. `Display` tells this level only; the cause
-/// is the [`source`](StdError::source). It holds no secret and no token, whatever the server answered.
+/// is the [`source`](StdError::source). It names the client id and the token endpoint's host, and holds no secret and no token,
+/// whatever the server answered.
 ///
-/// [`BearerAuth`](crate::BearerAuth) returns it as a [`BoxError`] to downcast. When a rejected token cannot be replaced, the
+/// [`BearerAuth`](crate::BearerAuth) returns it as a [`BoxError`]. [`find_in`](Self::find_in) finds it there, and in the errors
+/// of the libraries between. When a rejected token cannot be replaced, the
 /// caller gets the server's own 401, with this error in the response's extensions.
 ///
 /// # Example
@@ -35,8 +38,30 @@ struct Inner {
     code: Option<Box<str>>,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
-    /// Whether the source is the failure that is backed off from.
+    /// Whether it tells of the last failure, because no token is requested until `retry_after`.
     backing_off: bool,
+    requester: Option<Requester>,
+}
+
+/// Who requests the token: what tells one credential's errors from another's.
+#[derive(Clone, Debug)]
+pub(crate) struct Requester {
+    client_id: Arc<str>,
+    /// Its host, and its port if it is not the scheme's.
+    token_endpoint: Arc<str>,
+}
+
+impl Requester {
+    pub(crate) fn new(client_id: &str, token_endpoint: &Url) -> Self {
+        let host = token_endpoint.host_str().unwrap_or_default();
+        Self {
+            client_id: client_id.into(),
+            token_endpoint: match token_endpoint.port() {
+                Some(port) => format!("{host}:{port}").into(),
+                None => host.into(),
+            },
+        }
+    }
 }
 
 /// What went wrong, for a program to act on.
@@ -178,6 +203,62 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// The client id of the credential, if this is an error of its token request.
+    ///
+    /// An error of a [`TokenSource`](crate::TokenSource) of your own has none, and neither has one of a builder.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        Some(&self.0.requester.as_ref()?.client_id)
+    }
+
+    /// The host of the token endpoint, if this is an error of a credential's token request; with its port, unless that is the
+    /// scheme's default. It is the issuer's host as long as the token endpoint is not [discovered].
+    ///
+    /// [discovered]: crate::ClientCredentials::discover
+    #[must_use]
+    #[doc(alias = "host")]
+    pub fn token_endpoint(&self) -> Option<&str> {
+        Some(&self.0.requester.as_ref()?.token_endpoint)
+    }
+
+    /// Finds this crate's error in `error` or among its causes.
+    ///
+    /// It also looks into the errors that do not name their cause as their source: those of reqwest-middleware (feature
+    /// `reqwest-middleware`) and of [`std::io`].
+    ///
+    /// # Example
+    /// ```
+    /// use tower::BoxError;
+    /// use tower_bearer::Error;
+    ///
+    /// fn is_our_fault(error: &BoxError) -> bool {
+    ///     Error::find_in(&**error).is_some_and(|error| !error.is_transient())
+    /// }
+    /// # assert!(is_our_fault(&Error::permanent("no such role").into()));
+    /// # assert!(!is_our_fault(&"down".into()));
+    /// ```
+    #[must_use]
+    #[doc(alias = "downcast_ref")]
+    #[doc(alias = "from_status")]
+    pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        let mut level = Some(error);
+        while let Some(current) = level {
+            if let Some(ours) = current.downcast_ref() {
+                return Some(ours);
+            }
+            level = below(current);
+        }
+        None
+    }
+
+    /// Says who requested the token, unless it is known.
+    pub(crate) fn of(mut self, requester: &Requester) -> Self {
+        if self.0.requester.is_none() {
+            Arc::make_mut(&mut self.0).requester = Some(requester.clone());
+        }
+        self
     }
 
     pub(crate) fn configuration(message: impl Into<Cow<'static, str>>) -> Self {
@@ -472,23 +553,12 @@ impl Error {
         .into()
     }
 
-    /// The token endpoint is not asked for now, because of `cause`.
+    /// No token is requested now, because of `cause`.
     pub(crate) fn backing_off(cause: &Self, retry_after: Duration) -> Self {
         Inner {
-            status: cause.status(),
-            code: cause.0.code.clone(),
             retry_after: Some(retry_after),
-            source: Some(Arc::new(cause.clone())),
             backing_off: true,
-            ..Inner::new(
-                cause.kind(),
-                cause.is_transient(),
-                format!(
-                    "there is no token: the last token request failed, and the next is allowed in {:.1} s. Its failure is the \
-                     cause of this one",
-                    retry_after.as_secs_f64()
-                ),
-            )
+            ..Inner::clone(&cause.0)
         }
         .into()
     }
@@ -500,12 +570,8 @@ impl Error {
 
     /// Ours if `error` is or wraps one of ours, so that kind and class survive tower's layers around a source.
     pub(crate) fn from_source(error: BoxError) -> Self {
-        let mut level: Option<&(dyn StdError + 'static)> = Some(&*error);
-        while let Some(current) = level {
-            if let Some(ours) = current.downcast_ref::<Self>() {
-                return ours.clone();
-            }
-            level = current.source();
+        if let Some(ours) = Self::find_in(&*error) {
+            return ours.clone();
         }
         Self::transient("the token source failed; its own error is the cause").with_source(error)
     }
@@ -522,6 +588,7 @@ impl Inner {
             retry_after: None,
             source: None,
             backing_off: false,
+            requester: None,
         }
     }
 }
@@ -534,7 +601,25 @@ impl From<Inner> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        let Inner {
+            message, requester, ..
+        } = &*self.0;
+        let held_off = self.0.retry_after.filter(|_| self.0.backing_off);
+        if held_off.is_some() {
+            f.write_str("no token: ")?;
+        }
+        f.write_str(message)?;
+        if let Some(requester) = requester {
+            let client_id = requester.client_id.escape_debug();
+            write!(f, " (client_id {client_id}, {})", requester.token_endpoint)?;
+        }
+        match held_off {
+            Some(left) => {
+                let left = left.as_secs_f64();
+                write!(f, "; the next token request is allowed in {left:.1} s")
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -549,6 +634,10 @@ impl fmt::Debug for Error {
         if let Some(retry_after) = self.0.retry_after {
             out.field("retry_after", &retry_after);
         }
+        if let Some(requester) = &self.0.requester {
+            out.field("client_id", &requester.client_id)
+                .field("token_endpoint", &requester.token_endpoint);
+        }
         if let Some(source) = &self.0.source {
             out.field("source", source);
         }
@@ -560,6 +649,18 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&**self.0.source.as_ref()?)
     }
+}
+
+/// The cause of an error, also where it is not its source.
+fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return error.get_ref().map(|inner| inner as _);
+    }
+    #[cfg(feature = "reqwest-middleware")]
+    if let Some(reqwest_middleware::Error::Middleware(inner)) = error.downcast_ref() {
+        return Some(&**inner);
+    }
+    error.source()
 }
 
 /// What may follow says why.
@@ -655,6 +756,49 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(!error.is_transient());
         assert!(error.source().is_some());
+    }
+
+    #[test]
+    fn an_error_is_found_wherever_the_libraries_between_put_it() {
+        let ours = || Error::permanent("no such role");
+        #[derive(Debug)]
+        struct Wrapper(BoxError);
+        impl fmt::Display for Wrapper {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("wrapped")
+            }
+        }
+        impl StdError for Wrapper {
+            fn source(&self) -> Option<&(dyn StdError + 'static)> {
+                Some(&*self.0)
+            }
+        }
+        let wrapped = || Wrapper(ours().into());
+        let in_io = || io::Error::other(ours());
+        for error in [
+            BoxError::from(ours()),
+            wrapped().into(),
+            in_io().into(),
+            io::Error::other(wrapped()).into(),
+            Wrapper(in_io().into()).into(),
+            #[cfg(feature = "reqwest-middleware")]
+            reqwest_middleware::Error::middleware(ours()).into(),
+            #[cfg(feature = "reqwest-middleware")]
+            reqwest_middleware::Error::middleware(in_io()).into(),
+            #[cfg(feature = "tonic")]
+            tonic::Status::from_error(wrapped().into()).into(),
+        ] {
+            let found = Error::find_in(&*error);
+            assert_eq!(found.unwrap().to_string(), "no such role", "{error:?}");
+        }
+        for other in [
+            BoxError::from("down"),
+            io::Error::other("down").into(),
+            io::Error::from(io::ErrorKind::NotFound).into(),
+            Wrapper("down".into()).into(),
+        ] {
+            assert!(Error::find_in(&*other).is_none(), "{other:?}");
+        }
     }
 
     #[test]

@@ -412,7 +412,7 @@ fn no_token_is_a_502_with_a_plain_reason() {
         for version in VERSIONS {
             let (hydra, gateway) = servers().await;
             let proxy = proxy_to(&gateway.origin(), TokenCache::new(denied(&hydra))).await;
-            for why in ["401 invalid_client", "the next is allowed in"] {
+            for why in ["401 invalid_client", "the next token request is allowed in"] {
                 let (status, told) = call(client(version), cart(&proxy, 0)).await;
                 assert_eq!(status, StatusCode::BAD_GATEWAY);
                 assert!(told.starts_with("there is no access token: "), "{told}");

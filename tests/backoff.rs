@@ -383,3 +383,36 @@ async fn the_refresh_point_is_counted_from_before_the_token_request() {
     settle().await;
     assert_eq!(endpoint.token_requests(), 2);
 }
+
+/// Promise: L11, L15
+#[tokio::test(start_paused = true)]
+async fn an_error_in_the_backoff_tells_the_failure_and_when_the_next_token_request_is_allowed() {
+    let endpoint = TokenEndpoint::new(async |_| answer(401, r#"{"error":"invalid_client"}"#));
+    let cache = TokenCache::new(endpoint.credentials());
+    let failure = cache.get().await.unwrap_err();
+    let later = cache.get().await.unwrap_err();
+
+    let left = later.retry_after().unwrap().as_secs_f64();
+    assert_eq!(
+        later.to_string(),
+        format!("no token: {failure}; the next token request is allowed in {left:.1} s")
+    );
+    assert!(
+        failure.to_string().contains("401 invalid_client"),
+        "{failure}"
+    );
+    assert_eq!(later.client_id(), failure.client_id());
+    assert_eq!(later.oauth_code(), Some("invalid_client"));
+    assert_eq!(endpoint.token_requests(), 1);
+
+    // Its time is told once, whoever hands it on.
+    let shared = cache.clone();
+    let above = TokenCache::new(service_fn(move |_: TokenRequest| {
+        let shared = shared.clone();
+        async move { shared.get().await }
+    }));
+    above.get().await.unwrap_err();
+    let error = above.get().await.unwrap_err().to_string();
+    assert_eq!(error.matches("no token: ").count(), 1, "{error}");
+    assert_eq!(error.matches("is allowed in").count(), 1, "{error}");
+}

@@ -862,7 +862,7 @@ mod provided {
         assert!(error.is_transient());
         assert_eq!(
             error.to_string(),
-            "the provider of the client secret failed"
+            "the provider of the client secret failed (client_id c:1, auth.example.com)"
         );
         assert_eq!(error.source().unwrap().to_string(), "the vault is sealed");
 
@@ -1475,6 +1475,89 @@ mod told {
                 assert_eq!(endpoint.posts(), 1);
             }
         }
+    }
+
+    /// Of three companies the failing one is told.
+    ///
+    /// Promise: E6
+    #[tokio::test(start_paused = true)]
+    async fn every_error_of_a_token_request_names_the_client_and_the_token_endpoint() {
+        type Failing = fn() -> Result<http::Response<http_body_util::Full<Bytes>>, std::io::Error>;
+        let failures: [(Failing, ErrorKind); 4] = [
+            (|| Ok(invalid_client().map(Into::into)), ErrorKind::Denied),
+            (
+                || Ok(answer(200, &[], "").map(Into::into)),
+                ErrorKind::InvalidAnswer,
+            ),
+            (
+                || Err(std::io::Error::other("no connection")),
+                ErrorKind::Unavailable,
+            ),
+            (|| panic!("a transport that panics"), ErrorKind::Interrupted),
+        ];
+        for (url, host) in [
+            (TOKEN_URL, "auth.example.com"),
+            (
+                "https://auth.example.com:8443/t?key=hidden",
+                "auth.example.com:8443",
+            ),
+            ("http://[::1]:4444/token", "[::1]:4444"),
+        ] {
+            for (failing, kind) in failures {
+                let transport =
+                    tower::service_fn(move |_: http::Request<Bytes>| async move { failing() });
+                let source = ClientCredentials::builder(url, ID, SECRET);
+                let cache = TokenCache::new(source.build_with(transport).unwrap());
+                let error = cache.get().await.unwrap_err();
+                assert_eq!(error.kind(), kind);
+                assert_named(&error, ID, host);
+            }
+        }
+
+        // Errors that are not the source's own.
+        let hanging = tower::service_fn(async |_: http::Request<Bytes>| {
+            std::future::pending::<Result<Response<http_body_util::Full<Bytes>>, std::io::Error>>()
+                .await
+        });
+        let source = client(SECRET).build_with(hanging).unwrap();
+        let cache = TokenCache::new(source);
+        let (one, other) = tokio::join!(cache.get(), async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            cache.get().await
+        });
+        for error in [one.unwrap_err(), other.unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            assert_named(&error, ID, "auth.example.com");
+        }
+
+        let foreign = tower::service_fn(async |_: tower_bearer::token::TokenRequest| {
+            Err::<tower_bearer::Token, _>(std::io::Error::other("down"))
+        });
+        let error = TokenCache::new(foreign).get().await.unwrap_err();
+        assert_eq!((error.client_id(), error.token_endpoint()), (None, None));
+    }
+
+    #[track_caller]
+    fn assert_named(error: &Error, client_id: &str, host: &str) {
+        assert_eq!(error.client_id(), Some(client_id), "{error}");
+        assert_eq!(error.token_endpoint(), Some(host), "{error}");
+        let named = format!(" (client_id {client_id}, {host})");
+        assert_eq!(error.to_string().matches(&named).count(), 1, "{error}");
+    }
+
+    /// Promise: S4
+    #[tokio::test(start_paused = true)]
+    async fn a_client_id_breaks_no_line_of_a_log() {
+        let client = ClientCredentials::builder(TOKEN_URL, "id\nERROR forged", SECRET);
+        let source = client
+            .build_with(Endpoint::new([invalid_client()]))
+            .unwrap();
+        let error = token_request(source).await.unwrap_err();
+        assert!(
+            error.to_string().contains(r"client_id id\nERROR forged"),
+            "{error}"
+        );
+        assert!(!format!("{error} {error:?}").contains('\n'), "{error:?}");
     }
 
     /// Promise: E6

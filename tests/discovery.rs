@@ -1111,6 +1111,23 @@ async fn a_token_url_that_is_given_after_all_is_used_and_nothing_is_discovered()
 
 /// Promise: E6
 #[tokio::test(start_paused = true)]
+async fn an_error_names_the_issuers_host_until_the_token_endpoint_is_known() {
+    let server = Server::default();
+    let error = token_request(server.credentials(SECRET)).await.unwrap_err();
+    let host = url::Url::parse(ISSUER).unwrap();
+    assert_eq!(error.token_endpoint(), host.host_str());
+    assert_eq!(error.client_id(), Some(ID));
+
+    let elsewhere = "https://tokens.example.net:8443/t";
+    let server = Server::with(BY_RFC, &metadata_with("token_endpoint", json!(elsewhere)));
+    server.answers(elsewhere, 401, r#"{"error":"invalid_client"}"#);
+    let error = token_request(server.credentials(SECRET)).await.unwrap_err();
+    assert_eq!(error.token_endpoint(), Some("tokens.example.net:8443"));
+    assert_eq!(error.client_id(), Some(ID));
+}
+
+/// Promise: E6
+#[tokio::test(start_paused = true)]
 async fn a_method_that_was_picked_and_is_denied_is_told() {
     for offered in ["client_secret_basic", "client_secret_jwt"] {
         let server = Server::with(BY_RFC, &offering(&[offered, "private_key_jwt"]));

@@ -175,12 +175,8 @@ async fn an_error_while_backing_off_tells_the_cause_and_when_the_next_try_is_due
     let second = cache.get().await.unwrap_err();
     assert_eq!(second.kind(), ErrorKind::Denied);
     assert_eq!(second.oauth_code(), Some("invalid_client"));
-    assert!(
-        second.to_string().contains("the next is allowed in"),
-        "{second}"
-    );
-    let cause = std::error::Error::source(&second).unwrap();
-    assert_eq!(cause.to_string(), first.to_string());
+    let beginning = format!("no token: {first}; the next token request is allowed in ");
+    assert!(second.to_string().starts_with(&beginning), "{second}");
     assert_eq!(endpoint.token_requests(), 1);
 
     // As it says, and not before.

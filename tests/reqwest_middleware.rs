@@ -1361,7 +1361,10 @@ async fn status(answer: Answered) -> StatusCode {
 }
 
 /// This crate's error, out of reqwest-middleware's.
+#[track_caller]
 fn ours(error: &MiddlewareError) -> &Error {
+    // As a program finds it that does not know what is between.
+    assert!(Error::find_in(error).is_some());
     let MiddlewareError::Middleware(error) = error else {
         panic!("{error:?}");
     };

@@ -44,6 +44,13 @@ fn over(endpoint: &Endpoint) -> ClientCredentials {
         .unwrap()
 }
 
+/// What an error says beside whose it is.
+fn told(error: &Error) -> String {
+    let message = error.to_string();
+    let whose = format!(" (client_id {ID}, auth.example.com)");
+    message.strip_suffix(&whose).unwrap().to_owned()
+}
+
 /// What the source makes of one answer, to one request.
 async fn made_of(answer: Response<Bytes>) -> Result<Token, Error> {
     let status = answer.status();
@@ -892,7 +899,7 @@ async fn an_error_of_any_shape_tells_what_it_says() {
         b"\"ory_at_4jSH\"",
     ] {
         let error = made_of(answer(403, &[], body)).await.unwrap_err();
-        assert_eq!(error.to_string(), "the token endpoint answered 403");
+        assert_eq!(told(&error), "the token endpoint answered 403");
     }
     let twice = format!(
         r#"{{"access_token":"{TOKEN}","access_token":"{TOKEN}","message":"{TOKEN} is over"}}"#
@@ -900,7 +907,7 @@ async fn an_error_of_any_shape_tells_what_it_says() {
     let error = made_of(answer(403, JSON, twice)).await.unwrap_err();
     assert_eq!(error.to_string(), "the token endpoint answered 403");
     let made = made_of(answer(500, &[], "x".repeat(60_000))).await;
-    let message = made.unwrap_err().to_string();
+    let message = told(&made.unwrap_err());
     assert!(message.ends_with(&("x".repeat(300) + "…")), "{message}");
 }
 
@@ -945,7 +952,7 @@ async fn an_answer_that_is_compressed_unasked_says_so() {
         assert_is(&made, TOKEN, encoding);
     }
     let made = made_of(answer(403, gzip, r#"{"message":"plain"}"#)).await;
-    let message = made.unwrap_err().to_string();
+    let message = told(&made.unwrap_err());
     assert!(message.ends_with("answered 403: plain"), "{message}");
 }
 
@@ -1060,7 +1067,7 @@ async fn a_server_that_names_the_right_authentication_method_is_understood() {
         );
         let body = json!({"error": "invalid_client", "error_description": description});
         let made = made_of(answer(401, JSON, body.to_string())).await;
-        let message = made.unwrap_err().to_string();
+        let message = told(&made.unwrap_err());
         match advice {
             Some(advice) => assert!(message.ends_with(advice), "{message}"),
             // All that are left are named.
@@ -1121,8 +1128,8 @@ async fn retry_after_is_kept_by_the_cache_and_its_cause_told() {
     assert_eq!(second.retry_after(), Some(Duration::from_secs(5)));
     assert_eq!(second.kind(), ErrorKind::Unavailable);
     assert_eq!(second.status(), first.status());
-    let cause = std::error::Error::source(&second).unwrap().to_string();
-    assert_eq!(cause, first.to_string());
+    let beginning = format!("no token: {first}; ");
+    assert!(second.to_string().starts_with(&beginning), "{second}");
     assert_eq!(endpoint.posts(), 1);
 }
 
@@ -1348,7 +1355,7 @@ mod recorded {
             let part = "answered 401 invalid_client: Client authentication failed";
             let error = assert_fails(made, ErrorKind::Denied, part, name);
             assert_eq!(error.oauth_code(), Some("invalid_client"));
-            assert!(error.to_string().ends_with(advice), "{error}");
+            assert!(told(&error).ends_with(advice), "{error}");
         }
         let made = made_of_case("hydra-engine: post wrong secret").await;
         let message = made.unwrap_err().to_string();

@@ -212,7 +212,10 @@ impl SingleFlight {
                 }
                 Waited::Landed(Landing::Cut(_)) => cuts += 1,
                 Waited::Silent(beat) => self.give_up(&flight, beat),
-                Waited::OutOfTime => return self.or_current(need, self.out_of_time()),
+                Waited::OutOfTime => {
+                    let error = flight.error(self.out_of_time());
+                    return self.or_current(need, error);
+                }
             }
         }
     }
@@ -300,10 +303,11 @@ impl SingleFlight {
                 slot.rejected = slot.rejected.max(than);
                 self.being_replaced.store(than, Ordering::Relaxed);
             }
-            let flight = Flight::new(now.steady());
+            let request = need.request(current.as_deref());
+            let flight = Flight::new(now.steady(), Arc::clone(request.requester()));
             slot.flying = Some(flight.clone());
             self.stay_quiet_until(now.steady() + LOOK_AT_FLIGHT);
-            (flight, given_up, need.request(current.as_deref()))
+            (flight, given_up, request)
         };
         if let Some(given_up) = given_up {
             given_up.tell(Landing::Cut(Error::interrupted()));

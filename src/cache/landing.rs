@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,7 +14,11 @@ use super::{
     need::Held,
     rt::{AtomicU64, Instant, Ordering, Spawner, Timer},
 };
-use crate::{error::Error, token::Token, util::clock::steady};
+use crate::{
+    error::{Error, Requester},
+    token::Token,
+    util::clock::steady,
+};
 
 /// What a caller gets.
 pub(crate) type Outcome = Result<Arc<Held>, Error>;
@@ -56,16 +60,27 @@ struct UnderWay {
     /// The beat since which somebody who does not wait found it silent.
     silent_since: AtomicU64,
     took_off: Instant,
+    requester: Arc<OnceLock<Requester>>,
 }
 
 impl Flight {
-    pub(super) fn new(now: Instant) -> Self {
+    /// `requester` is that of its token request.
+    pub(super) fn new(now: Instant, requester: Arc<OnceLock<Requester>>) -> Self {
         Self(Arc::new(UnderWay {
             tell: watch::Sender::new(None),
             beat: AtomicU64::new(0),
             silent_since: AtomicU64::new(u64::MAX),
             took_off: now,
+            requester,
         }))
+    }
+
+    /// An error of its token request, wherever it was made.
+    pub(super) fn error(&self, error: Error) -> Error {
+        match self.0.requester.get() {
+            Some(requester) => error.of(requester),
+            None => error,
+        }
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {

@@ -93,7 +93,7 @@ impl<B: Base> Pilot<B> {
                 Ending::Token(token)
             }
             Err(error) if stood_still && error.is_unanswered() => Ending::Cut(Error::interrupted()),
-            Err(error) => Ending::Failed(error),
+            Err(error) => Ending::Failed(self.flight.error(error)),
         });
     }
 
@@ -134,7 +134,7 @@ impl<B: Base> Drop for Pilot<B> {
     fn drop(&mut self) {
         let ending = self.ending.take().unwrap_or_else(|| {
             if thread::panicking() {
-                Ending::Failed(Error::panicked())
+                Ending::Failed(self.flight.error(Error::panicked()))
             } else {
                 // Its runtime is shutting down, which says nothing of the server either.
                 Ending::Cut(Error::interrupted())

@@ -32,7 +32,7 @@ use crate::{
         request::Credential,
         transport::{self, Transport},
     },
-    error::Error,
+    error::{Error, Requester},
     token::remedies::Remedies,
 };
 
@@ -505,6 +505,11 @@ impl ClientCredentialsBuilder {
         self.check()?;
         let headers = headers::checked(&self.headers)?;
         let transport = headers::added_by(transport, headers.clone());
+        let requester = match &endpoint {
+            Endpoint::Known(given) | Endpoint::Discovered(given) => {
+                Requester::new(&self.client_id, &given.url)
+            }
+        };
         let by_certificate = self.auth.is_by_certificate();
         #[cfg(feature = "rustls-no-provider")]
         let by_certificate = by_certificate || self.certificate.is_some();
@@ -540,6 +545,7 @@ impl ClientCredentialsBuilder {
             keep: self.keep,
             #[cfg(all(feature = "shared", feature = "rustls-no-provider"))]
             certificate: self.certificate,
+            requester,
             given: Mutex::new(None),
         };
         Ok(ClientCredentials::new(credential, transport))

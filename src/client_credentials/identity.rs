@@ -33,6 +33,7 @@ impl ClientCredentials {
             keep,
             #[cfg(feature = "rustls-no-provider")]
             certificate,
+            requester: _,
             given: _,
         } = &*self.credential;
         match endpoint {

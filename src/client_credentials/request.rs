@@ -30,7 +30,7 @@ use crate::{
         response::{self, Answer, INVALID_CLIENT, Sent},
         transport::Transport,
     },
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Requester},
     telemetry,
     token::{
         Token, TokenRequest,
@@ -56,6 +56,8 @@ pub(crate) struct Credential {
     /// The client certificate of the default transport.
     #[cfg(all(feature = "shared", feature = "rustls-no-provider"))]
     pub(crate) certificate: Option<ClientCertificate>,
+    /// For errors.
+    pub(crate) requester: Requester,
     /// The last token that was granted, kept so that no error shows it.
     pub(crate) given: Mutex<Option<Token>>,
 }
@@ -75,19 +77,35 @@ type Client = oauth2::Client<
 >;
 
 impl Credential {
-    /// Requests a token.
+    /// Requests a token. An error says for whom.
     pub(crate) async fn token_request(
         self: Arc<Self>,
         request: TokenRequest,
         transport: Transport,
     ) -> Result<Token, Error> {
+        // It is set already if this is the cache's second attempt.
+        let _ = request.requester().set(self.requester.clone());
+        let outcome = self.attempts(&request, &transport).await;
+        outcome.map_err(|error| error.of(&self.requester))
+    }
+
+    /// One attempt, or two if the secret was changed meanwhile.
+    async fn attempts(
+        self: &Arc<Self>,
+        request: &TokenRequest,
+        transport: &Transport,
+    ) -> Result<Token, Error> {
         let evidence = self.auth.read().await?;
         let mut hidden = self.hidden(&evidence);
         hidden.extend(request.rejected_token().into_iter().flat_map(in_all_forms));
-        let target = self.target(&transport, &hidden).await?;
+        let target = self.target(transport, &hidden).await?;
+        // It may be at another host than the issuer.
+        let named =
+            |error: Error| error.of(&Requester::new(&self.client_id, target.token_url.url()));
         let outcome = self
-            .attempt(&request, &evidence, &target, &transport, hidden.clone())
-            .await;
+            .attempt(request, &evidence, &target, transport, hidden.clone())
+            .await
+            .map_err(named);
         if let (Endpoint::Discovered(discovery), Err(error)) = (&self.endpoint, &outcome)
             && may_have_moved(error)
         {
@@ -107,8 +125,9 @@ impl Credential {
         }
         // The earlier secret must stay hidden too.
         hidden.extend(self.hidden(&reread));
-        self.attempt(&request, &reread, &target, &transport, hidden)
+        self.attempt(request, &reread, &target, transport, hidden)
             .await
+            .map_err(named)
     }
 
     async fn target(&self, transport: &Transport, hidden: &[Wiped]) -> Result<Arc<Target>, Error> {

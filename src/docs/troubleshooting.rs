@@ -169,8 +169,9 @@
 //! reqwest-middleware are 0.13 and 0.5.
 //!
 //! # Errors at run time
-//! Through the layer, an error is a `BoxError`. Downcast it and look at its kind, its status,
-//! its OAuth code and its cause:
+//! Through the layer, an error is a `BoxError`. [`Error::find_in`](crate::Error::find_in) finds it,
+//! also in the errors of reqwest-middleware, tonic, anyhow and hyper. Look at its kind, its
+//! status, its OAuth code, its client id and its cause:
 //! ```
 //! use std::error::Error as _;
 //!
@@ -178,8 +179,7 @@
 //! use tower_bearer::Error;
 //!
 //! fn explain(error: &BoxError) -> String {
-//!     let Some(error) =
-//!         error.downcast_ref::<Error>()
+//!     let Some(error) = Error::find_in(&**error)
 //!     else {
 //!         return format!(
 //!             "the client failed: {error}"

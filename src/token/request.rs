@@ -1,10 +1,14 @@
 //! What a source is asked.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use http::HeaderValue;
 
 use super::{Token, challenge::Challenges};
+use crate::error::Requester;
 
 /// The request that a [`TokenSource`](crate::TokenSource) receives.
 ///
@@ -37,6 +41,7 @@ pub struct TokenRequest {
     reason: Reason,
     current: Option<Token>,
     challenges: Challenges,
+    requester: Arc<OnceLock<Requester>>,
 }
 
 /// The reason for a token request.
@@ -59,6 +64,7 @@ impl TokenRequest {
             reason,
             current: None,
             challenges: Challenges::default(),
+            requester: Arc::default(),
         }
     }
 
@@ -81,6 +87,11 @@ impl TokenRequest {
     pub(crate) fn challenged_by(mut self, challenges: Challenges) -> Self {
         self.challenges = challenges;
         self
+    }
+
+    /// Where a source says who requests the token, for errors that are not its own, such as a timeout.
+    pub(crate) fn requester(&self) -> &Arc<OnceLock<Requester>> {
+        &self.requester
     }
 
     /// Returns the reason for this token request.
