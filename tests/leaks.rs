@@ -16,6 +16,7 @@
     feature = "config",
     feature = "jwt",
     feature = "keyed",
+    feature = "redis",
     feature = "reqwest-middleware",
     feature = "rustls",
     feature = "tonic",
@@ -89,6 +90,7 @@ use tower_bearer::{
     extension::{Deadline, MinValidity, NoRetry, NoToken},
     replay::{Buffered, CloneBody, NoReplay, Replay},
     select::{ByExtension, Origins},
+    shared::{Identity, SealingKeys, SharedLayer, SharedStore},
     token::{FixedToken, Lookup, TokenRequest},
     unauthorized::{BearerChallenge, GrpcUnauthenticated},
 };
@@ -543,6 +545,7 @@ mod printed {
             shown += &runtime.block_on(of_caches_and_requests(&hidden));
             shown += &runtime.block_on(of_a_request_under_way(&hidden));
             shown += &runtime.block_on(of_adapters(&hidden));
+            shown += &of_a_fleet(&hidden);
             shown += &of_the_rest(&hidden);
             let missing: Vec<_> = types.iter().filter(|name| !shown.contains(*name)).collect();
             assert!(missing.is_empty(), "not looked at: {missing:?}");
@@ -933,6 +936,36 @@ mod printed {
         shown
     }
 
+    /// A store's keys and its password are secret as well, and the URL may be wrong.
+    fn of_a_fleet(hidden: &Hidden) -> String {
+        let key = base64(&hidden.secret.repeat(2));
+        let keys = SealingKeys::new(key.clone()).and_open_with(key);
+        let mut shown = debug(&keys);
+        let wrong = SealingKeys::new(hidden.secret.clone());
+        let password: String =
+            url::form_urlencoded::byte_serialize(hidden.secret.as_bytes()).collect();
+        let at = |host: &str| format!("redis://user:{password}@{host}");
+        let store = SharedStore::redis(at("redis.test"), keys.clone()).unwrap();
+        for error in [
+            SharedStore::redis(at("redis.test"), wrong),
+            SharedStore::redis(at("redis.test:port"), keys.clone()),
+            SharedStore::redis(hidden.secret.clone(), keys),
+        ] {
+            shown += &all_of(&error.unwrap_err());
+        }
+        let credentials = ClientCredentials::builder(
+            "https://auth.test/token",
+            &hidden.id,
+            hidden.secret.clone(),
+        );
+        let credentials = credentials.build_with(Never).unwrap();
+        shown += &debug(&Identity::from(&credentials));
+        let layer = SharedLayer::new(&credentials, store.clone());
+        shown += &debug(&layer.layer(credentials));
+        shown += &debug(&(layer, store));
+        shown
+    }
+
     fn of_the_rest(hidden: &Hidden) -> String {
         let mut shown = String::new();
         // A key may name a credential, or be one.
@@ -973,7 +1006,8 @@ mod printed {
     }
 
     fn token(hidden: &Hidden) -> Token {
-        Token::new(&hidden.tokens[0]).unwrap()
+        let token = Token::new(&hidden.tokens[0]).unwrap();
+        token.with_extra("id_token", &hidden.tokens[1])
     }
 
     fn request() -> Request<Full<Bytes>> {
