@@ -939,7 +939,7 @@ mod shared {
                 "folder": folder,
                 "sealing_key": first,
                 "old_sealing_key": second,
-                "timeout": "2s",
+                "timeout": "900ms",
             }));
             let configuration = configuration.unwrap();
             let credentials = configuration.credentials();
@@ -981,6 +981,13 @@ mod shared {
             let error = shared(members).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+        let configuration =
+            shared(json!({ "redis_url": "redis://r", "sealing_key": KEY, "timeout": "1s" }));
+        let error = configuration.unwrap().layer().unwrap_err();
+        assert!(
+            error.to_string().contains("`shared.timeout` must"),
+            "{error}"
+        );
         let configuration = shared(json!({ "redis_url": "redis://r", "sealing_key": "short" }));
         let error = configuration.unwrap().layer().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);

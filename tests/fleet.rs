@@ -129,6 +129,7 @@ fn keys(meddler: &mut redis::Connection, pattern: &str) -> Vec<String> {
 #[tokio::test]
 #[ignore = "a process that other tests start"]
 async fn child() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let (Ok(token_url), Ok(redis)) = (env::var("FLEET_TOKEN_URL"), env::var("FLEET_REDIS")) else {
         return;
     };
@@ -141,6 +142,10 @@ fn spawn_child(token_url: &str, redis: &str) -> Child {
         .args(["--exact", "child", "--ignored", "--nocapture"])
         .env("FLEET_TOKEN_URL", token_url)
         .env("FLEET_REDIS", redis)
+        .env(
+            "SSL_CERT_FILE",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/ca.crt"),
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -167,6 +172,32 @@ async fn fifty_cold_processes_make_one_token_request() {
         tasks.spawn(token_of(spawn_child(&endpoint.url, &redis.url())));
     }
     assert_eq!(tasks.join_all().await, vec!["t1"; 50]);
+    assert_eq!(endpoint.token_requests(), 1);
+}
+
+/// Promise: D1
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server: tests/servers/run"]
+async fn over_tls_as_a_user_who_may_do_no_more_than_is_needed() {
+    const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/");
+    // As in the guide.
+    const ALLOWED: &str =
+        "~tower-bearer:* +eval +time +get +set +del +pttl +pexpire +pexpireat +hset +hmget";
+    let tls_port = redis_server::free_port().unwrap().to_string();
+    let (certificate, key) = (format!("{KEYS}server.crt"), format!("{KEYS}server.key"));
+    let mut options = vec!["--tls-port", &tls_port, "--tls-auth-clients", "no"];
+    options.extend(["--tls-cert-file", &certificate, "--tls-key-file", &key]);
+    options.extend(["--user", "default", "off"]);
+    options.extend(["--user", "fleet", "on", ">pass:word"]);
+    options.extend(ALLOWED.split(' '));
+    let _redis = redis(&options);
+    let endpoint = Endpoint::start(SECOND / 5).await;
+    let url = format!("rediss://fleet:pass%3Aword@localhost:{tls_port}");
+    let mut tasks = JoinSet::new();
+    for _ in 0..5 {
+        tasks.spawn(token_of(spawn_child(&endpoint.url, &url)));
+    }
+    assert_eq!(tasks.join_all().await, ["t1"; 5]);
     assert_eq!(endpoint.token_requests(), 1);
 }
 

@@ -116,7 +116,8 @@ use crate::{
 /// `refresh_jitter` and `hard_margin_fraction`; and the number `rejection_allowance`. Omitted fields have the defaults of
 /// [`TokenCacheBuilder`].
 ///
-/// The table `shared` has the store, the key that seals what is in it, and `timeout`, a duration. The store is `folder`, or a
+/// The table `shared` has the store, the key that seals what is in it, and its
+/// `timeout`, at most a twentieth of `token_request_timeout` by default. The store is `folder`, or a
 /// Redis (feature `redis`): `redis_url`, `redis_url_file` or `redis_url_env`. The key is `sealing_key`, `sealing_key_file` or
 /// `sealing_key_env`. While keys are rotated, a second one that opens is `old_sealing_key`, `old_sealing_key_file` or
 /// `old_sealing_key_env`.
@@ -180,7 +181,10 @@ impl Configuration {
         let Some(shared) = &self.shared else {
             return Ok(None);
         };
-        Ok(Some(SharedLayer::new(identity, shared.store()?)))
+        Ok(Some(SharedLayer::new(
+            identity,
+            shared.store(self.schedule.token_request_timeout)?,
+        )))
     }
 
     /// Returns the origins that the token is sent to.

@@ -103,17 +103,24 @@ impl Fields {
 }
 
 impl Shared {
-    pub(super) fn store(&self) -> Result<SharedStore, Error> {
+    pub(super) fn store(&self, token_request_timeout: Duration) -> Result<SharedStore, Error> {
         let keys = self.keys.clone();
         let store = match &self.place {
             #[cfg(feature = "redis")]
             Place::Redis(url) => SharedStore::redis(url.clone(), keys)?,
             Place::Folder(folder) => SharedStore::folder(folder, keys)?,
         };
-        Ok(match self.timeout {
-            Some(timeout) => store.timeout(timeout),
-            None => store,
-        })
+        // Those who wait in vain for others need time for a token request of their own: they wait for ten times this.
+        let most = token_request_timeout / 20;
+        let timeout = self.timeout.unwrap_or(most.min(SharedStore::TIMEOUT));
+        if timeout.is_zero() || timeout.saturating_mul(10) >= token_request_timeout {
+            return Err(wrong(
+                "shared.timeout",
+                "must be more than nothing and less than a tenth of `cache.token_request_timeout`: so long a process waits for \
+                 others before it requests a token for itself",
+            ));
+        }
+        Ok(store.timeout(timeout))
     }
 }
 

@@ -25,6 +25,7 @@
 //! - **An API** that is broken, hijacked or the wrong one. It is trusted with its own tokens.
 //! - **The author of a URL**: a redirect, a link in a response, a user. Trusted with nothing.
 //! - **A reader of logs**, traces, error reports or crash dumps. Trusted with no secret.
+//! - **A reader or writer of the store** of a fleet (feature `shared`). Trusted with nothing.
 //! - **Another tenant** behind the same layer. Trusted with its own tokens.
 //!
 //! Code in the same process is trusted: the sources, policies and clients of a stack.
@@ -61,6 +62,9 @@
 //! | late rejections remove good tokens | a rejection counts for the token that was sent |
 //! | a herd at expiry or after a failure locks the client out | one token request for all, backoff, `Retry-After` |
 //! | one tenant's token on another tenant's request | caches by key share nothing |
+//! | the store of a fleet is read | values are sealed with AES-256-GCM, names are keyed hashes; there is no mode without a key |
+//! | a value in the store of a fleet is changed, moved or made up | it opens for its own client, kind and generation alone; else it is as good as none |
+//! | the store of a fleet is down, slow, or answers nonsense | each process requests tokens for itself |
 //! | an unlimited number of keys fills the memory | the map is bounded |
 //! | one tenant's server delays the others | each key has its own token requests |
 //! | `Debug` or an error shows a secret or a token | redacted, also where the server quotes it |

@@ -4,13 +4,12 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::time::Instant;
-use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -88,7 +87,7 @@ impl<S> Layer<S> for SharedLayer {
 
     fn layer(&self, source: S) -> Shared<S> {
         Shared(Arc::new(Inner {
-            source: tokio::sync::Mutex::new(source),
+            source: Mutex::new(source),
             layer: self.clone(),
             last: Mutex::new(None),
         }))
@@ -99,8 +98,8 @@ impl<S> Layer<S> for SharedLayer {
 pub struct Shared<S>(Arc<Inner<S>>);
 
 struct Inner<S> {
-    /// A source need not be `Clone`, and is called after an await. The lock is held until the call returns its future.
-    source: tokio::sync::Mutex<S>,
+    /// A source need not be `Clone`, and is called after an await.
+    source: Mutex<S>,
     layer: SharedLayer,
     /// The token that was given last.
     last: Mutex<Option<Last>>,
@@ -251,15 +250,18 @@ impl<S: TokenSource> Inner<S> {
     }
 
     async fn request(&self, request: TokenRequest) -> Result<Token, Error> {
-        let answer = {
-            let mut source = self.source.lock().await;
-            let source = source.ready().await;
-            let source = source.map_err(|error| Error::from_source(error.into()))?;
-            source.call(request)
-        };
-        answer
-            .await
-            .map_err(|error| Error::from_source(error.into()))
+        let ours = |error: S::Error| Error::from_source(error.into());
+        let mut request = Some(request);
+        // Locked for one poll at a time: an attempt that nobody drives any more must not keep the source from the next.
+        let answer = poll_fn(|cx| {
+            let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+            ready!(source.poll_ready(cx))?;
+            match request.take() {
+                Some(request) => Poll::Ready(Ok(source.call(request))),
+                None => Poll::Pending,
+            }
+        });
+        answer.await.map_err(ours)?.await.map_err(ours)
     }
 
     /// The token, for a cache that counts its life from `started`, though it was requested later.
@@ -283,7 +285,7 @@ impl<S: TokenSource> Inner<S> {
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Last>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Last>> {
         // A lock around a single value is never left half-changed.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }

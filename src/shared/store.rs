@@ -33,17 +33,21 @@ pub struct SharedStore {
 }
 
 impl SharedStore {
+    /// Of one operation, by default.
+    pub(crate) const TIMEOUT: Duration = Duration::from_millis(500);
+
     pub(super) fn new(backend: impl Backend, keys: SealingKeys) -> Result<Self, Error> {
         keys.check()?;
         Ok(Self {
             backend: Arc::new(backend),
             keys,
             breaker: Arc::default(),
-            timeout: TIMEOUT,
+            timeout: Self::TIMEOUT,
         })
     }
 
-    /// Sets how long one operation of the store may take, connecting included. Default: 500 ms.
+    /// Sets how long one operation of the store may take, connecting included. Default: 500 ms. Reading the client's secret and the
+    /// sealing keys, to find the place in the store, may take as long.
     ///
     /// The other times follow. A process that requests a token holds the lease for four times this, renewed while the request goes
     /// on: if the process dies, another takes over after that. Those who wait for it wait for ten times this, and then request a
@@ -211,5 +215,3 @@ impl Shelf {
         }
     }
 }
-
-const TIMEOUT: Duration = Duration::from_millis(500);
