@@ -134,23 +134,22 @@ impl SingleFlight {
         interleave();
         let current = self.current.load();
         let held = current.as_ref()?;
-        let now = clock::steady();
-        if now >= held.unusable_at.steady() {
+        let now = clock::since_epoch(clock::steady());
+        if held.unusable_at.is_over_by_steady(now) {
             return None;
         }
-        let mut due = now >= held.refresh_at.steady();
-        let since_epoch = self.since_epoch(now);
-        let tick = since_epoch >> WALL_TICK;
+        let mut due = held.refresh_at.is_over_by_steady(now);
+        let tick = now >> WALL_TICK;
         if self.wall_tick.load(Ordering::Relaxed) != tick {
-            let now = Moment::at(now);
-            if held.unusable_at.is_over(now) {
+            let moment = Moment::at(now);
+            if held.unusable_at.is_over(moment) {
                 // The tick is not marked, so that whoever comes in it looks too.
                 return None;
             }
-            due |= held.refresh_at.is_over(now);
+            due |= held.refresh_at.is_over(moment);
             self.wall_tick.store(tick, Ordering::Relaxed);
         }
-        if due && since_epoch >= self.quiet_until.load(Ordering::Relaxed) {
+        if due && now >= self.quiet_until.load(Ordering::Relaxed) {
             drop(self.join(Need::Fresh, Permit::Ask));
         }
         Some(read(&held.token))
@@ -694,18 +693,13 @@ impl SingleFlight {
     }
 
     fn stay_quiet_until(&self, until: Instant) {
-        let until = self.since_epoch(until);
+        let until = clock::since_epoch(until);
         self.quiet_until.store(until, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot> {
         // No user code runs under the lock, so a poisoned one was not left half-changed.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn since_epoch(&self, instant: Instant) -> u64 {
-        let nanos = instant.saturating_duration_since(clock::epoch()).as_nanos();
-        nanos.try_into().unwrap_or(u64::MAX)
     }
 }
 
@@ -764,7 +758,7 @@ impl Base for SingleFlight {
         };
         let quiet_until = failure
             .as_ref()
-            .map_or(0, |failure| self.since_epoch(failure.until));
+            .map_or(0, |failure| clock::since_epoch(failure.until));
         self.quiet_until.store(quiet_until, Ordering::Relaxed);
         slot.flying = None;
         self.being_replaced.store(0, Ordering::Relaxed);

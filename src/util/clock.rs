@@ -10,41 +10,43 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A point in time, on both clocks.
+/// A point in time, on both clocks. A cache keeps three for each token, so it is two numbers of nanoseconds, which saturate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    steady: Instant,
-    wall: SystemTime,
+    /// Since [`epoch`].
+    steady: u64,
+    /// Since 1970.
+    wall: u64,
 }
 
 impl Moment {
     pub(crate) fn now() -> Self {
-        Self::at(steady())
+        Self::at(since_epoch(steady()))
     }
 
-    /// Now, if the steady clock was read just before.
-    pub(crate) fn at(steady: Instant) -> Self {
+    /// Now, if the steady clock was read just before. It was so long [`since_epoch`].
+    pub(crate) fn at(steady: u64) -> Self {
+        let wall = wall().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             steady,
-            wall: wall(),
+            wall: nanos(wall.unwrap_or_default()),
         }
     }
 
     /// The steady clock's part, for everything except a token's lifetime.
     pub(crate) fn steady(self) -> Instant {
-        self.steady
+        epoch() + Duration::from_nanos(self.steady)
     }
 
     /// The wall clock's part, for people and other programs.
     pub(crate) fn wall(self) -> SystemTime {
-        self.wall
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.wall)
     }
 
     pub(crate) fn after(self, duration: Duration) -> Self {
         Self {
-            steady: self.steady + duration,
-            // Beyond the wall clock's range it is over at once: too early is safe, too late is not.
-            wall: self.wall.checked_add(duration).unwrap_or(self.wall),
+            steady: self.steady.saturating_add(nanos(duration)),
+            wall: self.wall.saturating_add(nanos(duration)),
         }
     }
 
@@ -59,16 +61,25 @@ impl Moment {
 
     /// Whether it is over at `now`, by either clock.
     pub(crate) fn is_over(self, now: Self) -> bool {
-        now.steady >= self.steady || now.wall >= self.wall
+        self.is_over_by_steady(now.steady) || now.wall >= self.wall
+    }
+
+    /// Whether it is over by the steady clock, which is so long [`since_epoch`] now.
+    pub(crate) fn is_over_by_steady(self, now: u64) -> bool {
+        now >= self.steady
     }
 
     /// The time left at `now`: the smaller of what the two clocks say.
     pub(crate) fn left(self, now: Self) -> Duration {
-        let by_wall = self.wall.duration_since(now.wall).unwrap_or_default();
-        self.steady
-            .saturating_duration_since(now.steady)
-            .min(by_wall)
+        let by_steady = self.steady.saturating_sub(now.steady);
+        let by_wall = self.wall.saturating_sub(now.wall);
+        Duration::from_nanos(by_steady.min(by_wall))
     }
+}
+
+/// Nanoseconds, for six centuries; what is longer counts as that.
+fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
 /// The steady clock. It is Tokio's, so that tests can pause it.
@@ -89,6 +100,11 @@ pub(crate) use crate::cache::shuttle::model::steady;
 pub(crate) fn epoch() -> Instant {
     static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
     Instant::from_std(*EPOCH)
+}
+
+/// A time of the steady clock as a number: nanoseconds since [`epoch`].
+pub(crate) fn since_epoch(instant: Instant) -> u64 {
+    nanos(instant.saturating_duration_since(epoch()))
 }
 
 /// The wall clock.
@@ -125,5 +141,18 @@ mod set {
         #[cfg(shuttle)]
         let real = crate::cache::shuttle::model::wall();
         if ahead < 0 { real - by } else { real + by }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_beyond_the_range_of_the_clocks_is_their_end() {
+        let now = Moment::now();
+        let end = now.after(Duration::MAX);
+        assert!(!end.is_over(now));
+        assert!(end.left(now) > Duration::from_secs(500 * 365 * 24 * 60 * 60));
     }
 }

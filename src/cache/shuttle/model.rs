@@ -25,10 +25,12 @@ use shuttle::{
 };
 pub(crate) use tokio::time::Instant;
 
+use crate::util::clock::epoch;
+
 // The threads of a run are coroutines of one thread of the system, so what is local to that one is shared by all of them
 // and by no other run.
 thread_local! {
-    static BEGINNING: Instant = Instant::now();
+    static BEGINNING: Instant = epoch();
     static ELAPSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static UNRULY: Cell<bool> = const { Cell::new(false) };
     static SLEEPING: RefCell<Vec<(Instant, Waker)>> = const { RefCell::new(Vec::new()) };
