@@ -158,7 +158,7 @@ async fn a_fixed_token_is_a_source() {
 async fn a_source_says_whether_its_failure_passes_how_long_to_wait_and_why() {
     type Fail = fn() -> Error;
     let disk = || std::io::Error::other("the disk is gone");
-    let cases: [(Fail, bool, u64, u64); 3] = [
+    let cases: [(Fail, bool, u64, u64); 4] = [
         (|| Error::transient("busy"), true, 0, 1),
         (|| Error::permanent("no role"), false, 3, 30),
         (
@@ -166,6 +166,12 @@ async fn a_source_says_whether_its_failure_passes_how_long_to_wait_and_why() {
             true,
             20,
             20,
+        ),
+        (
+            || Error::permanent("gone").with_retry_after(Duration::MAX),
+            false,
+            300,
+            300,
         ),
     ];
     for (fail, is_transient, least, most) in cases {

@@ -28,7 +28,8 @@
 //! token travels to that proxy, unless the client was told `no_proxy`.
 //!
 //! # Redirects
-//! reqwest follows them below the layer, and takes `Authorization` away when one leads to another scheme, host or port. If that
+//! reqwest follows them below the layer, and takes `Authorization` away when one leads to another scheme, host or port. Of another
+//! [`header_name`](crate::BearerAuthLayer::header_name) it takes away `Proxy-Authorization` only: turn redirects off for others. If that
 //! other server answers 401, the layer takes its own token for rejected: it makes a token request and sends the request again.
 //!
 //! # Timeouts

@@ -487,7 +487,9 @@
 //! valid, self-signed, or unknown CA.
 //!
 //! # Many credentials
-//! `Keyed` (feature `keyed`) has one cache for each key.
+//! `Keyed` (feature `keyed`) has one cache for each key. If all keys are known when the program
+//! starts, an `Arc<HashMap<K, TokenCache>>` is enough, and an unknown key is an error:
+//! [`BearerAuthLayer::keyed`](crate::BearerAuthLayer::keyed).
 //! [`Lookup`](crate::token::Lookup) finds a key's credentials at each token request. A
 //! [`Select`](crate::select::Select) policy names the key of a request; here the request says
 //! it in an extension.

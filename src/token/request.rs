@@ -52,7 +52,7 @@ pub enum Reason {
     Cold,
     /// The current token is still valid, but due for replacement.
     Refresh,
-    /// The API rejected the current token.
+    /// The API rejected the current token, or asks for one that has more: [`TokenRequest::challenges`].
     Rejected,
 }
 

@@ -40,7 +40,7 @@ use crate::{
         shuttle::model::{self, Instant},
     },
     error::Error,
-    token::{Reason, Token, TokenRequest},
+    token::{Reason, Token, TokenRequest, challenge::Challenges},
 };
 
 /// Promise: F2, F3, F5, F6, F7, F8, F10, F11, F12, F13, F17, L13, R1, R4
@@ -296,7 +296,11 @@ impl Client {
                 }
                 (Operation::StartReplacing, Some(rejected)) => {
                     let route = Route::new(3);
-                    self.cache.rejected_for_good(rejected.generation(), route);
+                    self.cache.rejected_for_good(
+                        rejected.generation(),
+                        route,
+                        &Challenges::default(),
+                    );
                 }
                 (Operation::Forget, Some(last)) => {
                     {
@@ -328,7 +332,11 @@ impl Client {
     async fn replace(&mut self, rejected: &Token, route: Route, retry: Retry) {
         let newest = self.ledger.notes().newest;
         let generation = rejected.generation();
-        match self.cache.rejected(generation, route).await {
+        match self
+            .cache
+            .rejected(generation, route, &Challenges::default())
+            .await
+        {
             Ok(Some(other)) => {
                 assert!(other.token.generation() != generation, "the same one");
                 self.ledger.saw(&other.token, newest);
