@@ -8,6 +8,7 @@ mod source;
 
 use std::{
     fmt,
+    num::NonZeroU64,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -50,8 +51,9 @@ use crate::{
 pub struct Token {
     authorization: HeaderValue,
     lifetime: Option<Duration>,
-    /// By the wall clock, once a cache has dated the token.
-    expires_at: Option<SystemTime>,
+    /// By the wall clock, in milliseconds since 1970, once a cache has dated the token. There are caches by the thousand, and this
+    /// is half of what a `SystemTime` takes.
+    expires_at: Option<NonZeroU64>,
     generation: u64,
     /// What few ask for, and many tokens do not have.
     details: Option<Arc<Details>>,
@@ -208,7 +210,8 @@ impl Token {
     #[doc(alias = "expires_on")]
     #[doc(alias = "expiration")]
     pub fn expires_at(&self) -> Option<SystemTime> {
-        self.expires_at
+        let since_1970 = Duration::from_millis(self.expires_at?.get());
+        SystemTime::UNIX_EPOCH.checked_add(since_1970)
     }
 
     /// Returns the time until [`expires_at`](Self::expires_at); zero if that is past.
@@ -217,7 +220,7 @@ impl Token {
     /// long it uses the token.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
-        let left = self.expires_at?.duration_since(clock::wall());
+        let left = self.expires_at()?.duration_since(clock::wall());
         Some(left.unwrap_or_default())
     }
 
@@ -285,7 +288,9 @@ impl Token {
     }
 
     pub(crate) fn with_end(mut self, end: Moment) -> Self {
-        self.expires_at = Some(end.wall());
+        let since_1970 = end.wall().duration_since(SystemTime::UNIX_EPOCH);
+        let since_1970 = since_1970.unwrap_or_default().as_millis().try_into();
+        self.expires_at = NonZeroU64::new(since_1970.unwrap_or(u64::MAX));
         self
     }
 
@@ -300,7 +305,7 @@ impl fmt::Debug for Token {
         f.debug_struct("Token")
             .field("authorization", &"Bearer [redacted]")
             .field("lifetime", &self.lifetime)
-            .field("expires_at", &self.expires_at)
+            .field("expires_at", &self.expires_at())
             .field("scopes", &self.scopes().map(Vec::from_iter))
             .field("extra", &self.extra_names())
             .finish_non_exhaustive()
