@@ -37,8 +37,9 @@ use super::{
         AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, Spawner, interleave,
         look_again,
     },
-    schedule::{LONGEST_LIFETIME, Schedule},
+    schedule::Schedule,
     state::{CacheState, Changes},
+    trial::Trial,
 };
 use crate::{
     error::Error,
@@ -88,13 +89,6 @@ struct Slot {
     guard: Option<Box<Guard>>,
 }
 
-/// A refreshed token that nobody has accepted yet, and the one before it, which is still good. Some APIs learn of new tokens late.
-/// Where such a one is rejected, the one before it is used for [`TRY_AGAIN_AFTER`], and then the new one is tried again.
-struct Trial {
-    previous: Arc<Held>,
-    next: Arc<Held>,
-}
-
 /// Whether a rejection has to be permitted by the guard before it may cause a token request. A caller whose flight was cut off
 /// has its permit already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,9 +96,6 @@ pub(super) enum Permit {
     Ask,
     Had,
 }
-
-/// Numbers the landings of the process, so that no token of one cache is taken for one of another.
-static LANDINGS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 impl SingleFlight {
     pub(super) fn new(source: impl TokenSource, schedule: Schedule) -> Self {
@@ -274,7 +265,7 @@ impl SingleFlight {
             {
                 return Joined::Have(Arc::clone(held));
             }
-            if let Some(held) = self.of_trial(&mut slot, need, current.as_deref(), now) {
+            if let Some(held) = self.of_trial(&slot, need, current.as_deref(), now) {
                 return Joined::Have(held);
             }
             self.note_rejection(&mut slot, need, current.as_deref(), now);
@@ -360,34 +351,15 @@ impl SingleFlight {
         }
     }
 
-    /// The other token of a trial, if it meets the need: the one before, where the new one was just rejected; the new one, where
-    /// the one before is due or was rejected too.
+    /// Puts the other token of a trial to use, if it meets the need.
     fn of_trial(
         &self,
-        slot: &mut Slot,
+        slot: &Slot,
         need: Need<'_>,
         current: Option<&Held>,
         now: Moment,
     ) -> Option<Arc<Held>> {
-        let trial = slot.trial.as_deref()?;
-        let generation = current?.token.generation();
-        let held = if generation == trial.previous.token.generation() {
-            Arc::clone(&trial.next)
-        } else {
-            let Need::Other { than, .. } = need else {
-                return None;
-            };
-            if than != trial.next.token.generation() || trial.previous.unusable_at.is_over(now) {
-                return None;
-            }
-            Arc::new(Held {
-                refresh_at: now.after(TRY_AGAIN_AFTER),
-                ..Held::clone(&trial.previous)
-            })
-        };
-        if !held.meets(need, now) {
-            return None;
-        }
+        let held = slot.trial.as_deref()?.other_than(current?, need, now)?;
         interleave();
         self.current.store(Some(Arc::clone(&held)));
         Some(held)
@@ -410,7 +382,7 @@ impl SingleFlight {
     /// first is used again.
     fn note_late_rejection(&self, slot: &mut Slot, need: Need<'_>, now: Moment) {
         if let (Need::Other { than, route, .. }, Some(trial)) = (need, &slot.trial)
-            && trial.previous.token.generation() == than
+            && trial.is_of_previous(than)
             && !slot.is_failing(route, now.steady())
         {
             slot.rejected = slot.rejected.max(than);
@@ -424,13 +396,11 @@ impl SingleFlight {
         let Some(trial) = slot.trial.take() else {
             return;
         };
-        let is_set_back =
-            self.current.load().as_ref().is_some_and(|current| {
-                current.token.generation() == trial.previous.token.generation()
-            });
-        if is_set_back {
+        let current = self.current.load();
+        let is_set_back = |current: &Arc<Held>| trial.is_of_previous(current.token.generation());
+        if current.as_ref().is_some_and(is_set_back) {
             interleave();
-            self.current.store(Some(trial.next));
+            self.current.store(Some(trial.into_next()));
         }
     }
 
@@ -491,8 +461,8 @@ impl SingleFlight {
     pub(super) fn accepted(&self, route: Option<Route>, generation: u64) {
         if self.on_trial.load(Ordering::Relaxed) == generation {
             let mut slot = self.lock();
-            let is_next = |trial: &Trial| trial.next.token.generation() == generation;
-            if slot.trial.as_deref().is_some_and(is_next) {
+            let trial = slot.trial.as_deref();
+            if trial.is_some_and(|trial| trial.is_of_next(generation)) {
                 self.end_trial(&mut slot);
             }
         }
@@ -517,8 +487,8 @@ impl SingleFlight {
         {
             // Where the token before was rejected as well, it is no help that the API knows it.
             let mut slot = self.lock();
-            let is_previous = |trial: &Trial| trial.previous.token.generation() == landing;
-            if slot.trial.as_deref().is_some_and(is_previous)
+            let trial = slot.trial.as_deref();
+            if trial.is_some_and(|trial| trial.is_of_previous(landing))
                 && !slot.is_failing(route, clock::steady())
             {
                 self.end_trial(&mut slot);
@@ -538,110 +508,11 @@ impl SingleFlight {
 
     /// Begins a trial of `next`, if the token before it is still good.
     fn try_out(&self, slot: &mut Slot, next: &Arc<Held>, now: Moment) {
-        // One that was on trial itself stands behind the one before it.
-        let previous = match slot.trial.take() {
-            Some(trial) => Some(trial.previous),
-            None => self.current.load_full(),
-        };
-        let generation = next.token.generation();
-        slot.trial = previous
-            .filter(|previous| {
-                let previous_generation = previous.token.generation();
-                previous_generation != generation
-                    && previous_generation > slot.rejected
-                    && !previous.unusable_at.is_over(now)
-            })
-            .map(|previous| {
-                let next = Arc::clone(next);
-                Box::new(Trial { previous, next })
-            });
-        let on_trial = slot.trial.as_ref().map_or(0, |_| generation);
+        let current = self.current.load_full();
+        let trial = Trial::begin(slot.trial.take(), current, next, slot.rejected, now);
+        slot.trial = trial.map(Box::new);
+        let on_trial = slot.trial.as_ref().map_or(0, |_| next.token.generation());
         self.on_trial.store(on_trial, Ordering::Relaxed);
-    }
-
-    /// Dates the token, from before it was asked for. One that is over already is an error: held as valid it would be
-    /// sent, and held as expired it would be requested again at once.
-    fn hold(&self, token: Token, started: Moment, now: Moment) -> Result<Arc<Held>, Error> {
-        let took = now.steady().saturating_duration_since(started.steady());
-        let current = self.current.load();
-        let again = current
-            .as_ref()
-            .filter(|held| held.token.is_same_credential(&token));
-        // A lifetime of nothing says as little as none, but for a token that is known to live.
-        let lifetime = token.lifetime().filter(|lifetime| !lifetime.is_zero());
-        let held = match again {
-            Some(held) if held.is_dated => self.hold_again(held, token, lifetime, started, now),
-            _ => {
-                let is_dated = lifetime.is_some();
-                let lifetime = lifetime.unwrap_or(self.schedule.default_lifetime);
-                let stages =
-                    self.schedule
-                        .stages(lifetime, token.refresh_in(), took, fastrand::f64());
-                let held = Held {
-                    landing: LANDINGS.fetch_add(1, Ordering::Relaxed),
-                    token,
-                    is_dated,
-                    young_above_ms: in_millis(
-                        stages.unusable_after.saturating_sub(stages.renewable_after),
-                    ),
-                    refresh_at: started.after(stages.refresh_after),
-                    unusable_at: started.after(stages.unusable_after),
-                    ends_at: started.after(stages.ends_after),
-                };
-                if held.ends_at.is_over(now) {
-                    return Err(Error::expired_on_arrival(lifetime, took));
-                }
-                held
-            }
-        };
-        // A server that gives the rejected token again has given no other one: it stays the token it was.
-        let generation = again.map_or(held.landing, |held| held.token.generation());
-        Ok(Arc::new(Held {
-            token: held
-                .token
-                .with_generation(generation)
-                .with_end(held.ends_at),
-            ..held
-        }))
-    }
-
-    /// The same token again, as from servers that repeat it until it ends. What is known of its end is not forgotten for what
-    /// they say in whole seconds. Nobody waits for another in its last stretch, for there is none to be had; and they are asked
-    /// no more than once a second.
-    fn hold_again(
-        &self,
-        known: &Held,
-        token: Token,
-        lifetime: Option<Duration>,
-        started: Moment,
-        now: Moment,
-    ) -> Held {
-        let said = match lifetime {
-            Some(lifetime) => started.after(lifetime.min(LONGEST_LIFETIME)),
-            // Less than a second is left, by the server's clock. By ours it may be over already.
-            None if known.ends_at.is_over(now) => now.after(LAST_STRETCH),
-            None => known.ends_at,
-        };
-        let ends_at = said.later(known.ends_at);
-        let stages = self.schedule.stages(
-            ends_at.left(now),
-            token.refresh_in(),
-            Duration::ZERO,
-            fastrand::f64(),
-        );
-        Held {
-            landing: LANDINGS.fetch_add(1, Ordering::Relaxed),
-            token,
-            is_dated: true,
-            young_above_ms: in_millis(
-                stages
-                    .ends_after
-                    .saturating_sub(stages.renewable_after.max(SHORTEST_REPEAT)),
-            ),
-            refresh_at: now.after(stages.refresh_after.max(SHORTEST_REPEAT)),
-            unusable_at: ends_at,
-            ends_at,
-        }
     }
 
     /// How things stand.
@@ -729,7 +600,11 @@ impl Base for SingleFlight {
             return None;
         }
         let result = match ending {
-            Ending::Token(token) => self.hold(token, started, now),
+            Ending::Token(token) => {
+                let current = self.current.load();
+                let held = self.schedule.hold(token, current.as_deref(), started, now);
+                held.map(Arc::new)
+            }
             Ending::Failed(error) => Err(error),
             Ending::Cut(error) => {
                 slot.flying = None;
@@ -802,11 +677,6 @@ impl Slot {
     }
 }
 
-/// Up to seven weeks, which is as good as more.
-fn in_millis(duration: Duration) -> u32 {
-    duration.as_millis().try_into().unwrap_or(u32::MAX)
-}
-
 /// The source, out of its slot for one poll. Its destructor puts it back, also where the source panics.
 pub(super) struct Borrowed<'a> {
     cache: &'a SingleFlight,
@@ -837,15 +707,6 @@ const MOST_CUTS: u32 = 8;
 
 /// While a flight is under way, those who need not wait look at it this often.
 const LOOK_AT_FLIGHT: Duration = SILENT_FOR;
-
-/// A token that the API does not know yet is tried again after this.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// A server that repeats a token is asked again no earlier.
-const SHORTEST_REPEAT: Duration = Duration::from_secs(1);
-
-/// For how long a token is used that should be over, and that the server gave once more just now, with no whole second left.
-const LAST_STRETCH: Duration = Duration::from_millis(250);
 
 /// A tick is so many bits of nanoseconds: a millisecond.
 const WALL_TICK: u32 = 20;

@@ -1,10 +1,12 @@
 //! One credential's token: read without a lock, requested once for everyone.
 //!
 //! Knows no HTTP. In `flight` is the single flight, in `pilot` the task that makes its token request, and in `landing` what its
-//! waiters see. `schedule` is their arithmetic, and `rejection_guard` says which rejections may cause a token request.
+//! waiters see. `schedule` is their arithmetic, `dating` puts a token's stages on the clocks, `trial` says which of two tokens is
+//! used while the API may not know the new one, and `rejection_guard` which rejections may cause a token request.
 
 mod builder;
 mod caches;
+mod dating;
 mod failure;
 mod flight;
 mod keep_warm;
@@ -19,6 +21,7 @@ mod schedule;
 #[cfg(all(test, shuttle))]
 pub(crate) mod shuttle;
 mod state;
+mod trial;
 
 use std::{sync::Arc, time::Duration};
 
@@ -371,6 +374,32 @@ mod tests {
         let second = cache.get().await.unwrap();
         assert!(first.is_same_credential(&second));
         tokio::task::yield_now().await;
+        assert_eq!(token_requests.load(Ordering::SeqCst), 2);
+    }
+
+    /// The wall clock is looked at once in each tick of the steady clock. Here the tick before had its look.
+    ///
+    /// Promise: L8
+    #[tokio::test(start_paused = true)]
+    async fn the_next_tick_after_the_machine_slept_looks_at_the_wall_clock_again() {
+        let (cache, _) = hourly();
+        cache.get().await.unwrap();
+        for hours in 1..=4 {
+            assert!(cache.read(Token::clone).is_some());
+            sleep_until_ahead(HOUR * hours).await;
+            assert!(cache.read(Token::clone).is_none());
+            cache.get().await.unwrap();
+        }
+    }
+
+    /// Promise: L8
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_kept_warm_is_fetched_within_a_minute_of_the_machine_waking() {
+        let (cache, token_requests) = hourly();
+        cache.keep_warm().unwrap();
+        cache.get().await.unwrap();
+        set_wall(HOUR);
+        tokio::time::sleep(Duration::from_secs(61)).await;
         assert_eq!(token_requests.load(Ordering::SeqCst), 2);
     }
 
