@@ -321,6 +321,68 @@ mod tests {
 
     /// Promise: L11
     #[test]
+    fn jitter_takes_up_to_nine_tenths_of_a_backoff() {
+        let schedule = Schedule::default();
+        for is_transient in [true, false] {
+            let step = schedule.backoff(is_transient, 1, None, 1.0);
+            for (random, left) in [(0.0, 0.1), (0.5, 0.55)] {
+                let delay = schedule.backoff(is_transient, 1, None, random);
+                assert_eq!(delay, step.mul_f64(left));
+            }
+        }
+    }
+
+    /// Promise: R6, R15
+    #[test]
+    fn jitter_lengthens_a_cool_down_by_up_to_a_tenth() {
+        let schedule = Schedule::default();
+        assert_eq!(schedule.cool_down(1, 0.0), SECOND);
+        assert_eq!(schedule.cool_down(1, 1.0), SECOND.mul_f64(1.1));
+    }
+
+    /// Promise: L11
+    #[test]
+    fn retry_after_is_honoured_after_a_permanent_failure() {
+        let delay = Schedule::default().backoff(false, 1, Some(SECOND * 200), 1.0);
+        assert_eq!(delay, SECOND * 200);
+    }
+
+    #[test]
+    fn caches_share_a_schedule_only_if_all_its_numbers_are_the_same() {
+        let schedule = || Schedule {
+            default_lifetime: SECOND * 12_345,
+            ..Schedule::default()
+        };
+        let shared = schedule().shared();
+        assert_eq!(*schedule().shared(), *shared);
+        let other = Schedule {
+            rejection_allowance: 31,
+            ..schedule()
+        };
+        assert_eq!(other.shared().rejection_allowance, 31);
+    }
+
+    #[test]
+    fn the_ends_of_each_range_are_valid() {
+        let backoff = Backoff {
+            first: SECOND,
+            last: SECOND,
+        };
+        for hard_margin_fraction in [0.0, 0.5] {
+            let schedule = Schedule {
+                refresh_jitter: 0.0,
+                hard_margin_fraction,
+                transient: backoff,
+                permanent: backoff,
+                rejected: backoff,
+                ..Schedule::default()
+            };
+            schedule.check().unwrap();
+        }
+    }
+
+    /// Promise: L11
+    #[test]
     fn retry_after_is_honoured_up_to_five_minutes() {
         let schedule = Schedule::default();
         let seven = schedule.backoff(true, 1, Some(SECOND * 7), 0.0);
