@@ -107,6 +107,7 @@
 //! | `config` | no | `Configuration`: credentials, allowed origins and timeouts from your service's settings (serde) |
 //! | `jwt` | no | client authentication by signed assertions (`private_key_jwt`, `client_secret_jwt`) |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
+//! | `proxy` | no | an HTTP proxy for the default transport |
 //! | `redis` | no | `shared` over Redis or Valkey; includes `shared` |
 //! | `reqwest` | no | the layer around reqwest's client; optionally token requests by reqwest too |
 //! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; includes `reqwest` |

@@ -546,6 +546,57 @@ async fn requests_have_the_user_agent_and_the_headers_that_are_given() {
     assert_eq!(values("x-mode"), ["x", "y z"]);
 }
 
+/// Promise: E8
+#[cfg(feature = "proxy")]
+#[test]
+fn a_proxy_is_the_one_that_is_given_or_that_of_the_environment() {
+    let with = |members: Value| {
+        let mut all = json!({"client_secret": "x"});
+        let members = members.as_object().unwrap().clone();
+        all.as_object_mut().unwrap().extend(members);
+        from_json(all)
+    };
+    let built = |members| with(members).unwrap().layer().map(drop);
+    assert!(built(json!({"proxy": "http://proxy.example.com:3128"})).is_ok());
+    assert!(built(json!({"proxy_from_environment": "false"})).is_ok());
+    let error = built(json!({"proxy": "socks5://:hidden-word@proxy.example.com"})).unwrap_err();
+    assert!(
+        error.to_string().contains("not the URL of an HTTP proxy"),
+        "{error}"
+    );
+    assert!(!format!("{error:?}").contains("hidden-word"));
+    let both = json!({"proxy": "http://proxy.example.com", "proxy_from_environment": true});
+    let error = with(both).unwrap_err();
+    assert!(error.contains("cannot be used with `proxy`"), "{error}");
+}
+
+#[test]
+fn a_struct_that_flattens_a_configuration_can_reject_unknown_fields() {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {
+        listen: String,
+        #[serde(flatten)]
+        auth: Configuration,
+    }
+    let fields = |name: &str| {
+        let mut fields = json!({
+            "listen": "[::1]:8080",
+            "token_url": "https://auth.example.com/oauth2/token",
+            "client_id": "my-client",
+            "client_secret": "x",
+            "origins": "any",
+        });
+        fields[name] = json!("billing");
+        serde_json::from_value::<Strict>(fields)
+    };
+    let strict = fields("scopes").unwrap();
+    assert_eq!(strict.listen, "[::1]:8080");
+    assert!(strict.auth.layer_around(fixed()).is_ok());
+    let error = fields("scope").unwrap_err().to_string();
+    assert!(error.contains("unknown field `scope`"), "{error}");
+}
+
 /// Promise: S2
 #[tokio::test]
 async fn plain_http_to_another_machine_is_allowed_by_a_long_name_only() {

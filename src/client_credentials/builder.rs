@@ -16,8 +16,12 @@ use url::Url;
 #[cfg(feature = "rustls-no-provider")]
 use crate::client_credentials::{
     auth::secret::Secret,
-    transport::{client_certificate::ClientCertificate, roots::RootCertificates, rustls},
+    transport::{
+        client_certificate::ClientCertificate, connect::Connector, roots::RootCertificates, rustls,
+    },
 };
+#[cfg(feature = "proxy")]
+use crate::{client_credentials::transport::proxy, util::wiped::Wiped};
 use crate::{
     client_credentials::{
         ClientCredentials,
@@ -56,6 +60,8 @@ pub struct ClientCredentialsBuilder {
     certificate: Option<ClientCertificate>,
     #[cfg(feature = "rustls-no-provider")]
     roots: Option<RootCertificates>,
+    #[cfg(feature = "proxy")]
+    proxy: Option<proxy::Chosen>,
 }
 
 impl ClientCredentialsBuilder {
@@ -81,6 +87,8 @@ impl ClientCredentialsBuilder {
             certificate: None,
             #[cfg(feature = "rustls-no-provider")]
             roots: None,
+            #[cfg(feature = "proxy")]
+            proxy: None,
         }
     }
 
@@ -347,10 +355,46 @@ impl ClientCredentialsBuilder {
         self
     }
 
+    /// Sends the requests of the default transport through this HTTP proxy, by CONNECT.
+    ///
+    /// The URL is like `http://proxy.example.com:3128`, and may have a user and a password. TLS is inside the tunnel: the
+    /// proxy sees the host's name, and not the secret. The proxy must allow CONNECT to the port of the token endpoint. A server on
+    /// loopback is reached without it.
+    ///
+    /// Without this call and [`proxy_from_environment`](Self::proxy_from_environment) there is no proxy. The last call counts.
+    /// For another kind of proxy, pass your own client to [`build_with`](Self::build_with).
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::ClientCredentials;
+    ///
+    /// let credentials = ClientCredentials::builder("https://auth.example.com/oauth2/token", "my-client", "my-secret")
+    ///     .proxy("http://proxy.example.com:3128");
+    /// # let _ = credentials;
+    /// ```
+    #[cfg(feature = "proxy")]
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(proxy::Chosen::Url(Wiped::from(url)));
+        self
+    }
+
+    /// Sends the requests of the default transport through the proxy that the environment names.
+    ///
+    /// The variables are those of curl, in either case of letters: `HTTPS_PROXY`, or `HTTP_PROXY` if the token URL is http;
+    /// else `ALL_PROXY`. The hosts of `NO_PROXY` are reached without a proxy, and so is loopback. They are read by
+    /// [`build`](Self::build), and not at all in a CGI program, where a client could set `HTTP_PROXY` by a header.
+    ///
+    /// For the kind of proxy, see [`proxy`](Self::proxy). Another kind in a variable is an error.
+    #[cfg(feature = "proxy")]
+    pub fn proxy_from_environment(mut self) -> Self {
+        self.proxy = Some(proxy::Chosen::Environment);
+        self
+    }
+
     /// Builds the credentials with the default transport.
     ///
-    /// The default transport is hyper-util's client over rustls: HTTP/1.1, a 5 s connect timeout, no redirects and no
-    /// proxy. It trusts the platform's TLS roots, or those of [`root_certificates`](Self::root_certificates).
+    /// The default transport is hyper-util's client over rustls: HTTP/1.1, a 5 s connect timeout, no redirects, and no proxy
+    /// unless one is set (feature `proxy`). It trusts the platform's TLS roots, or those of [`root_certificates`](Self::root_certificates).
     ///
     /// The platform's roots are used rather than a bundle because they include a company's own CA, and because a withdrawn
     /// root is removed by a system update and a restart, without a rebuild. They are loaded once per process.
@@ -366,6 +410,7 @@ impl ClientCredentialsBuilder {
     /// - A parameter or a header is one that this crate sets, or a resource is not an absolute URI.
     /// - A header's name or value is not valid.
     /// - A member to keep is empty, or is the access token.
+    /// - The proxy is not an HTTP proxy.
     /// - The platform's TLS roots cannot be loaded, or the given roots are not valid.
     ///
     /// # Cost
@@ -375,7 +420,8 @@ impl ClientCredentialsBuilder {
         let endpoint = self.checked_endpoint()?;
         let certificate = self.checked_certificate(&endpoint)?;
         let roots = self.checked_roots(&endpoint)?;
-        let transport = rustls::standard(&endpoint, certificate, roots)?;
+        let connector = self.connector(&endpoint)?;
+        let transport = rustls::standard(&endpoint, certificate, roots, connector)?;
         self.build_over(endpoint, transport)
     }
 
@@ -426,6 +472,8 @@ impl ClientCredentialsBuilder {
         for (is_given, what) in [
             (self.certificate.is_some(), "a client certificate"),
             (self.roots.is_some(), "root certificates"),
+            #[cfg(feature = "proxy")]
+            (self.proxy.is_some(), "a proxy"),
         ] {
             if is_given {
                 return Err(Error::configuration(format!(
@@ -478,6 +526,18 @@ impl ClientCredentialsBuilder {
             )),
             (None, _) => Ok(None),
         }
+    }
+
+    #[cfg(feature = "rustls-no-provider")]
+    #[cfg_attr(not(feature = "proxy"), expect(unused_variables))]
+    fn connector(&self, endpoint: &Endpoint<Given, Given>) -> Result<Connector, Error> {
+        #[cfg(feature = "proxy")]
+        if let Some(proxy) = &self.proxy {
+            let (Endpoint::Known(given) | Endpoint::Discovered(given)) = endpoint;
+            let proxy = proxy.read(given.url.scheme())?;
+            return Ok(Connector::default().through(proxy));
+        }
+        Ok(Connector::default())
     }
 
     #[cfg(feature = "rustls-no-provider")]

@@ -69,6 +69,8 @@ pub(super) struct Fields {
     client_certificate_file: Option<Given>,
     client_certificate_key_file: Option<Given>,
     root_certificates_file: Option<Given>,
+    proxy: Option<Given>,
+    proxy_from_environment: Option<Given>,
     scopes: Option<Given>,
     require_all_scopes: Option<Given>,
     step_up_scopes: Option<Given>,
@@ -180,6 +182,26 @@ impl TryFrom<Fields> for Configuration {
         #[cfg(feature = "rustls-no-provider")]
         if let Some(file) = roots.text()? {
             credentials = credentials.root_certificates(Secret::from_file(file));
+        }
+        let proxy = field!(fields.proxy);
+        let from_environment = field!(fields.proxy_from_environment);
+        #[cfg(not(feature = "proxy"))]
+        for field in [proxy, from_environment] {
+            if field.is_given() {
+                return Err(wrong(field.0, "needs the crate feature `proxy`; enable it"));
+            }
+        }
+        #[cfg(feature = "proxy")]
+        match (proxy.secret()?, from_environment.parsed(BOOLEAN)?) {
+            (Some(_), Some(true)) => {
+                return Err(wrong(
+                    "proxy_from_environment",
+                    "cannot be used with `proxy`; remove one of them",
+                ));
+            }
+            (Some(url), _) => credentials = credentials.proxy(&*url),
+            (None, Some(true)) => credentials = credentials.proxy_from_environment(),
+            (None, _) => {}
         }
         #[cfg(not(feature = "shared"))]
         if field!(fields.shared).is_given() {

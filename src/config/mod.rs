@@ -66,6 +66,9 @@ use crate::{
 /// # Fields
 /// Required: `client_id`, and one of `token_url` and `issuer`. Unknown fields and contradictory combinations are errors.
 ///
+/// In a struct that flattens it (`#[serde(flatten)]`) it is not shown the fields that it does not know. There, put
+/// `#[serde(deny_unknown_fields)]` on that struct, which then rejects them.
+///
 /// | field | meaning |
 /// | --- | --- |
 /// | `token_url`, `issuer` | the token endpoint; or the issuer, whose metadata names it: see [`ClientCredentials::discover`](crate::ClientCredentials::discover) |
@@ -83,6 +86,8 @@ use crate::{
 /// | `client_auth` | the client authentication method: see below |
 /// | `client_certificate_file`, `client_certificate_key_file` | the client certificate of the TLS connection and its key, in PEM (feature `rustls`) |
 /// | `root_certificates_file` | trusted root certificates in PEM, instead of the platform's roots (feature `rustls`) |
+/// | `proxy` | the URL of an HTTP proxy: see [`proxy`](ClientCredentialsBuilder#method.proxy) (feature `proxy`) |
+/// | `proxy_from_environment` | `true`: see [`proxy_from_environment`](ClientCredentialsBuilder#method.proxy_from_environment) (feature `proxy`) |
 /// | `scopes`, `audience`, `resource` | lists, as for the [builder](ClientCredentialsBuilder) |
 /// | `params` | a table of additional parameters; a value is a string or a list of strings |
 /// | `keep` | a list of members of the token endpoint's answer: see [`keep`](ClientCredentialsBuilder::keep) |

@@ -3,9 +3,13 @@
 #[cfg(feature = "rustls-no-provider")]
 pub(crate) mod client_certificate;
 #[cfg(feature = "rustls-no-provider")]
+pub(crate) mod connect;
+#[cfg(feature = "rustls-no-provider")]
 mod handshake;
 #[cfg(feature = "rustls-no-provider")]
 mod provider;
+#[cfg(feature = "proxy")]
+pub(crate) mod proxy;
 #[cfg(feature = "rustls-no-provider")]
 pub(crate) mod roots;
 #[cfg(feature = "rustls-no-provider")]
@@ -87,6 +91,12 @@ where
 }
 
 fn unanswered(error: BoxError) -> Error {
+    #[cfg(feature = "proxy")]
+    if let Some(problem) = proxy::problem(&*error) {
+        let error = Error::transport(error);
+        let message = format!("{error}: {problem}");
+        return error.retold(message);
+    }
     #[cfg(feature = "rustls-no-provider")]
     if let Some(problem) = handshake::problem(&*error) {
         let error = Error::transport(error);

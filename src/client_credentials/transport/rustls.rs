@@ -2,16 +2,13 @@
 //!
 //! Each token request has a connection of its own, on which HTTP/2 would gain nothing.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Builder, Client, connect::HttpConnector},
+    client::legacy::{Builder, Client},
     rt::TokioExecutor,
 };
 use rustls::{
@@ -26,6 +23,7 @@ use crate::{
         transport::{
             Transport,
             client_certificate::{ClientCertificate, Presented, is_outdated},
+            connect::Connector,
             erase,
             provider::provider,
             roots::RootCertificates,
@@ -33,8 +31,6 @@ use crate::{
     },
     error::{Error, ErrorKind},
 };
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// It trusts what the platform trusts, if no `roots` are given: on a company's machine or container that includes the
 /// company's own CA, and a root that was withdrawn is gone with the system's update and a restart, without a rebuild.
@@ -45,16 +41,18 @@ pub(crate) fn standard(
     endpoint: &Endpoint<Given, Given>,
     certificate: Option<ClientCertificate>,
     roots: Option<RootCertificates>,
+    connector: Connector,
 ) -> Result<Transport, Error> {
     if matches!(endpoint, Endpoint::Known(given) if given.url.scheme() == "http") {
         // Loopback, or an explicit `danger_…` call elsewhere. It needs no roots, which a minimal container may lack.
-        return Ok(erase(client().build::<_, Full<Bytes>>(tcp())));
+        return Ok(erase(client().build::<_, Full<Bytes>>(connector)));
     }
     let presented = certificate.map(|certificate| Arc::new(Presented::new(certificate)));
     let tls = Tls {
         // What is not https is made sure of before it is asked.
         or_http: matches!(endpoint, Endpoint::Discovered(_)),
         presented: presented.clone(),
+        connector,
     };
     let transport = match roots {
         Some(roots) => trusting(Arc::new(roots), tls),
@@ -72,6 +70,7 @@ struct Tls {
     /// Whether what is http is asked as well.
     or_http: bool,
     presented: Option<Arc<Presented>>,
+    connector: Connector,
 }
 
 impl Tls {
@@ -91,9 +90,8 @@ impl Tls {
             true => https.https_or_http(),
             false => https.https_only(),
         };
-        let mut tcp = tcp();
-        tcp.enforce_http(false);
-        let https = https.enable_http1().wrap_connector(tcp);
+        let connector = self.connector.clone();
+        let https = https.enable_http1().wrap_connector(connector);
         erase(client().build::<_, Full<Bytes>>(https))
     }
 }
@@ -138,13 +136,6 @@ fn client() -> Builder {
     client
 }
 
-fn tcp() -> HttpConnector {
-    let mut tcp = HttpConnector::new();
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    tcp.set_nodelay(true);
-    tcp
-}
-
 type WithRoots = ConfigBuilder<ClientConfig, WantsClientCert>;
 
 /// TLS with the platform's roots, which are loaded once in a process: it takes milliseconds of blocking, and there may be a
@@ -168,48 +159,4 @@ fn with_verifier() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> 
     ClientConfig::builder_with_provider(provider()?)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::configuration(format!("TLS cannot be set up ({error})")))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
-
-    use http::Uri;
-    use tokio::{
-        net::{TcpListener, TcpSocket, TcpStream},
-        time::{Instant, timeout},
-    };
-
-    use super::*;
-
-    fn uri(server: SocketAddr) -> Uri {
-        format!("http://{server}").parse().unwrap()
-    }
-
-    #[tokio::test]
-    async fn small_requests_are_not_held_back_to_be_sent_together() {
-        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = server.local_addr().unwrap();
-        let connection = tcp().oneshot(uri(address)).await.unwrap();
-        assert!(connection.inner().nodelay().unwrap());
-    }
-
-    /// Linux lets no more connections wait than the server asked for, and answers none beyond them.
-    #[cfg(target_os = "linux")]
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_answers_no_connection_is_given_up_after_five_seconds() {
-        let server = TcpSocket::new_v4().unwrap();
-        server.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let server = server.listen(1).unwrap();
-        let address = server.local_addr().unwrap();
-        let mut waiting = Vec::new();
-        while let Ok(connection) = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-            waiting.push(connection.unwrap());
-        }
-
-        let started = Instant::now();
-        let connected = timeout(CONNECT_TIMEOUT * 2, tcp().oneshot(uri(address))).await;
-        connected.expect("it is given up").unwrap_err();
-        assert_eq!(started.elapsed(), CONNECT_TIMEOUT);
-    }
 }
