@@ -89,7 +89,7 @@ struct World {
     happenings: BTreeMap<u64, (usize, Happening)>,
     count: u64,
     processes: Vec<Process>,
-    /// The generation and the number of the newest token that was stored since the last flush.
+    /// The generation and the lease's time of the newest token that was stored since the last flush.
     newest: (u64, u64),
     token_requests: u64,
     under_lease: u64,
@@ -310,8 +310,9 @@ impl World {
     fn arrives(&mut self, who: usize, number: u64, operation: &Operation) {
         let reply = self.shelf.perform(operation, &[], self.now);
         if let Some(value) = &self.shelf.value {
-            // An older token never overwrites a newer one.
-            let stored = (value.generation, numbers(&value.sealed).0);
+            // An older token never overwrites a newer one. A token is as old as its lease, from which its life is counted: a holder
+            // that stood still may have requested it later.
+            let stored = (value.generation, numbers(&value.sealed).1);
             assert!(stored.0 >= self.newest.0, "{}: {stored:?}", self.seed);
             assert!(stored.1 >= self.newest.1, "{}: {stored:?}", self.seed);
             self.newest = stored;
