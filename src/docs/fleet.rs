@@ -32,7 +32,7 @@
 //! ```
 //!
 //! A sealing key is 32 random bytes: `openssl rand -base64 32`. Every process has the same.
-//! In a [`Configuration`](crate::config::Configuration) it is the table `shared`.
+//! In a `Configuration` (feature `config`) it is the table `shared`.
 //!
 //! # Which store
 //! | processes | store | feature |

@@ -147,5 +147,6 @@ impl Round {
     }
 }
 
-const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-const MOST_PAUSES: u32 = 5;
+/// Each pause is longer than the one before by this, up to a quarter of a second: most token requests are over soon.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
+const MOST_PAUSES: u32 = 10;
