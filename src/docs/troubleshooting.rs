@@ -201,7 +201,7 @@
 //! | --- | --- | --- |
 //! | `Configuration` | a value of a builder cannot work | the message says what to change |
 //! | `Denied` | `invalid_client`, `invalid_scope`, … | see [`invalid_client`](#invalid_client) |
-//! | `Unavailable` | no connection, TLS, 5xx, 429 | look at the cause; it recovers by itself |
+//! | `Unavailable` | no connection, TLS, 5xx, 429 | look at the cause; it recovers by itself. Behind a company's proxy, call `proxy` of the builder (feature `proxy`) |
 //! | `Timeout` | a slow token endpoint, or a short deadline | see [timeouts](#timeouts) |
 //! | `InvalidAnswer` | the token endpoint's answer is not a bearer token | is the token URL right? |
 //! | `Source` | your own source, secret provider or signer failed | look at the cause |
@@ -211,10 +211,11 @@
 //! | `NotAllowed` | plain HTTP, an origin that is not selected, an `Authorization` header | see [not sent](#not-sent) |
 //!
 //! ### `invalid_client`
-//! The token endpoint does not accept the client. In this order:
+//! The token endpoint does not accept the client. The message says how the client
+//! authenticated, and the other ways. In this order:
 //!
 //! 1. Is the id right, and the secret? A secret from a file loses white space at both ends; a
-//!    secret from text does not.
+//!    secret from text loses only line ends at its end.
 //! 2. Is the *method* right? Most servers accept only one. A secret alone goes into the form.
 //!    If the client is registered for Basic, use
 //!    [`ClientAuth::basic`](crate::ClientAuth::basic). If that fails too and the secret has
