@@ -525,8 +525,9 @@ struct Model {
     refreshes: bool,
     /// The next token request stands for one that was cut off.
     restarts: bool,
-    /// Until when the next token request is the second attempt of one that failed in passing.
+    /// Until when the next token request is the second attempt of one that failed in passing, and the failure before it.
     second_until: Option<Instant>,
+    before_second: Option<Failure>,
     /// Whether that is under way.
     is_second: bool,
     /// When a token request was last made for no other reason than a rejection of a token that was good.
@@ -559,6 +560,11 @@ impl Model {
             .take()
             .is_some_and(|until| now.steady <= until);
         self.is_second = is_second;
+        let before_second = self.before_second.take();
+        if is_second {
+            // The two of them count as one.
+            self.failure = before_second;
+        }
         if is_second || mem::take(&mut self.restarts) {
             return Ok(());
         }
@@ -615,31 +621,32 @@ impl Model {
                 return false;
             }
         }
-        if ending == Ending::Unavailable && !mem::take(&mut self.is_second) {
-            // If it is, the second attempt's end is what counts.
-            self.second_until = Some(now.steady + Duration::from_millis(201));
-            return true;
-        }
-        let permanent = matches!(ending, Ending::Denied);
-        let in_a_row = match &self.failure {
-            Some(last)
-                if last.permanent == permanent
-                    && now.steady < last.until + Duration::from_secs(300) =>
-            {
-                last.in_a_row + 1
+        let last = self
+            .failure
+            .as_ref()
+            .filter(|last| now.steady < last.until + Duration::from_secs(300));
+        let (permanent, in_a_row) = match last {
+            // No answer: the last definite one stays the cause.
+            Some(last) if last.permanent && ending == Ending::Cut => (true, last.in_a_row),
+            Some(last) if last.permanent == (ending == Ending::Denied) => {
+                (last.permanent, last.in_a_row + 1)
             }
-            _ => 1,
+            _ => (ending == Ending::Denied, 1),
         };
-        let backoff = match (ending, in_a_row) {
-            (Ending::Panic, 1) => Duration::ZERO,
-            (Ending::Denied, failures) => step(30, 300, failures) / 10,
-            (_, failures) => step(1, 60, failures) / 10,
+        let backoff = match (ending, permanent, in_a_row) {
+            (Ending::Panic, _, 1) => Duration::ZERO,
+            (_, true, failures) => step(30, 300, failures) / 10,
+            (_, false, failures) => step(1, 60, failures) / 10,
         };
-        self.failure = Some(Failure {
+        let before = self.failure.replace(Failure {
             permanent,
             in_a_row,
             until: now.steady + backoff,
         });
+        if ending == Ending::Unavailable && !mem::take(&mut self.is_second) {
+            self.second_until = Some(now.steady + Duration::from_millis(201));
+            self.before_second = before;
+        }
         true
     }
 

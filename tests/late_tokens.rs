@@ -135,6 +135,27 @@ async fn the_token_before_is_no_help_where_it_was_revoked_too() {
     assert_eq!(api.tokens(), ["t1", "t1", "t2", "t1", "t2", "t3"]);
 }
 
+/// Half a minute later the API knows the new token: its rejection is a revocation, and the token before it is not tried.
+///
+/// Promise: R1
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_not_new_any_more_is_replaced_at_its_first_rejection() {
+    let endpoint = TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 600) });
+    let api = Api::accepting(["t1"]);
+    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
+    service.clone().oneshot(get("/")).await.unwrap();
+    advance(SECOND * 520).await;
+    service.clone().oneshot(get("/")).await.unwrap();
+    settle().await;
+    assert_eq!(endpoint.token_requests(), 2);
+
+    api.accept_only(["t3"]);
+    advance(SECOND * 30).await;
+    let healed = service.oneshot(get("/")).await.unwrap();
+    assert_eq!(healed.status(), 200);
+    assert_eq!(api.tokens(), ["t1", "t1", "t2", "t3"]);
+}
+
 /// Promise: R19
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_sent_once_is_not_spent_on_a_token_that_is_being_replaced() {

@@ -7,9 +7,11 @@ use crate::util::clock::Moment;
 
 /// A refreshed token that nobody has accepted yet, and the one before it, which is still good. Some APIs learn of new tokens late.
 /// Where such a one is rejected, the one before it is used for [`TRY_AGAIN_AFTER`], and then the new one is tried again.
+/// After [`KNOWN_AFTER`] a rejection means that the new token was revoked.
 pub(super) struct Trial {
     previous: Arc<Held>,
     next: Arc<Held>,
+    ends_at: Moment,
 }
 
 impl Trial {
@@ -30,6 +32,7 @@ impl Trial {
         is_good.then(|| Self {
             previous,
             next: Arc::clone(next),
+            ends_at: now.after(KNOWN_AFTER),
         })
     }
 
@@ -59,7 +62,8 @@ impl Trial {
             let Need::Other { than, .. } = need else {
                 return None;
             };
-            if !self.is_of_next(than) || self.previous.unusable_at.is_over(now) {
+            let is_late = self.is_of_next(than) && !self.ends_at.is_over(now);
+            if !is_late || self.previous.unusable_at.is_over(now) {
                 return None;
             }
             Arc::new(Held {
@@ -70,6 +74,9 @@ impl Trial {
         held.meets(need, now).then_some(held)
     }
 }
+
+/// By then each API knows a new token: those that are late are so by seconds.
+const KNOWN_AFTER: Duration = Duration::from_secs(30);
 
 /// A token that the API does not know yet is tried again after this.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
