@@ -330,3 +330,157 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long after its wait a route is remembered.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A guard, and a time that a test lets pass.
+    struct Rejections {
+        guard: Guard,
+        proven: Proven,
+        schedule: Schedule,
+        now: Instant,
+        landing: u64,
+    }
+
+    impl Rejections {
+        fn new() -> Self {
+            Self {
+                guard: Guard::default(),
+                proven: Proven::default(),
+                schedule: Schedule::default(),
+                now: Instant::now(),
+                landing: 0,
+            }
+        }
+
+        /// A rejection of the last token that wants another.
+        fn rejected(&mut self, route: u64, is_retried: bool) -> Result<(), Duration> {
+            self.guard.permit(
+                Route::new(route),
+                self.landing,
+                is_retried,
+                &self.proven,
+                &self.schedule,
+                self.now,
+            )
+        }
+
+        /// Another token came, and was rejected too.
+        fn in_vain(&mut self, route: u64) {
+            self.landing += 1;
+            let route = Route::new(route);
+            self.guard
+                .in_vain(route, self.landing, &self.proven, &self.schedule, self.now);
+        }
+
+        fn healed(&mut self, route: u64) {
+            self.landing += 1;
+            let route = Route::new(route);
+            self.guard
+                .healed(route, self.landing, &self.proven, &self.schedule, self.now);
+        }
+
+        fn is_failing(&self, route: u64) -> bool {
+            self.guard.is_failing(Route::new(route), self.now)
+        }
+    }
+
+    #[test]
+    fn a_route_that_each_token_heals_causes_one_token_request_in_half_a_second() {
+        let mut it = Rejections::new();
+        it.rejected(9, true).unwrap();
+        assert_eq!(it.rejected(9, true), Err(SECOND / 2));
+        it.now += SECOND / 2;
+        it.rejected(9, true).unwrap();
+    }
+
+    /// Promise: R6
+    #[test]
+    fn a_token_that_heals_a_route_ends_its_cool_down_and_its_count() {
+        let mut it = Rejections::new();
+        for _ in 0..5 {
+            it.in_vain(9);
+        }
+        it.rejected(9, true).unwrap_err();
+        it.healed(9);
+        assert!(!it.is_failing(9));
+        it.rejected(9, true).unwrap();
+        it.in_vain(9);
+        assert!(it.rejected(9, true).unwrap_err() <= SECOND.mul_f64(1.1));
+    }
+
+    /// Promise: R15
+    #[test]
+    fn more_than_four_failing_routes_are_a_failing_api_until_a_token_heals_one() {
+        let mut it = Rejections::new();
+        (10..14).for_each(|route| it.in_vain(route));
+        it.rejected(20, true).unwrap();
+        it.rejected(21, true).unwrap();
+
+        it.in_vain(14);
+        it.rejected(22, true).unwrap();
+        it.rejected(23, true).unwrap_err();
+
+        it.healed(10);
+        it.rejected(24, true).unwrap();
+        it.rejected(25, true).unwrap();
+    }
+
+    /// Promise: R17
+    #[test]
+    fn an_allowance_that_is_not_used_does_not_grow() {
+        let mut it = Rejections::new();
+        it.schedule.rejection_allowance = 3;
+        for quiet in [Duration::ZERO, SECOND * 1000] {
+            it.now += quiet;
+            // The last third is for routes that are proven.
+            it.rejected(10, true).unwrap();
+            it.rejected(11, true).unwrap();
+            assert_eq!(it.rejected(12, true), Err(SECOND * 10));
+            it.now += SECOND * 600;
+        }
+    }
+
+    #[test]
+    fn however_many_routes_fail_those_that_failed_most_are_remembered() {
+        let mut it = Rejections::new();
+        it.in_vain(9);
+        it.in_vain(9);
+        (100..200).for_each(|route| it.in_vain(route));
+        assert_eq!(it.guard.routes.len(), MOST_ROUTES);
+        assert!(it.is_failing(9));
+    }
+
+    #[test]
+    fn a_route_is_forgotten_ten_minutes_after_its_cool_down() {
+        let mut it = Rejections::new();
+        for _ in 0..5 {
+            it.in_vain(9);
+        }
+        // The fifth step is 16 s, and up to a tenth more.
+        it.now += SECOND * (16 + 599);
+        assert!(it.is_failing(9));
+        it.now += SECOND * 3;
+        assert!(!it.is_failing(9));
+        it.in_vain(9);
+        assert!(it.rejected(9, true).unwrap_err() <= SECOND.mul_f64(1.1));
+    }
+
+    #[test]
+    fn a_route_that_is_not_retried_waits_for_a_first_try_with_a_newer_token() {
+        let mut it = Rejections::new();
+        it.landing = 5;
+        it.rejected(9, false).unwrap();
+        assert!(it.proven.is_looking());
+        it.rejected(9, false).unwrap_err();
+        // One with the token that was rejected tells nothing.
+        it.proven.accepted(Route::new(9), 5);
+        it.rejected(9, false).unwrap_err();
+        it.proven.accepted(Route::new(9), 6);
+        it.rejected(9, false).unwrap();
+    }
+}
