@@ -178,6 +178,34 @@ async fn a_retry_whose_service_is_not_ready_ends_at_the_deadline() {
     assert_eq!(endpoint.token_requests(), 2);
 }
 
+/// The token for the retry ran out while its service was not ready.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_needs_yet_another_token_ends_at_the_deadline() {
+    let endpoint = TokenEndpoint::new(|post| async move {
+        if post > 2 {
+            sleep(SECOND * 9).await;
+        }
+        token(&format!("t{post}"), 10)
+    });
+    let (client, mut server) = mock::pair::<Request<Body>, Response<Body>>();
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(client);
+    server.allow(1);
+    service.ready().await.unwrap();
+    let started = Instant::now();
+    let request = tokio::spawn(service.call(within(SECOND * 15)));
+    let (_, respond) = server.next_request().await.unwrap();
+    respond.send_response(answer(401, ""));
+    sleep(SECOND * 12).await;
+    server.allow(1);
+    let error = request.await.unwrap().unwrap_err();
+    assert_eq!(
+        error.downcast::<Error>().unwrap().kind(),
+        ErrorKind::Timeout
+    );
+    assert_eq!(started.elapsed(), SECOND * 15);
+    assert_eq!(endpoint.token_requests(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_retry_under_way_ends_at_the_deadline() {
     let endpoint = TokenEndpoint::healthy(Duration::ZERO);
