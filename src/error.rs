@@ -138,7 +138,7 @@ impl Error {
 
     /// Sets the time until the next token request is allowed, as from a server's `Retry-After`.
     ///
-    /// The cache waits so long at least, and at most
+    /// The cache waits at least this long, and at most
     /// [`longest_retry_after`](crate::cache::TokenCacheBuilder::longest_retry_after).
     #[must_use]
     pub fn with_retry_after(mut self, retry_after: Duration) -> Self {

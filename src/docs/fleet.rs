@@ -1,7 +1,7 @@
 //! A fleet: many processes share one token.
 //!
 //! 200 pods with one credential are 200 token requests at each deploy. That costs money
-//! where tokens are counted, runs into rate limits, and locks the client out where its
+//! where tokens are counted, runs into rate limits, and locks the client out if its
 //! secret is wrong. A [`SharedLayer`](crate::shared::SharedLayer) around the source makes it
 //! one token request: the first process requests a token, and the others take it from a
 //! store. A single process needs none of this.
@@ -55,7 +55,7 @@
 //!   30 s, one such as 503 for a second, after a second try. A `Retry-After` is kept by all.
 //! - **Clocks may differ.** What is left of a token is counted by the store's clock.
 //! - **Sealed.** Tokens are encrypted and authenticated (AES-256-GCM). One that was changed, moved,
-//!   or written for another client is as good as none. Names are keyed hashes.
+//!   or written for another client, counts as missing. Names are keyed hashes.
 //! - **No mix-up.** Processes share a token if their
 //!   [identity](crate::shared::Identity) is the same: endpoint, client, secret, scopes,
 //!   audiences, all parameters.
@@ -67,8 +67,8 @@
 //! - Processes that request tokens for themselves while the store is down do not share those.
 //! - [`TokenCache::refresh`](crate::TokenCache::refresh) takes a token that another process
 //!   requested after this one's.
-//! - Who has a sealing key can read the tokens. Who can write to the store cannot make one,
-//!   but can remove them all, or put back an older one that still lives.
+//! - Anyone with a sealing key can read the tokens. Anyone who can write to the store cannot
+//!   make a token, but can remove all of them, or put back an older one that is still valid.
 //!
 //! # Settings
 //! One: [`SharedStore::timeout`](crate::shared::SharedStore::timeout), 500 ms. The lease lasts four times as long and is

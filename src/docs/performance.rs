@@ -46,8 +46,8 @@
 //! kind of failure.
 //!
 //! # What is not supported
-//! - **Other grants.** There are no users, refresh tokens or authorization codes. Fetch such a
-//!   token in a [source of your own](super::writing_a_source).
+//! - **Other grants.** There are no users, refresh tokens or authorization codes. Fetch their
+//!   tokens in a [source of your own](super::writing_a_source).
 //! - **DPoP** ([RFC 9449]). Tokens can be bound to the client certificate ([RFC 8705]), where
 //!   the server does that.
 //! - **A token cache shared by processes.** Each process fetches its own token.

@@ -107,7 +107,7 @@
 //! - **Endless interim responses (1xx) over HTTP/2** collect in h2 until the token request's
 //!   timeout: about 100 MiB per second over loopback. The default transport speaks HTTP/1.1.
 //! - **An answer of framing only**, at full speed, keeps hyper busy. The timeout can be late if
-//!   each thread of the runtime has such a connection.
+//!   each thread of the runtime has one such connection.
 //! - **A wrong clock.** Dates in assertions and lifetimes need a roughly correct clock.
 //!
 //! # RFC 6749 §10

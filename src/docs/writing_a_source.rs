@@ -207,7 +207,7 @@
 //! # Ok(())
 //! # }
 //! ```
-//! Such a server repeats its token until a few minutes before the end. The cache knows that:
+//! These servers repeat a token until a few minutes before the end. The cache knows that:
 //! a repeated token keeps its end, and causes no tight loop.
 //!
 //! # A chained credential
@@ -322,7 +322,7 @@
 //! # Ok(())
 //! # }
 //! ```
-//! A stored token is a secret: whoever reads the store can use it until it ends. Encrypt it,
+//! A stored token is a secret: anyone who reads the store can use it until it ends. Encrypt it,
 //! or keep it where only this service can read it.
 //!
 //! # Layers around a source

@@ -218,7 +218,7 @@ impl<Sel, U, Rp, C> BearerAuthLayer<Sel, U, Rp, C> {
     ///
     /// For gateways that take their token beside the caller's own credentials: `X-Serverless-Authorization` (Google Cloud
     /// Run), [`Proxy-Authorization`](http::header::PROXY_AUTHORIZATION) (Google's Identity-Aware Proxy). The value is
-    /// `Bearer …` as ever, and marked sensitive. The request's `Authorization` is then left alone, and
+    /// `Bearer …`, and marked sensitive. The request's `Authorization` is then left alone, and
     /// [`existing_authorization`](Self::existing_authorization) is about the header of this name.
     ///
     /// # Deployment caveat
