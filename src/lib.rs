@@ -4,8 +4,8 @@
 //! (client credentials), puts `Authorization: Bearer` on each request, and
 //! retries a request once with a new token when the API answers 401.
 //!
-//! It sends one token request for all requests that wait. It refreshes tokens in the
-//! background, and backs off when the token endpoint fails. It never sends an expired
+//! If many requests need a token at the same time, it sends one token request. It refreshes
+//! tokens in the background, and backs off when the token endpoint fails. It never sends an expired
 //! token, and no error or log shows a secret. By default every request gets the token;
 //! [`origins`](BearerAuthLayer::origins) limits it to your API's hosts.
 //!
@@ -73,16 +73,16 @@
 //! | --- | --- |
 //! | add tokens to my client | [getting started](docs::getting_started) |
 //! | use Entra ID, Auth0, Okta, Keycloak, Kubernetes, IPXO | [providers](docs::providers) |
-//! | understand the retry after a 401 | [rejected tokens](docs::token_lifetime#rejected-tokens) |
-//! | understand refresh and backoff | [token lifetime](docs::token_lifetime) |
-//! | choose which requests get a token, and whose | [`select`], [many credentials](docs::providers#many-credentials) |
+//! | understand refresh, backoff, the retry after a 401 | [token lifetime](docs::token_lifetime), [rejected tokens](docs::token_lifetime#rejected-tokens) |
+//! | choose which requests get a token | [`select`] |
+//! | use many credentials (tenants) behind one layer | [many credentials](docs::providers#many-credentials) |
 //! | combine it with timeouts, limits and other retries | [composition](docs::composition) |
 //! | use it in blocking code or in AWS Lambda | [runtimes and serverless](docs::runtimes) |
 //! | fetch tokens in my own way | [writing a source](docs::writing_a_source) |
 //! | test code that uses it | [testing](docs::testing) |
 #![cfg_attr(
     feature = "shared",
-    doc = "| have many processes share one token | [a fleet](docs::fleet) |"
+    doc = "| share one token between processes, machines or pods | [a fleet](docs::fleet) |"
 )]
 //! | have a readiness probe, metrics or logs | [readiness, metrics and logs](docs::token_lifetime#readiness-metrics-and-logs) |
 //! | solve a compile error, a 401 or a timeout | [troubleshooting](docs::troubleshooting) |
@@ -91,33 +91,33 @@
 //! # The picture
 #![doc = include_str!("docs/picture.svg")]
 //!
-//! There are four extension points, each a trait with a default. You need none of them to
-//! start.
-//! - [`Select`](select::Select): which token does a request get?
-//! - [`TokenSource`]: where do tokens come from?
-//! - [`Unauthorized`](unauthorized::Unauthorized): did the API reject the token?
-//! - [`Replay`](replay::Replay): can the request body be sent again?
+//! There are four extension points. Each is a trait with a default, so you do not have to
+//! write any of them.
+//! - [`Select`](select::Select): which token does a request get? By default, every request gets the layer's.
+//! - [`TokenSource`]: where do tokens come from? Usually [`ClientCredentials`].
+//! - [`Unauthorized`](unauthorized::Unauthorized): did the API reject the token? By default, a 401 says so.
+//! - [`Replay`](replay::Replay): can the request body be sent again? By default, if it is `Clone`.
 //!
 //! # Features
 //! | feature | default | adds |
 //! | --- | --- | --- |
 //! | `rustls` | yes | the default transport for token requests (hyper-util and rustls), with aws-lc-rs for cryptography; the same as `rustls-aws-lc-rs` |
 //! | `rustls-ring` | no | the default transport, with ring for cryptography |
-//! | `rustls-no-provider` | no | the default transport alone; your program installs aws-lc-rs or ring |
+//! | `rustls-no-provider` | no | the default transport without cryptography; your program must install aws-lc-rs or ring |
 //! | `config` | no | `Configuration`: credentials, allowed origins and timeouts from your service's settings (serde) |
 //! | `jwt` | no | client authentication by signed assertions (`private_key_jwt`, `client_secret_jwt`) |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
 //! | `proxy` | no | an HTTP proxy for the default transport |
-//! | `redis` | no | `shared` over Redis or Valkey; includes `shared` |
-//! | `reqwest` | no | the layer around reqwest's client; optionally token requests by reqwest too |
+//! | `redis` | no | one token for many machines or pods, through Redis or Valkey; includes `shared` |
+//! | `reqwest` | no | the layer around reqwest's client; it can also send the token requests |
 //! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; includes `reqwest` |
-//! | `shared` | no | `SharedLayer`: one token for many processes of one machine |
+//! | `shared` | no | `SharedLayer`: one token for many processes, through a folder on one machine |
 //! | `tonic` | no | `GrpcAuthLayer`, to use instead of `BearerAuthLayer` around a tonic channel |
 //! | `tracing` | no | events for token requests, rejected tokens and retries |
 //!
-//! rustls panics if a program contains both aws-lc-rs and ring and installs neither. If your program uses ring, set
-//! `default-features = false` and the feature `rustls-ring`
-//! ([troubleshooting](docs::troubleshooting#tls)). If your program installs one, this crate uses that one.
+//! If both aws-lc-rs and ring are compiled into a program, it must choose one by rustls' `install_default()`; otherwise
+//! rustls panics. This crate uses the one that is chosen. If your program uses ring alone, set `default-features = false`
+//! and the feature `rustls-ring` ([troubleshooting](docs::troubleshooting#tls)).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
