@@ -38,8 +38,9 @@
 //! // This one is a fake that returns the body.
 //! let client = service_fn(
 //!     async |request: Request<String>| {
+//!         let name = "authorization";
 //!         let headers = request.headers();
-//!         assert!(headers.contains_key("authorization"));
+//!         assert!(headers.contains_key(name));
 //!         let body = request.into_body();
 //!         Ok::<_, BoxError>(Response::new(body))
 //!     },
