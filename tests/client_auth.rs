@@ -782,6 +782,48 @@ mod again {
         }
     }
 
+    /// Promise: L12
+    #[tokio::test(start_paused = true)]
+    async fn a_token_of_another_cache_is_the_assertion_and_is_forgotten_once_it_is_rejected() {
+        let token = |text: &str| granted_with(&json!({"access_token": text}));
+        let first = Endpoint::new([token("one.one.one"), token("two.two.two")]);
+        let second = Endpoint::new([granted(), granted(), invalid_client(), granted()]);
+        let source = client(SECRET).build_with(first.clone()).unwrap();
+        let assertion = Secret::from_cache(TokenCache::new(source));
+        let source = client(ClientAuth::assertion(assertion))
+            .build_with(second.clone())
+            .unwrap();
+        let cache = TokenCache::new(source);
+        cache.get().await.unwrap();
+        cache.refresh().await.unwrap();
+        assert_eq!((first.posts(), second.posts()), (1, 2));
+
+        cache.refresh().await.unwrap();
+        assert_eq!((first.posts(), second.posts()), (2, 4));
+        let sent = fields(&second, "client_assertion");
+        assert_eq!(
+            sent,
+            ["one.one.one", "one.one.one", "one.one.one", "two.two.two"]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_error_of_another_cache_is_the_error() {
+        let (first, second) = (
+            Endpoint::new([invalid_client()]),
+            Endpoint::new([granted()]),
+        );
+        let source = client(SECRET).build_with(first.clone()).unwrap();
+        let assertion = Secret::from_cache(TokenCache::new(source));
+        let source = client(ClientAuth::assertion(assertion))
+            .build_with(second.clone())
+            .unwrap();
+        let error = token_request(source).await.unwrap_err();
+        assert_eq!(error.oauth_code(), Some("invalid_client"));
+        assert!(!error.is_transient());
+        assert_eq!((first.posts(), second.posts()), (1, 0));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_denied_for_another_reason_is_not_read_again() {
         for code in ["invalid_scope", "unauthorized_client"] {

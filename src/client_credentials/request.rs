@@ -117,6 +117,7 @@ impl Credential {
         };
         // The secret may have been rotated after it was read, or the server switched a little earlier. If it cannot be
         // read now, the server's answer says more.
+        self.auth.reject(&evidence);
         let Ok(reread) = self.auth.read().await else {
             return Err(error);
         };

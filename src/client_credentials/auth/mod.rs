@@ -337,6 +337,15 @@ impl ClientAuth {
         })
     }
 
+    /// The server rejected this evidence, which was read here.
+    pub(crate) fn reject(&self, evidence: &Evidence) {
+        if let (Kind::Assertion(assertion), Evidence::Ready(Proof::Assertion(text, _))) =
+            (&self.kind, evidence)
+        {
+            assertion.reject(text);
+        }
+    }
+
     /// What to do about a rejected client authentication, if the server's description says so.
     ///
     /// Hydra names the method it wants: "… supports client authentication method 'client_secret_post', but method …".

@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tower::BoxError;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{error::Error, util::wiped::Wiped};
+use crate::{cache::TokenCache, error::Error, util::wiped::Wiped};
 
 /// A client secret, assertion or private key: the text itself, or where it is stored.
 ///
@@ -24,6 +24,7 @@ use crate::{error::Error, util::wiped::Wiped};
 /// | [`from_env`](Self::from_env) | immediately | trimmed |
 /// | [`from_file`](Self::from_file) | at each token request | trimmed |
 /// | [`from_provider`](Self::from_provider) | at each token request | kept, except line ends at the end |
+/// | [`from_cache`](Self::from_cache) | at each token request | none |
 ///
 /// A byte order mark (U+FEFF) at the start, as some editors on Windows write it, is not part of the secret. A blank secret is
 /// an error, and so is one in UTF-16.
@@ -64,6 +65,7 @@ enum Kept {
     },
     File(PathBuf),
     Provider(Arc<Provider>),
+    Cache(TokenCache),
 }
 
 type Provider = dyn Fn() -> Provided + Send + Sync;
@@ -113,6 +115,36 @@ impl Secret {
         Self(Kept::Provider(Arc::new(provide)))
     }
 
+    /// Uses the current access token of another cache, for chained credentials: one credential's token is what another presents.
+    ///
+    /// Each token request takes the token that the cache then has. The cache refreshes it as usual, and requests one first if it
+    /// has none. If the server rejects the token, the cache forgets it, and the token request is retried once with the next.
+    ///
+    /// # Errors
+    /// An error of that cache becomes the error of the token request.
+    ///
+    /// # Example
+    /// One credential's token is the client assertion of another:
+    /// ```
+    /// use tower_bearer::{ClientAuth, ClientCredentials, Secret, TokenCache, token::FixedToken};
+    ///
+    /// # fn main() -> Result<(), tower_bearer::Error> {
+    /// # let blueprint = FixedToken::new("t")?;
+    /// let blueprint = TokenCache::new(blueprint);
+    /// let agent = ClientCredentials::builder(
+    ///     "https://auth.example.com/oauth2/token",
+    ///     "my-agent",
+    ///     ClientAuth::assertion(Secret::from_cache(blueprint)),
+    /// );
+    /// # let _ = agent;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn from_cache(cache: TokenCache) -> Self {
+        Self(Kept::Cache(cache))
+    }
+
     /// The text itself.
     pub(crate) fn of(text: Wiped) -> Self {
         Self(Kept::Text(text))
@@ -140,7 +172,18 @@ impl Secret {
                     .await
                     .unwrap_or_else(|_| Err(Error::interrupted()))
             }
+            Kept::Cache(cache) => Ok(cache.get().await?.expose_secret().into()),
             Kept::Text(_) | Kept::Variable { .. } => self.at_hand(what),
+        }
+    }
+
+    /// The server rejected `text`, which was read here: another read should return a newer one, if there is one.
+    pub(crate) fn reject(&self, text: &str) {
+        if let Kept::Cache(cache) = &self.0
+            && let Some(Some(current)) =
+                cache.read(|token| (token.expose_secret() == text).then(|| token.clone()))
+        {
+            cache.invalidate(&current);
         }
     }
 
@@ -150,7 +193,7 @@ impl Secret {
     /// The same as for [`read`](Self::read).
     pub(crate) fn peek(&self, what: &'static str) -> Result<Option<Wiped>, Error> {
         match &self.0 {
-            Kept::Provider(_) => Ok(None),
+            Kept::Provider(_) | Kept::Cache(_) => Ok(None),
             Kept::File(path) => read_file(path, what).map(Some),
             Kept::Text(_) | Kept::Variable { .. } => self.at_hand(what).map(Some),
         }
@@ -174,8 +217,8 @@ impl Secret {
                     ))
                 })
             }
-            // Neither is at hand.
-            Kept::File(_) | Kept::Provider(_) => {
+            // None of them is at hand.
+            Kept::File(_) | Kept::Provider(_) | Kept::Cache(_) => {
                 Err(Error::configuration(format!("the {what} {BLANK}")))
             }
         }
@@ -267,6 +310,7 @@ impl fmt::Debug for Secret {
             Kept::Variable { name, .. } => f.debug_tuple("Secret::from_env").field(name).finish(),
             Kept::File(path) => f.debug_tuple("Secret::from_file").field(path).finish(),
             Kept::Provider(_) => f.write_str("Secret::from_provider(..)"),
+            Kept::Cache(_) => f.write_str("Secret::from_cache(..)"),
         }
     }
 }
