@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// A point in time, on both clocks. A cache keeps three for each token, so it is two numbers of nanoseconds, which saturate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    /// Since [`epoch`].
+    /// As by [`since_epoch`].
     steady: u64,
     /// Since 1970.
     wall: u64,
@@ -35,7 +35,9 @@ impl Moment {
 
     /// The steady clock's part, for everything except a token's lifetime.
     pub(crate) fn steady(self) -> Instant {
-        epoch() + Duration::from_nanos(self.steady)
+        let after = Duration::from_nanos(self.steady.saturating_sub(YEAR));
+        let before = Duration::from_nanos(YEAR.saturating_sub(self.steady));
+        (epoch() + after).checked_sub(before).unwrap_or_else(epoch)
     }
 
     /// The wall clock's part, for people and other programs.
@@ -91,21 +93,29 @@ pub(crate) fn steady() -> Instant {
 #[cfg(all(test, shuttle))]
 pub(crate) use crate::cache::shuttle::model::steady;
 
-/// A zero point for times that are stored as numbers: no steady clock, not even a paused one, is behind it.
+/// A fixed time of the steady clock: when it was looked at first.
 #[allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "a paused clock starts at the real time, and may be ahead of it from then on"
+    reason = "the same for all runtimes, whether their clocks are paused or not"
 )]
 pub(crate) fn epoch() -> Instant {
     static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
     Instant::from_std(*EPOCH)
 }
 
-/// A time of the steady clock as a number: nanoseconds since [`epoch`].
+/// A time of the steady clock as a number: nanoseconds since a year before the [`epoch`]. A clock that was paused before the
+/// first look at it stands still before the epoch.
 pub(crate) fn since_epoch(instant: Instant) -> u64 {
-    nanos(instant.saturating_duration_since(epoch()))
+    let epoch = epoch();
+    match instant.checked_duration_since(epoch) {
+        Some(after) => YEAR.saturating_add(nanos(after)),
+        None => YEAR.saturating_sub(nanos(epoch.saturating_duration_since(instant))),
+    }
 }
+
+/// In nanoseconds.
+const YEAR: u64 = 365 * 24 * 60 * 60 * 1_000_000_000;
 
 /// The wall clock.
 #[cfg(not(test))]
@@ -147,6 +157,18 @@ mod set {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As with a clock that was paused at the start of a program, before the first look at it.
+    #[test]
+    fn a_time_before_the_epoch_is_as_long_ago_as_it_is() {
+        let before = epoch() - Duration::from_secs(1);
+        let moment = Moment::at(since_epoch(before));
+        assert_eq!(moment.steady(), before);
+        let end = moment.after(Duration::from_secs(3));
+        assert_eq!(end.steady(), before + Duration::from_secs(3));
+        assert!(!end.is_over_by_steady(since_epoch(epoch() + Duration::from_secs(1))));
+        assert!(end.is_over_by_steady(since_epoch(epoch() + Duration::from_secs(2))));
+    }
 
     #[test]
     fn a_time_beyond_the_range_of_the_clocks_is_their_end() {
