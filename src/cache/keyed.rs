@@ -28,7 +28,7 @@ use crate::error::Error;
 /// tokens (S3-FIFO); a key that comes back costs a token request.
 ///
 /// A cache stays while it is in use: by a request that waits for its token, by a token request, or by a clone of it. So there
-/// may be more caches than the capacity, by at most the number of requests under way. A cache takes about 400 bytes, beside its
+/// may be more caches than the capacity, by at most the number of requests under way. A cache takes about 470 bytes, beside its
 /// key, its source and its token.
 ///
 /// # Cost
