@@ -12,7 +12,9 @@
 //! use tower::ServiceBuilder;
 //! use tower_bearer::{
 //!     BearerAuthLayer, ClientCredentials, Secret,
-//!     shared::{SealingKeys, SharedLayer, SharedStore},
+//!     shared::{
+//!         SealingKeys, SharedLayer, SharedStore,
+//!     },
 //! };
 //!
 //! let credentials = ClientCredentials::builder(
@@ -21,8 +23,10 @@
 //!     Secret::from_env("MY_CLIENT_SECRET"),
 //! )
 //! .build()?;
-//! let keys = SealingKeys::new(Secret::from_file("/run/secrets/sealing-key"));
-//! let store = SharedStore::redis(Secret::from_env("REDIS_URL"), keys)?;
+//! let key = Secret::from_file("/run/secrets/key");
+//! let keys = SealingKeys::new(key);
+//! let url = Secret::from_env("REDIS_URL");
+//! let store = SharedStore::redis(url, keys)?;
 //! let source = ServiceBuilder::new()
 //!     .layer(SharedLayer::new(&credentials, store))
 //!     .service(credentials);
@@ -82,7 +86,7 @@
 //! after it. Each holds one connection. Let Redis evict (`maxmemory-policy allkeys-lru`): a full
 //! one that does not, stores nothing.
 //!
-//! An ACL user needs
+//! An ACL user needs these rights:
 //! `~tower-bearer:* +eval +time +get +set +del +pttl +pexpire +pexpireat +hset +hmget`.
 //!
 //! # Rotating keys
