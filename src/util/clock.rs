@@ -35,9 +35,7 @@ impl Moment {
 
     /// The steady clock's part, for everything except a token's lifetime.
     pub(crate) fn steady(self) -> Instant {
-        let after = Duration::from_nanos(self.steady.saturating_sub(YEAR));
-        let before = Duration::from_nanos(YEAR.saturating_sub(self.steady));
-        (epoch() + after).checked_sub(before).unwrap_or_else(epoch)
+        epoch() + Duration::from_nanos(self.steady)
     }
 
     /// The wall clock's part, for people and other programs.
@@ -93,29 +91,27 @@ pub(crate) fn steady() -> Instant {
 #[cfg(all(test, shuttle))]
 pub(crate) use crate::cache::shuttle::model::steady;
 
-/// A fixed time of the steady clock: when it was looked at first.
+/// A zero point for times that are stored as numbers: a year before the first look at it, for a clock that was paused before that
+/// look stands still at an earlier time. Where the steady clock cannot be so early, it is a day or an hour before.
 #[allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "the same for all runtimes, whether their clocks are paused or not"
 )]
 pub(crate) fn epoch() -> Instant {
-    static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(|| {
+        let now = std::time::Instant::now();
+        let hours = [365 * 24, 24, 1].map(|hours| Duration::from_secs(hours * 60 * 60));
+        let earlier = hours.iter().find_map(|time| now.checked_sub(*time));
+        earlier.unwrap_or(now)
+    });
     Instant::from_std(*EPOCH)
 }
 
-/// A time of the steady clock as a number: nanoseconds since a year before the [`epoch`]. A clock that was paused before the
-/// first look at it stands still before the epoch.
+/// A time of the steady clock as a number: nanoseconds since the [`epoch`].
 pub(crate) fn since_epoch(instant: Instant) -> u64 {
-    let epoch = epoch();
-    match instant.checked_duration_since(epoch) {
-        Some(after) => YEAR.saturating_add(nanos(after)),
-        None => YEAR.saturating_sub(nanos(epoch.saturating_duration_since(instant))),
-    }
+    nanos(instant.saturating_duration_since(epoch()))
 }
-
-/// In nanoseconds.
-const YEAR: u64 = 365 * 24 * 60 * 60 * 1_000_000_000;
 
 /// The wall clock.
 #[cfg(not(test))]
@@ -160,14 +156,13 @@ mod tests {
 
     /// As with a clock that was paused at the start of a program, before the first look at it.
     #[test]
-    fn a_time_before_the_epoch_is_as_long_ago_as_it_is() {
-        let before = epoch() - Duration::from_secs(1);
+    fn a_time_before_the_first_look_at_the_clock_is_as_long_ago_as_it_is() {
+        let before = steady() - Duration::from_secs(60);
         let moment = Moment::at(since_epoch(before));
         assert_eq!(moment.steady(), before);
         let end = moment.after(Duration::from_secs(3));
-        assert_eq!(end.steady(), before + Duration::from_secs(3));
-        assert!(!end.is_over_by_steady(since_epoch(epoch() + Duration::from_secs(1))));
-        assert!(end.is_over_by_steady(since_epoch(epoch() + Duration::from_secs(2))));
+        assert!(!end.is_over_by_steady(since_epoch(before + Duration::from_secs(2))));
+        assert!(end.is_over_by_steady(since_epoch(before + Duration::from_secs(3))));
     }
 
     #[test]
