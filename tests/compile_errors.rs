@@ -242,6 +242,12 @@ const MISTAKES: &[Mistake] = &[
         ],
     },
     Mistake {
+        name: "middleware-replay",
+        code: "let client = reqwest_middleware::ClientBuilder::new(reqwest::Client::new());
+               let _ = client.with(layer().replay(std::sync::Arc::new(CloneBody)));",
+        told: &["CloneBody>>: Middleware` is not satisfied", "Rp: Resend"],
+    },
+    Mistake {
         name: "replay-up-to-a-number",
         code: "let _ = ServiceBuilder::new().layer(layer().replay(64 * 1024));",
         told: &["does not replay request bodies", "Buffered::up_to("],
@@ -381,8 +387,10 @@ static SAID: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
             bytes = "1"
             http = "1"
             http-body-util = "0.1"
+            reqwest = {{ version = "0.13", default-features = false }}
+            reqwest-middleware = {{ version = "0.5", default-features = false }}
             tower = {{ version = "0.5", default-features = false, features = ["limit", "util"] }}
-            tower-bearer = {{ path = {root:?}, default-features = false, features = ["keyed"] }}
+            tower-bearer = {{ path = {root:?}, default-features = false, features = ["keyed", "reqwest-middleware"] }}
             [workspace]
             "#
         ),
