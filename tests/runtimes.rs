@@ -91,6 +91,7 @@ fn a_refresh_that_an_idle_runtime_was_left_with_holds_up_nobody_when_the_token_e
         let cache = refreshed_at(source, 0.05).build().unwrap();
         let idle = current_thread();
         idle.block_on(cache.get()).unwrap();
+        // Real time, until the refresh point: a runtime that nobody drives has no clock that could be paused.
         thread::sleep(MILLISECOND * 60);
         idle.block_on(async {
             cache.get().await.unwrap();

@@ -110,7 +110,7 @@ impl Shared {
             Place::Redis(url) => SharedStore::redis(url.clone(), keys)?,
             Place::Folder(folder) => SharedStore::folder(folder, keys)?,
         };
-        // Those who wait in vain for others need time for a token request of their own: they wait for ten times this.
+        // A process waits ten times this for the others. After that it needs time for a token request of its own.
         let most = token_request_timeout / 20;
         let timeout = self.timeout.unwrap_or(most.min(SharedStore::TIMEOUT));
         if timeout.is_zero() || timeout.saturating_mul(10) >= token_request_timeout {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs,
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -22,13 +22,13 @@ impl SharedStore {
     /// A folder, for the processes of one machine: command-line tools, functions that start often, workers of one host.
     ///
     /// It is made if it is not there, for its user alone (on Unix: mode 0700, its files 0600). Files are sealed, locked while they
-    /// are changed, and replaced as a whole. One that cannot be read is as good as none.
+    /// are changed, and replaced as a whole. One that cannot be read counts as missing.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if a key is not valid or the folder cannot be made.
     ///
     /// # Deployment caveat
-    /// Use a local disk. The processes must have one clock, so a folder that machines share over a network is none of its uses.
+    /// Use a local disk. The processes must have one clock, so do not use a folder that machines share over a network.
     pub fn folder(path: impl Into<PathBuf>, keys: SealingKeys) -> Result<Self, Error> {
         let path = path.into();
         make_folder(&path).map_err(|error| {
@@ -79,15 +79,14 @@ impl Folder {
     }
 }
 
-/// What is not there, or cannot be read, is empty.
+/// What is not there, is too large, or cannot be read, is empty. No more is read than a file of ours can have, however it grows.
 fn read(file: &Path) -> Shelf {
-    let is_small = |metadata: fs::Metadata| metadata.len() < LARGEST_FILE;
-    match fs::metadata(file).is_ok_and(is_small) {
-        true => fs::read(file)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default(),
-        false => Shelf::default(),
+    let mut bytes = Vec::new();
+    let read =
+        fs::File::open(file).and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => serde_json::from_slice(&bytes).unwrap_or_default(),
+        Err(_) => Shelf::default(),
     }
 }
 
@@ -115,6 +114,7 @@ impl Lock {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
                 Err(error) if looks == MOST_LOOKS => return Err(error),
                 Err(_) if is_abandoned(&path) => break_open(&path),
+                // On a thread for blocking work: files have no wake-up.
                 Err(_) => thread::sleep(PAUSE),
             }
             looks += 1;
