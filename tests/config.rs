@@ -133,6 +133,7 @@ async fn a_toml_section_becomes_a_request_with_a_token() {
             client_id = "my-client"
             client_secret = "{SECRET}"
             client_auth = "post"
+            grant_type = "account_credentials"
             scopes = ["billing", "ecommerce"]
             audience = "https://api.example.com"
             resource = ["https://api.example.com/a", "https://api.example.com/b"]
@@ -145,7 +146,7 @@ async fn a_toml_section_becomes_a_request_with_a_token() {
     let (header, form) = requested(configuration.unwrap()).await;
     assert_eq!(header, None);
     for (name, values) in [
-        ("grant_type", &["client_credentials"][..]),
+        ("grant_type", &["account_credentials"][..]),
         ("client_id", &["my-client"]),
         ("client_secret", &[SECRET]),
         ("scope", &["billing ecommerce"]),

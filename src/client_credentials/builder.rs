@@ -32,6 +32,7 @@ use crate::{
             endpoint::{Endpoint, Given, Target},
             metadata::Capabilities,
         },
+        grant::Grant,
         headers,
         request::Credential,
         transport::{self, Transport},
@@ -47,6 +48,7 @@ pub struct ClientCredentialsBuilder {
     endpoint: Endpoint<String, String>,
     client_id: String,
     auth: ClientAuth,
+    grant: Grant,
     scopes: Vec<String>,
     all_scopes: bool,
     resources: Vec<String>,
@@ -74,6 +76,7 @@ impl ClientCredentialsBuilder {
             endpoint,
             client_id,
             auth,
+            grant: Grant::default(),
             scopes: Vec::new(),
             all_scopes: false,
             resources: Vec::new(),
@@ -97,6 +100,29 @@ impl ClientCredentialsBuilder {
     /// It must be an absolute URL, and https unless its host is loopback.
     pub fn token_url(mut self, token_url: impl Into<String>) -> Self {
         self.endpoint = Endpoint::Known(token_url.into());
+        self
+    }
+
+    /// Sends another `grant_type` than `client_credentials`. Everything else stays as it is for that grant.
+    ///
+    /// For servers that have the client credentials grant by another name.
+    ///
+    /// # Example
+    /// Zoom's server-to-server applications:
+    /// ```
+    /// use tower_bearer::{ClientAuth, ClientCredentials};
+    ///
+    /// let credentials = ClientCredentials::builder(
+    ///     "https://zoom.us/oauth/token",
+    ///     "my-client",
+    ///     ClientAuth::basic("my-secret"),
+    /// )
+    /// .grant_type("account_credentials")
+    /// .param("account_id", "my-account");
+    /// # let _ = credentials;
+    /// ```
+    pub fn grant_type(mut self, grant_type: impl Into<String>) -> Self {
+        self.grant = Grant::named(grant_type.into());
         self
     }
 
@@ -406,6 +432,7 @@ impl ClientCredentialsBuilder {
     /// - The issuer contains a query.
     /// - The client id, the secret or a scope is blank or contains an invalid character.
     /// - The client id begins or ends with white space.
+    /// - The grant type is blank.
     /// - A key cannot be used with its algorithm.
     /// - A parameter or a header is one that this crate sets, or a resource is not an absolute URI.
     /// - A header's name or value is not valid.
@@ -598,6 +625,7 @@ impl ClientCredentialsBuilder {
             endpoint,
             client_id: self.client_id,
             auth: self.auth,
+            grant: self.grant,
             scopes: self.scopes.into_iter().map(Scope::new).collect(),
             all_scopes: self.all_scopes,
             params: resources.chain(self.params).collect(),
@@ -615,6 +643,7 @@ impl ClientCredentialsBuilder {
         check::client_id(&self.client_id)?;
         let discovers = matches!(self.endpoint, Endpoint::Discovered(_));
         self.auth.check(&self.client_id, discovers)?;
+        self.grant.check()?;
         let mut scopes = self.scopes.iter().chain(&self.step_up_scopes);
         scopes.try_for_each(|it| check::scope(it))?;
         if self.answers_claims {

@@ -96,7 +96,7 @@ pub(crate) fn param(name: &str, value: &str, id_in_header: bool) -> Result<(), E
     if name.is_empty() || OWN_PARAMS.contains(&name) {
         return Err(Error::configuration(format!(
             "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own methods for \
-             client id, secret and scopes. `client_id` can be added only beside `ClientAuth::basic` and `ClientAuth::basic_raw`"
+             grant type, client id, secret and scopes. `client_id` can be added only beside `ClientAuth::basic` and `ClientAuth::basic_raw`"
         )));
     }
     if name == AUDIENCE && value.is_empty() {

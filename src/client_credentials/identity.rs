@@ -25,6 +25,7 @@ impl ClientCredentials {
             endpoint,
             client_id,
             auth,
+            grant,
             scopes,
             all_scopes,
             params,
@@ -41,6 +42,7 @@ impl ClientCredentials {
             Endpoint::Discovered(discovery) => add("issuer", discovery.issuer().as_bytes()),
         }
         add("client_id", client_id.as_bytes());
+        add("grant_type", grant.grant_type().as_bytes());
         for method in auth.methods() {
             add("method", method.as_bytes());
         }

@@ -6,6 +6,8 @@ pub(crate) mod auth;
 mod builder;
 mod check;
 pub(crate) mod discovery;
+mod form;
+mod grant;
 mod headers;
 #[cfg(feature = "shared")]
 mod identity;

@@ -27,6 +27,7 @@ use crate::{
             Discovery,
             endpoint::{Endpoint, Target},
         },
+        grant::Grant,
         response::{self, Answer, INVALID_CLIENT, Sent},
         transport::Transport,
     },
@@ -43,6 +44,7 @@ pub(crate) struct Credential {
     pub(crate) endpoint: Endpoint<Arc<Target>, Discovery>,
     pub(crate) client_id: String,
     pub(crate) auth: ClientAuth,
+    pub(crate) grant: Grant,
     pub(crate) scopes: Vec<Scope>,
     /// Whether all of them must be granted.
     pub(crate) all_scopes: bool,
@@ -224,7 +226,8 @@ impl Credential {
             let (this, proof) = (Arc::clone(self), proof.clone());
             let transport = transport.clone();
             move |request: oauth2::HttpRequest| {
-                let (request, lent) = proof.add_to(request, &this.client_id);
+                let (request, lent) =
+                    proof.add_to(request, &this.client_id, this.grant.grant_type());
                 let (transport, sent) = (transport.clone(), Arc::clone(&sent));
                 async move {
                     // Outlives the request, also where the token request is cut off.

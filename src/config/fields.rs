@@ -51,6 +51,7 @@ pub(super) struct Fields {
     issuer: Option<Given>,
     client_id: Option<Given>,
     client_auth: Option<Given>,
+    grant_type: Option<Given>,
     client_secret: Option<Given>,
     client_secret_file: Option<Given>,
     client_secret_env: Option<Given>,
@@ -141,7 +142,11 @@ impl TryFrom<Fields> for Configuration {
                 ));
             }
         };
-        let mut credentials = credentials.scopes(field!(fields.scopes).list()?);
+        let mut credentials = credentials;
+        if let Some(grant_type) = field!(fields.grant_type).text()? {
+            credentials = credentials.grant_type(grant_type);
+        }
+        credentials = credentials.scopes(field!(fields.scopes).list()?);
         if let Some(true) = field!(fields.require_all_scopes).parsed(BOOLEAN)? {
             credentials = credentials.require_all_scopes();
         }

@@ -88,6 +88,7 @@ use crate::{
 /// | `root_certificates_file` | trusted root certificates in PEM, instead of the platform's roots (feature `rustls`) |
 /// | `proxy` | the URL of an HTTP proxy: see [`proxy`](ClientCredentialsBuilder#method.proxy) (feature `proxy`) |
 /// | `proxy_from_environment` | `true`: see [`proxy_from_environment`](ClientCredentialsBuilder#method.proxy_from_environment) (feature `proxy`) |
+/// | `grant_type` | another name of the client credentials grant: see [`grant_type`](ClientCredentialsBuilder::grant_type) |
 /// | `scopes`, `audience`, `resource` | lists, as for the [builder](ClientCredentialsBuilder) |
 /// | `params` | a table of additional parameters; a value is a string or a list of strings |
 /// | `keep` | a list of members of the token endpoint's answer: see [`keep`](ClientCredentialsBuilder::keep) |

@@ -165,6 +165,7 @@ mod tests {
             ),
             ("issuer", ClientCredentials::discover(URL, "id", "secret")),
             ("client", ClientCredentials::builder(URL, "id2", "secret")),
+            ("grant", client("secret").grant_type("account_credentials")),
             ("scope", client("secret").scope("a")),
             ("scopes", client("secret").scopes(["a", "b"])),
             ("joined", client("secret").scope("ab")),

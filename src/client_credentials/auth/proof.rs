@@ -9,9 +9,11 @@ use base64::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use oauth2::{AuthType, ClientSecret};
-use url::form_urlencoded::byte_serialize;
 
-use crate::util::wiped::{Lent, Wiped};
+use crate::{
+    client_credentials::form::{self, encode},
+    util::wiped::{Lent, Wiped},
+};
 
 /// The proof of one attempt. The client id is sent with each, but for assertions that replace it.
 #[derive(Clone, PartialEq)]
@@ -69,22 +71,23 @@ impl Proof {
         }
     }
 
-    /// Adds the proof to the `oauth2` crate's request. Also returns what must be wiped once it is sent. A header with the
-    /// secret is marked sensitive.
+    /// Adds the proof to the `oauth2` crate's request, and the grant. Also returns what must be wiped once it is sent. A header
+    /// with the secret is marked sensitive.
     pub(crate) fn add_to(
         &self,
         request: Request<Vec<u8>>,
         client_id: &str,
+        grant_type: &str,
     ) -> (Request<Bytes>, [Lent; 2]) {
-        let request = match self {
-            Self::Post(secret) => request.map(|form| extended(&form, "client_secret", secret)),
-            Self::Assertion(assertion, beside) => request.map(|form| {
-                let form = extended(&form, "client_assertion_type", &beside.kind);
-                extended(&form, "client_assertion", assertion)
-            }),
-            Self::Basic(_) | Self::BasicRaw(_) | Self::ClientId => request,
+        let pairs: &[(&str, &str)] = match self {
+            Self::Post(secret) => &[("client_secret", secret)],
+            Self::Assertion(assertion, beside) => &[
+                ("client_assertion_type", &beside.kind),
+                ("client_assertion", assertion),
+            ],
+            Self::Basic(_) | Self::BasicRaw(_) | Self::ClientId => &[],
         };
-        let mut request = request.map(Bytes::from);
+        let mut request = request.map(|form| Bytes::from(form::with(&form, grant_type, pairs)));
         let form = Lent::new(request.body());
         let pair = match self {
             Self::Basic(secret) => Some(pair(&encode(client_id), &encode(secret))),
@@ -191,18 +194,6 @@ pub(crate) fn alone_in_all_forms(text: &str) -> Vec<Wiped> {
 fn pair(id: &str, secret: &str) -> Wiped {
     let pair = Wiped::concat(&[id, ":", secret]);
     BASE64_STANDARD.encode(&*pair).into()
-}
-
-/// A form with one more pair.
-fn extended(form: &[u8], name: &str, value: &str) -> Vec<u8> {
-    let value = encode(value);
-    [form, b"&", name.as_bytes(), b"=", value.as_bytes()].concat()
-}
-
-/// Form-encoded.
-fn encode(text: &str) -> Wiped {
-    let parts: Vec<_> = byte_serialize(text.as_bytes()).collect();
-    Wiped::concat(&parts)
 }
 
 /// The assertion type of RFC 7523 §2.2.
