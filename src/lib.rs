@@ -74,6 +74,7 @@
 //! | --- | --- |
 //! | add tokens to my client | [getting started](docs::getting_started) |
 //! | use Entra ID, Auth0, Okta, Keycloak, Kubernetes, IPXO | [providers](docs::providers) |
+//! | know what this crate does about a server's quirk | [quirks](docs::quirks) |
 //! | understand refresh, backoff, the retry after a 401 | [token lifetime](docs::token_lifetime), [rejected tokens](docs::token_lifetime#rejected-tokens) |
 //! | choose which requests get a token | [`select`] |
 //! | use many credentials (tenants) behind one layer | [many credentials](docs::providers#many-credentials) |

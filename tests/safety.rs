@@ -1167,17 +1167,60 @@ mod written {
         }
     }
 
+    /// The tests that the last column of each row of the table of quirks names.
+    fn tests_of_quirks() -> HashSet<(String, String)> {
+        let table = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/docs/quirks.md"));
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| "));
+        // Without each table's own head.
+        let rows = rows.filter(|row| !row.starts_with("a server |") && !row.starts_with("---"));
+        let mut tests = HashSet::new();
+        for row in rows {
+            let (_, last) = row.trim_end_matches(" |").rsplit_once("| ").expect(row);
+            for test in last.split(", ") {
+                let named = test.strip_prefix('`').and_then(|it| it.strip_suffix('`'));
+                let (file, test) = named.and_then(|it| it.split_once("::")).expect(row);
+                tests.insert((format!("tests/{file}.rs"), test.to_owned()));
+            }
+        }
+        tests
+    }
+
     /// Promise: E8
     #[test]
     fn each_quirk_of_a_server_names_tests_that_are_there() {
-        let list = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop.md"));
-        let rows = list.lines().filter_map(|line| line.strip_prefix("| "));
-        let rows: Vec<_> = rows.filter_map(|row| row.split_once(" | `")).collect();
-        assert!(!rows.is_empty());
-        for (quirk, test) in rows {
-            let test = test.strip_suffix("` |").expect(quirk);
-            let (file, test) = test.split_once("::").expect(quirk);
-            promises_of(&format!("tests/{file}.rs"), test);
+        let tests = tests_of_quirks();
+        assert!(!tests.is_empty());
+        for (file, test) in tests {
+            promises_of(&file, &test);
+        }
+    }
+
+    /// Random bytes are no quirk, and these checks are none.
+    const OF_NO_QUIRK: [&str; 2] = ["tests/fuzz.rs", "tests/safety.rs"];
+
+    /// Promise: E8
+    #[test]
+    fn each_test_of_a_quirk_has_a_row_in_the_guide() {
+        let named = tests_of_quirks();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for entry in fs::read_dir(root.join("tests")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|it| it != "rs") {
+                continue;
+            }
+            let file = path.strip_prefix(root).unwrap().to_str().unwrap();
+            let tests = read(&path);
+            // What follows a line of promises is a test's attributes and its name.
+            for part in tests.split("/// Promise: ").skip(1) {
+                let (promises, rest) = part.split_once('\n').unwrap();
+                if OF_NO_QUIRK.contains(&file) || !promises.split(", ").any(|it| it == "E8") {
+                    continue;
+                }
+                let (_, name) = rest.split_once("fn ").unwrap();
+                let (test, _) = name.split_once('(').unwrap();
+                let is_named = named.contains(&(file.to_owned(), test.to_owned()));
+                assert!(is_named, "src/docs/quirks.md has no row for {file}::{test}");
+            }
         }
     }
 
