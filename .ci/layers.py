@@ -12,7 +12,7 @@ from pathlib import Path
 # From top to bottom. Rooms of one line do not import each other.
 ROOMS = [
     ["lib"],
-    ["docs", "config", "ipxo"],
+    ["docs", "config", "ipxo", "test_util"],
     ["adapter"],
     ["middleware", "shared"],
     ["client_credentials"],

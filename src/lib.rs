@@ -114,6 +114,7 @@
 //! | `reqwest` | no | the layer around reqwest's client; it can also send the token requests |
 //! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; includes `reqwest` |
 //! | `shared` | no | `SharedLayer`: one token for many processes, through a folder on one machine |
+//! | `test-util` | no | `test_util`: an authorization server, an API and a source for your tests |
 //! | `tonic` | no | `GrpcAuthLayer`, to use instead of `BearerAuthLayer` around a tonic channel |
 //! | `tracing` | no | events for token requests, rejected tokens and retries |
 //!
@@ -139,6 +140,8 @@ pub mod select;
 #[cfg(feature = "shared")]
 pub mod shared;
 mod telemetry;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 pub mod token;
 pub mod unauthorized;
 mod util;

@@ -91,6 +91,7 @@ use tower_bearer::{
     replay::{Buffered, CloneBody, NoReplay, Replay},
     select::{ByExtension, Origins},
     shared::{Identity, SealingKeys, SharedLayer, SharedStore},
+    test_util::{self, Answer, AuthorizationServer, Grant, Outcome, ProtectedApi, ScriptedSource},
     token::{FixedToken, Lookup, TokenRequest},
     unauthorized::{BearerChallenge, GrpcUnauthenticated},
 };
@@ -546,6 +547,7 @@ mod printed {
             shown += &runtime.block_on(of_a_request_under_way(&hidden));
             shown += &runtime.block_on(of_adapters(&hidden));
             shown += &of_a_fleet(&hidden);
+            shown += &runtime.block_on(of_the_test_kit(&hidden));
             shown += &of_the_rest(&hidden);
             let missing: Vec<_> = types.iter().filter(|name| !shown.contains(*name)).collect();
             assert!(missing.is_empty(), "not looked at: {missing:?}");
@@ -556,7 +558,9 @@ mod printed {
     /// As they stand in the sources.
     fn public_types() -> Vec<String> {
         // Their values are shown, and not their names.
-        const BY_VALUE: [&str; 7] = [
+        const BY_VALUE: [&str; 9] = [
+            "Answer",
+            "Outcome",
             "AssertionAudience",
             "ErrorKind",
             "Origins",
@@ -587,6 +591,45 @@ mod printed {
         }
         assert!(names.len() > 35, "{names:?}");
         names
+    }
+
+    async fn of_the_test_kit(hidden: &Hidden) -> String {
+        let server = AuthorizationServer::new();
+        server.register(&hidden.id, ClientAuth::basic(&hidden.secret));
+        server.script([Answer::Token]);
+        let api = ProtectedApi::with_handler(
+            &server,
+            service_fn(async |request: Request<test_util::Body>| {
+                let grant: Option<&Grant> = request.extensions().get();
+                Ok::<_, BoxError>(Response::new(format!("{grant:?} {:?}", request.body())))
+            }),
+        );
+        let source =
+            ClientCredentials::builder(url(hidden), &hidden.id, ClientAuth::basic(&hidden.secret))
+                .build_with(server.clone())
+                .unwrap();
+        let client = BearerAuthLayer::new(source).layer(api.clone());
+        let request = Request::post(url(hidden)).body(hidden.secret.clone());
+        let response = client.oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let answer = response.into_body();
+        let mut shown = debug(&answer);
+        shown += std::str::from_utf8(&answer.collect().await.unwrap().to_bytes()).unwrap();
+        let request = Request::get(url(hidden))
+            .header(AUTHORIZATION, format!("Bearer {}", hidden.tokens[0]))
+            .body(hidden.secret.clone());
+        let rejection = api.clone().oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(rejection.status(), 401);
+        shown += &debug(&rejection);
+        let token = Token::new(&hidden.tokens[0]);
+        shown += &debug(&ScriptedSource::new([Outcome::from(token), Outcome::Hang]));
+        shown += &debug(&(server.calls(), api.calls(), server.hold(), api.hold()));
+        for call in server.calls().iter().chain(&api.calls()) {
+            shown += &call.to_string();
+        }
+        let served = server.serve().await.unwrap();
+        shown += &debug(&(&served, &server, &api));
+        shown
     }
 
     fn of_credentials(hidden: &Hidden) -> String {

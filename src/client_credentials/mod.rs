@@ -14,7 +14,7 @@ mod identity;
 mod redact;
 mod request;
 mod response;
-mod transport;
+pub(crate) mod transport;
 
 use std::{
     fmt,

@@ -7,7 +7,7 @@ pub(crate) mod connect;
 #[cfg(feature = "rustls-no-provider")]
 mod handshake;
 #[cfg(feature = "rustls-no-provider")]
-mod provider;
+pub(crate) mod provider;
 #[cfg(feature = "proxy")]
 pub(crate) mod proxy;
 #[cfg(feature = "rustls-no-provider")]

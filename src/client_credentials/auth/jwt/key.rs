@@ -105,6 +105,12 @@ impl LocalKey {
         self.algorithm
     }
 
+    /// Whether this key made the signature.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn verifies(&self, input: &[u8], signature: &[u8]) -> bool {
+        self.pair.verifies(self.algorithm, input, signature)
+    }
+
     pub(crate) fn sign(&self, input: &[u8]) -> Result<Vec<u8>, Error> {
         // ring finds some inconsistent RSA keys only here.
         self.pair.sign(input).map_err(|_| {
@@ -139,6 +145,38 @@ impl Pair {
             ),
             _ => return Err(None),
         })
+    }
+
+    #[cfg(feature = "test-util")]
+    fn verifies(&self, algorithm: SigningAlgorithm, input: &[u8], signature: &[u8]) -> bool {
+        use SigningAlgorithm::{Es384, Ps256, Ps384, Ps512, Rs384, Rs512};
+        use ring::signature::{self, KeyPair, UnparsedPublicKey, VerificationAlgorithm};
+
+        let (public, verification): (&[u8], &dyn VerificationAlgorithm) = match self {
+            Self::Rsa(pair, _) => {
+                let verification = match algorithm {
+                    Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+                    Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+                    Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
+                    Ps384 => &signature::RSA_PSS_2048_8192_SHA384,
+                    Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
+                    _ => &signature::RSA_PKCS1_2048_8192_SHA256,
+                };
+                (pair.public_key().as_ref(), verification)
+            }
+            Self::Ec(pair) if algorithm == Es384 => (
+                pair.public_key().as_ref(),
+                &signature::ECDSA_P384_SHA384_FIXED,
+            ),
+            Self::Ec(pair) => (
+                pair.public_key().as_ref(),
+                &signature::ECDSA_P256_SHA256_FIXED,
+            ),
+            Self::Ed25519(pair) => (pair.public_key().as_ref(), &signature::ED25519),
+            Self::Hmac(key) => return hmac::verify(key, input, signature).is_ok(),
+        };
+        let public = UnparsedPublicKey::new(verification, public);
+        public.verify(input, signature).is_ok()
     }
 
     fn sign(&self, input: &[u8]) -> Result<Vec<u8>, ring::error::Unspecified> {

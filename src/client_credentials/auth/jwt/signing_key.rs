@@ -326,6 +326,15 @@ impl ReadKey {
         Ok(signature)
     }
 
+    /// Whether this key made the signature. For a key that a [`Signer`] holds it cannot be known, and is taken to be so.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn verifies(&self, input: &[u8], signature: &[u8]) -> bool {
+        match &self.holder {
+            Holder::Local(key) => key.verifies(input, signature),
+            Holder::Elsewhere(_) => true,
+        }
+    }
+
     /// Names the key: its text, or, if somebody else holds it, its names.
     #[cfg(feature = "shared")]
     pub(crate) fn identify(&self, add: Add<'_>) {
