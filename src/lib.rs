@@ -73,11 +73,12 @@
 //! | I want to … | see |
 //! | --- | --- |
 //! | add tokens to my client | [getting started](docs::getting_started) |
-//! | use Entra ID, Auth0, Okta, Keycloak, Kubernetes, IPXO | [providers](docs::providers) |
+//! | use Entra ID, Auth0, Okta, Keycloak, Cognito, Kubernetes, Salesforce, IPXO | [providers](docs::providers) |
+//! | rotate secrets, use a private CA | [credentials](docs::credentials) |
 //! | know what this crate does about a server's quirk | [quirks](docs::quirks) |
 //! | understand refresh, backoff, the retry after a 401 | [token lifetime](docs::token_lifetime), [rejected tokens](docs::token_lifetime#rejected-tokens) |
 //! | choose which requests get a token | [`select`] |
-//! | use many credentials (tenants) behind one layer | [many credentials](docs::providers#many-credentials) |
+//! | use many credentials (tenants) behind one layer | [many credentials](docs::credentials#many-credentials) |
 //! | combine it with timeouts, limits and other retries | [composition](docs::composition) |
 //! | use it in blocking code or in AWS Lambda | [runtimes and serverless](docs::runtimes) |
 //! | fetch tokens in my own way | [writing a source](docs::writing_a_source) |

@@ -296,4 +296,4 @@
 //! - `TLS has no provider of cryptography`: with the feature `rustls-no-provider`, install one at
 //!   the start of `main`, before a credential is built.
 //! - `self-signed or of an unknown CA` for the token endpoint: see
-//!   [a private CA](super::providers#a-private-ca).
+//!   [a private CA](super::credentials#a-private-ca).

@@ -211,7 +211,8 @@
 //! a repeated token keeps its end, and causes no tight loop.
 //!
 //! # A chained credential
-//! One credential's token is what another presents, as Entra ID's agent identities do. The
+//! One credential's token is what another presents, as
+//! [Entra ID's agent identities](super::providers::entra#an-agent-identity) do. The
 //! second cache takes it from the first at each of its token requests.
 //! ```
 //! # #[cfg(feature = "rustls")] {
@@ -222,14 +223,7 @@
 //!
 //! # fn layer(blueprint: TokenCache) -> Result<BearerAuthLayer, tower_bearer::Error> {
 //! // `blueprint` is the cache of the first credential.
-//! let assertion = Secret::from_provider(move || {
-//!     let blueprint = blueprint.clone();
-//!     async move {
-//!         let token = blueprint.get().await?;
-//!         let token = token.expose_secret().to_owned();
-//!         Ok::<_, tower_bearer::Error>(token)
-//!     }
-//! });
+//! let assertion = Secret::from_cache(blueprint);
 //! let agent = ClientCredentials::builder(
 //!     "https://auth.example.com/oauth2/token",
 //!     "my-agent",
@@ -419,7 +413,7 @@
 //!
 //! # Credentials that are looked up
 //! [`Lookup`](crate::token::Lookup) finds a source at each token request, in a database or a
-//! vault: see [many credentials](super::providers#many-credentials). If only the secret is
+//! vault: see [many credentials](super::credentials#many-credentials). If only the secret is
 //! looked up, [`Secret::from_provider`](crate::Secret::from_provider) is simpler.
 //!
 //! # Testing a source
