@@ -13,9 +13,13 @@ use std::{
 use http::{Request, Response};
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_bearer::{BearerAuthLayer, extension::Deadline, replay::NoReplay};
+use tower_bearer::{
+    BearerAuth, BearerAuthLayer, Token, TokenCache, extension::Deadline, replay::NoReplay,
+};
 
-use self::support::{Api, Body, TokenEndpoint, answer, bearer, get, lock, settle, token};
+use self::support::{
+    Api, ApiService, Body, TokenEndpoint, answer, bearer, get, lock, settle, token,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -112,27 +116,59 @@ async fn a_late_token_costs_requests_that_are_not_retried_one_rejection_a_second
     assert!(rejected <= 2 * refreshes, "{rejected}");
 }
 
+/// A token that was refreshed just now: `t2` is in use, and `t1` was accepted before it.
+struct Refreshed {
+    endpoint: TokenEndpoint,
+    cache: TokenCache,
+    /// Accepts `t1`.
+    api: Api,
+    service: BearerAuth<ApiService>,
+    first: Token,
+    second: Token,
+}
+
+impl Refreshed {
+    async fn new() -> Self {
+        let endpoint = TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 600) });
+        let cache = TokenCache::new(endpoint.credentials());
+        let api = Api::accepting(["t1"]);
+        let service = BearerAuthLayer::from_cache(cache.clone()).layer(api.service());
+        service.clone().oneshot(get("/")).await.unwrap();
+        let first = cache.get().await.unwrap();
+        advance(SECOND * 520).await;
+        service.clone().oneshot(get("/")).await.unwrap();
+        settle().await;
+        assert_eq!(endpoint.token_requests(), 2);
+        let second = cache.get().await.unwrap();
+        Self {
+            endpoint,
+            cache,
+            api,
+            service,
+            first,
+            second,
+        }
+    }
+
+    /// The status of a request.
+    async fn status(&self) -> u16 {
+        let response = self.service.clone().oneshot(get("/")).await.unwrap();
+        settle().await;
+        response.status().as_u16()
+    }
+}
+
 /// The new token and the one before it are revoked together, before any request used the new one.
 ///
 /// Promise: R16
 #[tokio::test(start_paused = true)]
 async fn the_token_before_is_no_help_where_it_was_revoked_too() {
-    let endpoint = TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 600) });
-    let api = Api::accepting(["t1"]);
-    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
-    service.clone().oneshot(get("/")).await.unwrap();
-    advance(SECOND * 520).await;
-    service.clone().oneshot(get("/")).await.unwrap();
-    settle().await;
-    assert_eq!(endpoint.token_requests(), 2);
-
-    api.accept_only(["t3"]);
-    let rejected = service.clone().oneshot(get("/")).await.unwrap();
-    assert_eq!(rejected.status(), 401);
+    let it = Refreshed::new().await;
+    it.api.accept_only(["t3"]);
+    assert_eq!(it.status().await, 401);
     advance(SECOND * 6 / 5).await;
-    let healed = service.oneshot(get("/")).await.unwrap();
-    assert_eq!(healed.status(), 200);
-    assert_eq!(api.tokens(), ["t1", "t1", "t2", "t1", "t2", "t3"]);
+    assert_eq!(it.status().await, 200);
+    assert_eq!(it.api.tokens(), ["t1", "t1", "t2", "t1", "t2", "t3"]);
 }
 
 /// Half a minute later the API knows the new token: its rejection is a revocation, and the token before it is not tried.
@@ -140,20 +176,47 @@ async fn the_token_before_is_no_help_where_it_was_revoked_too() {
 /// Promise: R1
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_not_new_any_more_is_replaced_at_its_first_rejection() {
-    let endpoint = TokenEndpoint::new(|post| async move { token(&format!("t{post}"), 600) });
-    let api = Api::accepting(["t1"]);
-    let service = BearerAuthLayer::new(endpoint.credentials()).layer(api.service());
-    service.clone().oneshot(get("/")).await.unwrap();
-    advance(SECOND * 520).await;
-    service.clone().oneshot(get("/")).await.unwrap();
-    settle().await;
-    assert_eq!(endpoint.token_requests(), 2);
-
-    api.accept_only(["t3"]);
+    let it = Refreshed::new().await;
+    it.api.accept_only(["t3"]);
     advance(SECOND * 30).await;
-    let healed = service.oneshot(get("/")).await.unwrap();
-    assert_eq!(healed.status(), 200);
-    assert_eq!(api.tokens(), ["t1", "t1", "t2", "t3"]);
+    assert_eq!(it.status().await, 200);
+    assert_eq!(it.api.tokens(), ["t1", "t1", "t2", "t3"]);
+}
+
+/// Promise: R16, F17
+#[tokio::test(start_paused = true)]
+async fn the_token_before_is_not_used_again_once_it_was_invalidated() {
+    let it = Refreshed::new().await;
+    it.cache.invalidate(&it.first);
+    assert_eq!(it.status().await, 401);
+    assert_eq!(it.api.tokens(), ["t1", "t1", "t2", "t3"]);
+}
+
+/// Promise: R16, F17
+#[tokio::test(start_paused = true)]
+async fn a_new_token_that_was_invalidated_is_not_tried_again() {
+    let it = Refreshed::new().await;
+    assert_eq!(it.status().await, 200);
+    it.cache.invalidate(&it.second);
+    // The token before it is used on, and is due for refresh again.
+    advance(SECOND * 6 / 5).await;
+    assert_eq!(it.status().await, 200);
+    assert_eq!(it.endpoint.token_requests(), 3);
+    it.api.accept_only(["t3"]);
+    assert_eq!(it.status().await, 200);
+    assert_eq!(it.api.tokens(), ["t1", "t1", "t2", "t1", "t1", "t3"]);
+}
+
+/// Promise: R16, F17
+#[tokio::test(start_paused = true)]
+async fn the_new_token_takes_the_place_of_the_one_before_when_that_is_invalidated() {
+    let it = Refreshed::new().await;
+    assert_eq!(it.status().await, 200);
+    it.cache.invalidate(&it.first);
+    it.api.accept_only(["t2"]);
+    assert_eq!(it.status().await, 200);
+    assert_eq!(it.api.tokens(), ["t1", "t1", "t2", "t1", "t2"]);
+    assert_eq!(it.endpoint.token_requests(), 2);
 }
 
 /// Promise: R19

@@ -29,6 +29,7 @@ use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_bearer::{
     BearerAuthLayer, Error, ErrorKind, Token, TokenCache,
+    replay::NoReplay,
     token::{TokenRequest, TokenSource},
 };
 
@@ -504,6 +505,76 @@ async fn a_waiter_that_is_polled_late_is_given_the_newer_token_and_none_that_end
 
     advance(SECOND * 5).await;
     assert_eq!(bearer(&later.await.unwrap()), "Bearer t3");
+}
+
+/// A rejection of its token that somebody else met costs no token request for each waiter, and where no other token comes the
+/// rejected one is all there is.
+///
+/// Promise: F17, R6
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_polled_late_is_given_no_token_that_is_being_replaced_for_a_rejection() {
+    let other = (
+        200,
+        r#"{"access_token":"t2","expires_in":3600}"#,
+        "Bearer t2",
+    );
+    let none = (400, r#"{"error":"invalid_scope"}"#, "Bearer t1");
+    let same = (
+        200,
+        r#"{"access_token":"t1","expires_in":3600}"#,
+        "Bearer t1",
+    );
+    for (status, body, given) in [other, none, same] {
+        let endpoint = TokenEndpoint::new(move |post| async move {
+            sleep(SECOND).await;
+            match post {
+                1 => token("t1", 3600),
+                _ => answer(status, body),
+            }
+        });
+        let cache = TokenCache::new(endpoint.credentials());
+        let mut late = task::spawn(cache.get());
+        assert_pending!(late.poll());
+        let first = cache.get().await.unwrap();
+        reject(&cache, &first).await;
+        assert_eq!(endpoint.token_requests(), 2);
+
+        assert_pending!(late.poll());
+        assert_eq!(bearer(&late.await.unwrap()), given);
+        assert_eq!(endpoint.token_requests(), 2);
+    }
+}
+
+/// Promise: F17
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_polled_late_is_given_no_newer_token_that_is_being_replaced_for_a_rejection()
+ {
+    let endpoint = TokenEndpoint::healthy(SECOND);
+    let cache = TokenCache::new(endpoint.credentials());
+    let mut late = task::spawn(cache.get());
+    let mut refresh = task::spawn(cache.refresh());
+    assert_pending!(late.poll());
+    assert_pending!(refresh.poll());
+    let first = cache.get().await.unwrap();
+    cache.invalidate(&first);
+    let second = cache.get().await.unwrap();
+    reject(&cache, &second).await;
+
+    assert_pending!(late.poll());
+    assert_pending!(refresh.poll());
+    assert_eq!(bearer(&late.await.unwrap()), "Bearer t3");
+    assert_eq!(endpoint.token_requests(), 3);
+}
+
+/// Sends a request that the API rejects, so that a token request is under way for another token.
+async fn reject(cache: &TokenCache, token: &Token) {
+    let api = Api::default();
+    let layer = BearerAuthLayer::from_cache(cache.clone()).replay(NoReplay);
+    let rejected = layer.layer(api.service()).oneshot(get("/")).await;
+    assert_eq!(rejected.unwrap().status(), 401);
+    assert_eq!(format!("Bearer {}", api.tokens()[0]), bearer(token));
+    settle().await;
+    assert!(cache.state().is_requesting());
 }
 
 /// A runtime that outlives all callers, and that token requests are made on.

@@ -89,12 +89,14 @@ struct Slot {
     guard: Option<Box<Guard>>,
 }
 
-/// Whether a rejection has to be permitted by the guard before it may cause a token request. A caller whose flight was cut off
-/// has its permit already.
+/// Where a caller comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Permit {
-    Ask,
-    Had,
+pub(super) enum Caller {
+    New,
+    /// Its flight was cut off. The guard has permitted it a token request already.
+    CutOff,
+    /// The token that its flight brought was replaced or rejected before it was polled.
+    Late,
 }
 
 impl SingleFlight {
@@ -141,7 +143,7 @@ impl SingleFlight {
             self.wall_tick.store(tick, Ordering::Relaxed);
         }
         if due && now >= self.quiet_until.load(Ordering::Relaxed) {
-            drop(self.join(Need::Fresh, Permit::Ask));
+            drop(self.join(Need::Fresh, Caller::New));
         }
         Some(read(&held.token))
     }
@@ -176,10 +178,10 @@ impl SingleFlight {
     /// pilot is silent, is not this caller's failure: it starts another one, or joins whoever did, for as long as it has time.
     pub(super) async fn wait(self: &Arc<Self>, need: Need<'_>) -> Outcome {
         let mut patience: Option<Patience> = None;
-        let mut permit = Permit::Ask;
+        let mut caller = Caller::New;
         let mut cuts = 0;
         loop {
-            let flight = match self.join(need, permit) {
+            let flight = match self.join(need, caller) {
                 Joined::Have(held) => return Ok(held),
                 Joined::Fail(error) => return Err(error),
                 Joined::Wait(flight) => flight,
@@ -188,11 +190,12 @@ impl SingleFlight {
                 Some(patience) => patience,
                 None => patience.insert(self.patience()?),
             };
-            permit = Permit::Had;
+            caller = Caller::CutOff;
             match flight.landed(patience).await {
-                // A waiter that is polled late may find that its token has ended meanwhile, or is the current one no more.
-                Waited::Landed(Landing::Held(held)) if !self.is_current(&held) => {
-                    permit = Permit::Ask;
+                // A waiter that is polled late may find that its token has ended or was rejected meanwhile, or is the current
+                // one no more.
+                Waited::Landed(Landing::Held(held)) if !self.is_to_be_sent(&held) => {
+                    caller = Caller::Late;
                 }
                 Waited::Landed(Landing::Held(held)) => return Ok(held),
                 Waited::Landed(Landing::Failed(error)) => return self.or_current(need, error),
@@ -224,16 +227,20 @@ impl SingleFlight {
 
     /// A token that is still good for a while goes before the failure to replace it.
     fn or_current(&self, need: Need<'_>, error: Error) -> Outcome {
-        match need {
-            Need::Usable => self.usable().ok_or(error),
-            _ => Err(error),
-        }
+        let current = self.usable();
+        let is_enough =
+            |held: &Arc<Held>| matches!(need, Need::Usable) || held.meets(need, Moment::now());
+        current.filter(is_enough).ok_or(error)
     }
 
-    fn is_current(&self, held: &Held) -> bool {
+    /// Whether it is the current token still, and nobody is replacing it for a rejection.
+    fn is_to_be_sent(&self, held: &Held) -> bool {
+        let generation = held.token.generation();
         let current = self.current.load();
-        let is_same = |current: &Arc<Held>| current.token.generation() == held.token.generation();
-        current.as_ref().is_some_and(is_same) && !held.ends_at.is_over(Moment::now())
+        let is_same = |current: &Arc<Held>| current.token.generation() == generation;
+        current.as_ref().is_some_and(is_same)
+            && !held.ends_at.is_over(Moment::now())
+            && !self.is_being_replaced(generation)
     }
 
     /// What a caller is told whose own time is over.
@@ -248,7 +255,11 @@ impl SingleFlight {
     }
 
     /// Waits with the flight under way, or starts one, unless a token that meets the need is there already.
-    pub(super) fn join(self: &Arc<Self>, need: Need<'_>, permit: Permit) -> Joined {
+    ///
+    /// Whoever has waited is not given a token that was rejected meanwhile, but waits for the one that replaces it. It asks for
+    /// none on its own account: that is for those who saw the rejection, and for the guard. So where no other token comes
+    /// (the token request fails, brings the same one, or is not permitted), it is given the one that callers who come now are given.
+    pub(super) fn join(self: &Arc<Self>, need: Need<'_>, caller: Caller) -> Joined {
         let spawner = match self.spawner() {
             Ok(spawner) => spawner,
             Err(error) => return Joined::Fail(error),
@@ -263,7 +274,15 @@ impl SingleFlight {
             if let Some(held) = &current
                 && held.meets(need, now)
             {
-                return Joined::Have(Arc::clone(held));
+                return match &slot.flying {
+                    Some(flying)
+                        if caller != Caller::New
+                            && self.is_being_replaced(held.token.generation()) =>
+                    {
+                        Joined::Wait(flying.clone())
+                    }
+                    _ => Joined::Have(Arc::clone(held)),
+                };
             }
             if let Some(held) = self.of_trial(&slot, need, current.as_deref(), now) {
                 return Joined::Have(held);
@@ -279,7 +298,7 @@ impl SingleFlight {
                 }
                 given_up = Some(flying);
             }
-            let objection = self.objection(&mut slot, need, permit, current.as_deref(), now);
+            let objection = self.objection(&mut slot, need, caller, current.as_deref(), now);
             if let Some(error) = objection {
                 // In its last stretch a token is good enough while there is no other.
                 return match current.filter(|held| !held.ends_at.is_over(now)) {
@@ -320,7 +339,7 @@ impl SingleFlight {
         &self,
         slot: &mut Slot,
         need: Need<'_>,
-        permit: Permit,
+        caller: Caller,
         current: Option<&Held>,
         now: Moment,
     ) -> Option<Error> {
@@ -338,7 +357,7 @@ impl SingleFlight {
                 route,
                 is_retried,
                 ..
-            } if permit == Permit::Ask
+            } if caller != Caller::CutOff
                 && current.is_some_and(|held| !held.unusable_at.is_over(now)) =>
             {
                 let guard = slot.guard.get_or_insert_default();
@@ -435,19 +454,30 @@ impl SingleFlight {
         self.tell_of_change();
     }
 
-    /// Takes the token in use away if it is the one with this generation.
+    /// Takes the token with this generation away, if it is in use or may come into use again.
     pub(super) fn forget(&self, generation: u64) {
         {
             // Under the lock, so that no token that lands meanwhile is taken for the one that was looked at.
             let mut slot = self.lock();
-            match &*self.current.load() {
-                Some(held) if held.token.generation() == generation => {}
-                _ => return,
+            let trial = slot.trial.as_deref();
+            if trial.is_some_and(|trial| trial.is_of_previous(generation)) {
+                self.end_trial(&mut slot);
+            } else {
+                let is_on_trial = trial.is_some_and(|trial| trial.is_of_next(generation));
+                let current = self.current.load();
+                let is_current = current
+                    .as_ref()
+                    .is_some_and(|held| held.token.generation() == generation);
+                if !is_current && !is_on_trial {
+                    return;
+                }
+                slot.trial = None;
+                self.on_trial.store(0, Ordering::Relaxed);
+                if is_current {
+                    interleave();
+                    self.current.store(None);
+                }
             }
-            slot.trial = None;
-            self.on_trial.store(0, Ordering::Relaxed);
-            interleave();
-            self.current.store(None);
         }
         self.tell_of_change();
     }

@@ -7,11 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use quick_cache::{Lifecycle, UnitWeighter, sync};
+use quick_cache::{Lifecycle, UnitWeighter};
 
 use super::{
     TokenCache,
     caches::{Caches, sealed},
+    rt::Map,
 };
 use crate::error::Error;
 
@@ -98,7 +99,7 @@ pub struct Keyed<K> {
 
 struct Inner<K> {
     make: Box<dyn Fn(&K) -> TokenCache + Send + Sync>,
-    caches: sync::Cache<K, TokenCache, UnitWeighter, RandomState, InUse>,
+    caches: Map<K, TokenCache, UnitWeighter, RandomState, InUse>,
 }
 
 impl<K> Keyed<K>
@@ -123,7 +124,7 @@ where
         Self {
             inner: Arc::new(Inner {
                 make: Box::new(make),
-                caches: sync::Cache::with(
+                caches: Map::with(
                     capacity,
                     capacity as u64,
                     UnitWeighter,

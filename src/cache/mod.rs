@@ -35,7 +35,7 @@ pub use self::{
     state::{CacheState, StateChanges, TokenState},
 };
 use self::{
-    flight::{Permit, SingleFlight},
+    flight::{Caller, SingleFlight},
     need::Need,
 };
 pub(crate) use self::{landing::Outcome, need::Held, rejection_guard::Route, schedule::Schedule};
@@ -59,6 +59,8 @@ use crate::{
 /// - At most one token request is under way. All who need its outcome wait for it. An error reaches all of them at once.
 /// - A token request runs as a Tokio task with a time limit of its own. Each caller waits by a timer of its own runtime, and
 ///   takes over if the task's runtime stops or is not driven. See the guide [runtimes](crate::docs::runtimes).
+/// - A caller that waited is not given a token that ended, was invalidated or is being replaced after a rejection meanwhile. It
+///   waits for the next one. If the rejected token cannot be replaced, it gets that one, as callers who come later do.
 /// - If the last handle is dropped during a token request, the request goes on to its end or its time limit.
 /// - After a transient failure (no connection, 429, 5xx) the backoff is 1 s, doubled up to 60 s. After a permanent one (wrong
 ///   secret, unknown scope) it is 30 s, doubled up to 5 minutes. Both are jittered. A `Retry-After` is honoured up to 5 minutes.
@@ -236,7 +238,7 @@ impl TokenCache {
             is_retried: false,
             challenges,
         };
-        drop(self.flight.join(need, Permit::Ask));
+        drop(self.flight.join(need, Caller::New));
     }
 
     /// The token `sent` met these challenges: whether its source can answer them, so that it counts as rejected.

@@ -2,6 +2,8 @@
 
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use self::real::*;
+#[cfg(all(test, shuttle, feature = "keyed"))]
+pub(crate) use crate::cache::shuttle::model::Map;
 #[cfg(all(test, shuttle))]
 pub(crate) use crate::cache::shuttle::model::{
     AtomicU64, Instant, Mutex, MutexGuard, Ordering, PoisonError, RuntimeId, Spawner, Timer,
@@ -20,6 +22,8 @@ mod real {
         task::{Context, Poll},
     };
 
+    #[cfg(feature = "keyed")]
+    pub(crate) use quick_cache::sync::Cache as Map;
     use tokio::{
         runtime::Handle,
         time::{Sleep, sleep_until},

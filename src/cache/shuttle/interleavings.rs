@@ -1,23 +1,13 @@
 //! The single flight under every interleaving that a checker can think of: the code itself, between threads that [shuttle]
 //! runs in an order of its own, with a clock that the threads move.
 //!
-//! ```text
-//! RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --lib interleavings
-//! ```
-//!
-//! `SHUTTLE_ITERATIONS` sets how many programs each test runs. A failure prints the program and a schedule;
-//! `SHUTTLE_SCHEDULE=<that schedule>` runs it again, step by step the same.
-//!
 //! What can come in between, and what is taken for one step, is said in [`crate::cache::shuttle::model`].
 //!
 //! [shuttle]: https://docs.rs/shuttle
 
 use std::{
-    cell::RefCell,
     collections::{HashMap, HashSet},
-    env,
     future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
@@ -25,10 +15,8 @@ use std::{
 };
 
 use shuttle::{
-    Config, MaxSteps, Runner,
     future::block_on,
     rand::{Rng, RngCore, rngs::ThreadRng, thread_rng},
-    scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler},
     thread,
 };
 use tower_service::Service;
@@ -37,61 +25,44 @@ use crate::{
     cache::{
         Route, TokenCache, TokenState,
         flight::SingleFlight,
-        shuttle::model::{self, Instant},
+        shuttle::{
+            check_any_order, check_few_changes,
+            model::{self, Instant},
+            runs,
+        },
     },
     error::Error,
     token::{Reason, Token, TokenRequest, challenge::Challenges},
 };
 
-/// Promise: F2, F3, F5, F6, F7, F8, F10, F11, F12, F13, F17, L13, R1, R4
+/// Promise: F2, F3, F5, F6, F7, F8, F10, F11, F12, F13, F17, L13, R1, R4, R16
 #[test]
 fn a_flight_keeps_its_promises_whichever_thread_goes_next() {
-    let iterations = iterations();
-    check(RandomScheduler::new(iterations));
+    check_any_order(run_any_program);
 }
 
 /// The same with few changes between threads, each at the worst point for somebody.
 ///
-/// Promise: F2, F3, F5, F6, F7, F8, F10, F11, F12, F13, F17, L13, R1, R4
+/// Promise: F2, F3, F5, F6, F7, F8, F10, F11, F12, F13, F17, L13, R1, R4, R16
 #[test]
 fn a_flight_keeps_its_promises_when_one_thread_is_held_up_at_any_point() {
-    let iterations = iterations();
-    check(PctScheduler::new(4, iterations));
+    check_few_changes(run_any_program);
 }
 
-fn iterations() -> usize {
-    match env::var("SHUTTLE_ITERATIONS") {
-        Ok(iterations) => iterations.parse().unwrap(),
-        Err(_) => 10_000,
-    }
-}
-
-fn check(scheduler: impl Scheduler + 'static) {
-    let mut config = Config::new();
-    config.stack_size = 256 * 1024;
-    // That atomics are taken to be sequentially consistent is said in `crate::cache::shuttle::model`.
-    config.silence_warnings = true;
-    // Some hundred are usual, so this is a livelock.
-    config.max_steps = MaxSteps::FailAfter(50_000);
-    let checked = catch_unwind(AssertUnwindSafe(|| match env::var("SHUTTLE_SCHEDULE") {
-        Ok(schedule) => {
-            let schedule: String = schedule.split_whitespace().collect();
-            let mut again = ReplayScheduler::new_from_encoded(&schedule);
-            // It ends where the failure is, before everything is unwound.
-            again.set_allow_incomplete();
-            Runner::new(again, config).run(run_any_program)
-        }
-        Err(_) => Runner::new(scheduler, config).run(run_any_program),
-    }));
-    if let Err(panic) = checked {
-        PROGRAM.with_borrow(|program| eprintln!("with the program {program:#?}"));
-        resume_unwind(panic);
-    }
-}
-
-thread_local! {
-    /// The one that runs.
-    static PROGRAM: RefCell<Option<Program>> = const { RefCell::new(None) };
+/// What lands while another token is looked at, and before it is taken away.
+///
+/// Promise: F10, R4
+#[test]
+fn a_token_that_lands_while_the_one_before_it_is_invalidated_stays() {
+    check_any_order(|| {
+        let invalidates = [Operation::Get, Operation::Forget].repeat(2);
+        let refreshes = [Operation::Get, Operation::Refresh].repeat(2);
+        run(Program {
+            threads: vec![invalidates, refreshes],
+            sticky: false,
+            unruly: false,
+        });
+    });
 }
 
 /// What some threads do with one cache.
@@ -104,7 +75,7 @@ struct Program {
     unruly: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Operation {
     Get,
     /// Polls a `get` so often, then leaves it.
@@ -158,16 +129,6 @@ impl Program {
         }
     }
 
-    fn rejects(&self) -> bool {
-        let mut operations = self.threads.iter().flatten();
-        operations.any(|operation| {
-            matches!(
-                operation,
-                Operation::Replace(..) | Operation::StartReplacing
-            )
-        })
-    }
-
     fn passes(&self) -> bool {
         let mut operations = self.threads.iter().flatten();
         operations.any(|operation| matches!(operation, Operation::Pass(_)))
@@ -207,11 +168,13 @@ impl Operation {
 }
 
 fn run_any_program() {
-    let mut random = thread_rng();
+    run(Program::any(&mut thread_rng()));
+}
+
+fn run(program: Program) {
+    runs(&program);
     // The jitter is part of the run too.
-    fastrand::seed(random.next_u64());
-    let program = Program::any(&mut random);
-    PROGRAM.set(Some(program.clone()));
+    fastrand::seed(thread_rng().next_u64());
     model::begin(program.unruly);
 
     let ledger = Arc::new(Ledger::new(&program));
@@ -242,6 +205,7 @@ fn make_sure_of_a_sound_end(cache: TokenCache, ledger: &Ledger) {
     wait_until(|| !cache.state().is_requesting());
     // A flight that was given up ends by itself.
     wait_until(|| ledger.notes().under_way == 0);
+    ledger.make_sure_of_the_last_token(&cache);
 
     model::pass(LONG);
     let (before, token_requests) = ledger.notes().newest_and_token_requests();
@@ -295,6 +259,7 @@ impl Client {
                     self.replace(&rejected, route, retry).await;
                 }
                 (Operation::StartReplacing, Some(rejected)) => {
+                    self.ledger.rejected(&rejected);
                     let route = Route::new(3);
                     self.cache.rejected_for_good(
                         rejected.generation(),
@@ -314,11 +279,20 @@ impl Client {
                 }
                 // The last three do something with a token, and there is none yet.
                 _ => {
-                    let (token, at, gone) = got(&self.ledger, self.cache.get()).await;
-                    if let Ok(token) = token {
+                    let got = got(&self.ledger, self.cache.get()).await;
+                    let at = got.began;
+                    if let Ok(token) = got.output {
                         assert!(
-                            !gone.contains(&token.generation()),
+                            !got.gone.contains(&token.generation()),
                             "a token that was invalidated before"
+                        );
+                        // Where none fails and none is given up, there is a token in its place.
+                        let has_waited = got.has_waited && !self.ledger.sticky;
+                        assert!(
+                            !has_waited
+                                || self.ledger.may_give_up
+                                || !got.replaced.contains(&token.generation()),
+                            "whoever waited was given a token that was rejected before"
                         );
                         self.ledger.saw_usable(&token, newest, at);
                         self.last = Some(token);
@@ -330,7 +304,7 @@ impl Client {
 
     /// As `ResponseFuture` does, from a rejection to the end of the retry.
     async fn replace(&mut self, rejected: &Token, route: Route, retry: Retry) {
-        let newest = self.ledger.notes().newest;
+        let newest = self.ledger.rejected(rejected);
         let generation = rejected.generation();
         match self
             .cache
@@ -345,6 +319,9 @@ impl Client {
                 if let Some(token) = token {
                     self.ledger.saw_usable(&token, newest, at);
                     let is_rejected = retry == Retry::Rejected;
+                    if is_rejected {
+                        self.ledger.rejected(&token);
+                    }
                     self.cache.retry(route, token.generation(), is_rejected);
                     self.last = Some(token);
                 }
@@ -368,14 +345,33 @@ async fn timed<T>(future: impl Future<Output = T>) -> (T, Instant) {
     .await
 }
 
-/// The same for a token, and what was forgotten for good when that poll began.
-async fn got<T>(ledger: &Ledger, future: impl Future<Output = T>) -> (T, Instant, HashSet<u64>) {
+/// What became of a call, and what was known when the poll that ended it began.
+struct Got<T> {
+    output: T,
+    began: Instant,
+    gone: HashSet<u64>,
+    replaced: HashSet<u64>,
+    has_waited: bool,
+}
+
+async fn got<T>(ledger: &Ledger, future: impl Future<Output = T>) -> Got<T> {
     let mut future = pin!(future);
+    let mut has_waited = false;
     poll_fn(|cx| {
         let began = model::look_at_clock();
-        let gone = ledger.notes().gone.clone();
-        let polled = future.as_mut().poll(cx);
-        polled.map(|output| (output, began, gone))
+        let (gone, replaced) = {
+            let notes = ledger.notes();
+            (notes.gone.clone(), notes.replaced.clone())
+        };
+        let polled = future.as_mut().poll(cx).map(|output| Got {
+            output,
+            began,
+            gone,
+            replaced,
+            has_waited,
+        });
+        has_waited = true;
+        polled
     })
     .await
 }
@@ -398,8 +394,6 @@ async fn leave<T>(future: impl Future<Output = T>, after: usize) {
 /// What everyone notes down, in steps of no time.
 struct Ledger {
     sticky: bool,
-    /// Whether tokens are rejected: then the one before a rejected one may be in use again (R16).
-    rejects: bool,
     /// Whether time passes by itself or at any point, so that a pilot may seem silent.
     may_give_up: bool,
     refreshes: bool,
@@ -423,6 +417,10 @@ struct Notes {
     forgotten_values: HashSet<Vec<u8>>,
     /// Those of them that nobody is to be given any more.
     gone: HashSet<u64>,
+    rejected: HashSet<u64>,
+    rejected_values: HashSet<Vec<u8>>,
+    /// Those of them that another token was requested for.
+    replaced: HashSet<u64>,
 }
 
 /// A token's life begins between the two.
@@ -439,7 +437,6 @@ impl Ledger {
     fn new(program: &Program) -> Self {
         Self {
             sticky: program.sticky,
-            rejects: program.rejects(),
             may_give_up: program.unruly || program.passes(),
             refreshes: program.refreshes(),
             notes: Mutex::new(Notes {
@@ -454,6 +451,9 @@ impl Ledger {
                 forgotten: HashSet::new(),
                 forgotten_values: HashSet::new(),
                 gone: HashSet::new(),
+                rejected: HashSet::new(),
+                rejected_values: HashSet::new(),
+                replaced: HashSet::new(),
             }),
         }
     }
@@ -464,12 +464,24 @@ impl Ledger {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A token is about to be told rejected. The newest of which was had before.
+    fn rejected(&self, token: &Token) -> Newest {
+        let mut notes = self.notes();
+        notes.rejected.insert(token.generation());
+        let value = token.authorization().as_bytes().to_vec();
+        notes.rejected_values.insert(value);
+        notes.newest
+    }
+
     /// A token came of an operation that began when `newest` was the newest.
     fn saw(&self, token: &Token, newest: Newest) {
         let generation = token.generation();
         if let Some((newest, _)) = newest {
+            let notes = self.notes();
+            let is_before_the_rejected =
+                notes.rejected.contains(&newest) && !notes.replaced.contains(&generation);
             assert!(
-                generation >= newest || self.rejects,
+                generation >= newest || is_before_the_rejected,
                 "{generation} after {newest}: an older token came back"
             );
         }
@@ -500,45 +512,65 @@ impl Ledger {
         let state = cache.state();
         // A flight may be given up while its source is called. Then nobody looks at what comes of it.
         assert!(state.is_requesting() || self.may_give_up);
+        let asked = request.current_token().map(Token::generation);
         match request.reason() {
             Reason::Cold => {
                 assert!(
-                    self.rejects || !state.is_usable(),
+                    !state.is_usable(),
                     "there is a token that would have met the need"
                 );
                 let notes = self.notes();
+                let now = model::look_at_clock();
                 if let Some((newest, life)) = notes.newest {
-                    let may_be_over = model::look_at_clock() >= life.not_before + LIFETIME;
                     assert!(
-                        may_be_over || self.rejects || notes.forgotten.contains(&newest),
+                        now >= life.not_before + LIFETIME || notes.forgotten.contains(&newest),
                         "token {newest} was lost"
                     );
                 }
                 // Nobody may have seen it yet. It may be of a flight that was given up.
                 if let Some(given) = notes.given.as_ref().filter(|_| !self.may_give_up) {
-                    let may_be_over =
-                        model::look_at_clock() >= notes.lives[given].not_before + LIFETIME;
                     assert!(
-                        may_be_over || self.rejects || notes.forgotten_values.contains(given),
+                        now >= notes.lives[given].not_before + LIFETIME
+                            || notes.forgotten_values.contains(given),
                         "the last token was lost"
                     );
                 }
             }
-            Reason::Refresh => assert!(
-                self.rejects
-                    || self.refreshes
-                    || !matches!(state.token(), TokenState::Fresh { .. }),
-                "the token is not due for refresh"
-            ),
+            Reason::Refresh => {
+                // The one before a rejected one, which may be in use meanwhile, counts as fresh for a second.
+                let is_rejected = asked.is_some_and(|asked| self.notes().rejected.contains(&asked));
+                assert!(
+                    is_rejected
+                        || self.refreshes
+                        || !matches!(state.token(), TokenState::Fresh { .. }),
+                    "the token is not due for refresh"
+                );
+            }
             Reason::Rejected => {
-                let rejected = request.rejected_token().map(Token::generation);
+                self.notes().replaced.extend(asked);
                 let current = cache.read(Token::generation);
                 assert!(
-                    self.rejects || current.is_none() || current == rejected,
+                    current.is_none() || current == asked,
                     "there is another token than the rejected one"
                 );
             }
         }
+    }
+
+    /// When nobody does anything any more, the last token that came is in use.
+    fn make_sure_of_the_last_token(&self, cache: &TokenCache) {
+        let notes = self.notes();
+        let Some(given) = notes.given.as_ref().filter(|_| !self.may_give_up) else {
+            return;
+        };
+        let held = cache.flight.usable();
+        let is_held = held.is_some_and(|held| held.token.authorization().as_bytes() == &given[..]);
+        assert!(
+            is_held
+                || notes.forgotten_values.contains(given)
+                || notes.rejected_values.contains(given),
+            "the last token is not in use"
+        );
     }
 }
 

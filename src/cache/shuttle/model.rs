@@ -92,6 +92,98 @@ pub(crate) fn look_again(cx: &Context<'_>) {
     cx.waker().wake_by_ref();
 }
 
+/// The map of [`Keyed`](crate::cache::Keyed): what is used of quick_cache's, under one lock. It evicts whatever is not pinned, oldest first.
+#[cfg(feature = "keyed")]
+pub(crate) use self::map::Map;
+
+#[cfg(feature = "keyed")]
+mod map {
+    use std::{convert::Infallible, marker::PhantomData};
+
+    use quick_cache::Lifecycle;
+    use shuttle::sync::Condvar;
+
+    use super::Mutex;
+
+    pub(crate) struct Map<K, V, We, B, L> {
+        /// Without a value, somebody is making it.
+        entries: Mutex<Vec<(K, Option<V>)>>,
+        made: Condvar,
+        capacity: usize,
+        lifecycle: L,
+        _of: PhantomData<fn() -> (We, B)>,
+    }
+
+    impl<K: Clone + Eq, V: Clone, We, B, L: Lifecycle<K, V>> Map<K, V, We, B, L> {
+        pub(crate) fn with(capacity: usize, _: u64, _: We, _: B, lifecycle: L) -> Self {
+            Self {
+                entries: Mutex::new(Vec::new()),
+                made: Condvar::new(),
+                capacity,
+                lifecycle,
+                _of: PhantomData,
+            }
+        }
+
+        pub(crate) fn get_or_insert_with(
+            &self,
+            key: &K,
+            make: impl FnOnce() -> Result<V, Infallible>,
+        ) -> Result<V, Infallible> {
+            let mut entries = self.entries.lock().unwrap();
+            loop {
+                match entries.iter().find(|(known, _)| known == key) {
+                    Some((_, Some(value))) => return Ok(value.clone()),
+                    Some((_, None)) => entries = self.made.wait(entries).unwrap(),
+                    None => break,
+                }
+            }
+            entries.push((key.clone(), None));
+            drop(entries);
+            let value = make()?;
+            self.insert(key.clone(), value.clone());
+            Ok(value)
+        }
+
+        fn insert(&self, key: K, value: V) {
+            let mut given_up = L::RequestState::default();
+            let mut entries = self.entries.lock().unwrap();
+            entries.retain(|(known, _)| *known != key);
+            entries.push((key, Some(value)));
+            let is_given_up = |(key, value): &(K, Option<V>)| {
+                let value = value.as_ref();
+                value.is_some_and(|value| !self.lifecycle.is_pinned(key, value))
+            };
+            while entries.len() > self.capacity
+                && let Some(at) = entries.iter().position(is_given_up)
+                && let (key, Some(value)) = entries.remove(at)
+            {
+                self.lifecycle.on_evict(&mut given_up, key, value);
+            }
+            drop(entries);
+            self.made.notify_all();
+        }
+
+        pub(crate) fn remove(&self, key: &K) {
+            self.entries
+                .lock()
+                .unwrap()
+                .retain(|(known, _)| known != key);
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.iter().count()
+        }
+
+        pub(crate) fn iter(&self) -> impl Iterator<Item = (K, V)> + use<K, V, We, B, L> {
+            let entries = self.entries.lock().unwrap().clone();
+            entries
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value?)))
+        }
+    }
+}
+
 /// The runtime.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spawner(());
