@@ -991,7 +991,7 @@ mod shared {
                 "folder": folder,
                 "sealing_key": first,
                 "old_sealing_key": second,
-                "timeout": "900ms",
+                "timeout": "500ms",
             }));
             let configuration = configuration.unwrap();
             let credentials = configuration.credentials();
@@ -1034,7 +1034,7 @@ mod shared {
             assert!(error.contains(expected), "{error}");
         }
         let configuration =
-            shared(json!({ "redis_url": "redis://r", "sealing_key": KEY, "timeout": "1s" }));
+            shared(json!({ "redis_url": "redis://r", "sealing_key": KEY, "timeout": "501ms" }));
         let error = configuration.unwrap().layer().unwrap_err();
         assert!(
             error.to_string().contains("`shared.timeout` must"),

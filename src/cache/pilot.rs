@@ -63,7 +63,7 @@ impl<B: Base> Pilot<B> {
         let deadline = self.started.steady() + self.within;
         let mut last_beat = self.started.steady();
         let mut stood_still = false;
-        let mut attempts = Box::pin(self.attempts(request, deadline));
+        let mut attempts = Box::pin(self.attempts(request.due(deadline), deadline));
         let result = poll_fn(|cx| {
             loop {
                 let now = steady();

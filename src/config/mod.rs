@@ -123,7 +123,7 @@ use crate::{
 /// [`TokenCacheBuilder`].
 ///
 /// The table `shared` has the store, the key that seals what is in it, and its
-/// `timeout`, at most a twentieth of `token_request_timeout` by default. The store is `folder`, or a
+/// `timeout`: 500 ms by default, and at most a twentieth of `token_request_timeout`. The store is `folder`, or a
 /// Redis (feature `redis`): `redis_url`, `redis_url_file` or `redis_url_env`. The key is `sealing_key`, `sealing_key_file` or
 /// `sealing_key_env`. While keys are rotated, a second one that opens is `old_sealing_key`, `old_sealing_key_file` or
 /// `old_sealing_key_env`.

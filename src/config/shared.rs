@@ -8,7 +8,7 @@ use super::value::{Field, Given, wrong};
 use crate::{
     client_credentials::Secret,
     error::Error,
-    shared::{SealingKeys, SharedStore},
+    shared::{SHARE_OF_TIME, SealingKeys, SharedStore},
 };
 
 /// `[shared]`
@@ -110,17 +110,19 @@ impl Shared {
             Place::Redis(url) => SharedStore::redis(url.clone(), keys)?,
             Place::Folder(folder) => SharedStore::folder(folder, keys)?,
         };
-        // A process waits ten times this for the others. After that it needs time for a token request of its own.
-        let most = token_request_timeout / 20;
-        let timeout = self.timeout.unwrap_or(most.min(SharedStore::TIMEOUT));
-        if timeout.is_zero() || timeout.saturating_mul(10) >= token_request_timeout {
-            return Err(wrong(
+        match self.timeout {
+            None => Ok(store),
+            Some(timeout)
+                if !timeout.is_zero() && timeout <= token_request_timeout / SHARE_OF_TIME =>
+            {
+                Ok(store.timeout(timeout))
+            }
+            Some(_) => Err(wrong(
                 "shared.timeout",
-                "must be more than nothing and less than a tenth of `cache.token_request_timeout`: so long a process waits for \
-                 others before it requests a token for itself",
-            ));
+                "must be more than nothing, and at most a twentieth of `cache.token_request_timeout`: a process waits ten times \
+                 this for others, and then needs time for a token request of its own",
+            )),
         }
-        Ok(store.timeout(timeout))
     }
 }
 

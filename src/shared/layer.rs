@@ -133,11 +133,12 @@ impl<S: TokenSource> Inner<S> {
     async fn token(&self, request: TokenRequest) -> Result<Token, Error> {
         let started = Instant::now();
         let store = &self.layer.store;
-        let Some(place) = store.place(&self.layer.identity).await else {
+        let place = store.place(&self.layer.identity, request.time_left()).await;
+        let Some(place) = place else {
             return self.request_alone(request, started).await;
         };
         let owner = format!("{:032x}", fastrand::u128(..));
-        let mut round = self.round(&request, started + store.patience());
+        let mut round = self.round(&request, started + place.patience());
         let mut step = round.begin();
         let mut asked = started;
         loop {
@@ -147,7 +148,7 @@ impl<S: TokenSource> Inner<S> {
                     let ask = Ask {
                         above,
                         owner: owner.clone(),
-                        lease: store.lease(),
+                        lease: place.lease(),
                     };
                     answered(&place, place.ask(ask).await)
                 }
@@ -217,7 +218,7 @@ impl<S: TokenSource> Inner<S> {
         started: Instant,
     ) -> Result<Token, Error> {
         let asked = Instant::now();
-        let renewal = self.layer.store.renewal();
+        let renewal = place.renewal();
         let renewing = async {
             while let Some(pause) = timer(Instant::now() + renewal) {
                 pause.await;

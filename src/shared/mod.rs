@@ -28,6 +28,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "config")]
+pub(crate) use self::store::SHARE_OF_TIME;
 pub use self::{
     identity::Identity,
     keys::SealingKeys,

@@ -33,16 +33,13 @@ pub struct SharedStore {
 }
 
 impl SharedStore {
-    /// Of one operation, by default.
-    pub(crate) const TIMEOUT: Duration = Duration::from_millis(500);
-
     pub(super) fn new(backend: impl Backend, keys: SealingKeys) -> Result<Self, Error> {
         keys.check()?;
         Ok(Self {
             backend: Arc::new(backend),
             keys,
             breaker: Arc::default(),
-            timeout: Self::TIMEOUT,
+            timeout: Duration::from_millis(500),
         })
     }
 
@@ -51,39 +48,38 @@ impl SharedStore {
     ///
     /// The other times follow. A process that requests a token holds the lease for four times this, renewed while the request goes
     /// on: if the process dies, another takes over after that. Those who wait for it wait for ten times this, and then request a
-    /// token for themselves. Keep that well below the cache's
-    /// [`token_request_timeout`](crate::cache::TokenCacheBuilder::token_request_timeout).
+    /// token for themselves.
+    ///
+    /// For that they need time. So this is at most a twentieth of the cache's
+    /// [`token_request_timeout`](crate::cache::TokenCacheBuilder::token_request_timeout), whatever is set here: half of that time
+    /// is left for the process's own token request. To wait longer for a store that is far away, raise both.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    pub(super) fn lease(&self) -> Duration {
-        self.timeout.saturating_mul(4)
-    }
-
-    pub(super) fn renewal(&self) -> Duration {
-        self.timeout
-    }
-
-    pub(super) fn patience(&self) -> Duration {
-        self.timeout.saturating_mul(10)
-    }
-
-    /// Opens one identity's place in the store. `None` if its names cannot be had, for lack of a key or of the client's secret.
-    pub(super) async fn place(&self, identity: &Identity) -> Option<Place> {
+    /// Opens one identity's place in the store, for a process that has `time_left` for all it does. `None` if its names cannot be
+    /// had, for lack of a key or of the client's secret.
+    pub(super) async fn place(
+        &self,
+        identity: &Identity,
+        time_left: Option<Duration>,
+    ) -> Option<Place> {
+        let longest = time_left.map_or(Duration::MAX, |left| left / SHARE_OF_TIME);
+        let timeout = self.timeout.min(longest);
         let read = async {
             let keys = self.keys.read().await?;
             Ok::<_, Error>(Seal::new(keys, identity.digest().await?))
         };
-        let within = Instant::now() + self.timeout;
+        let within = Instant::now() + timeout;
         let error = match until(within, read).await {
             Some(Ok(seal)) => {
                 return Some(Place {
                     names: seal.names().into(),
                     seal,
                     store: self.clone(),
+                    timeout,
                 });
             }
             Some(Err(error)) => BoxError::from(error),
@@ -91,44 +87,6 @@ impl SharedStore {
         };
         telemetry::not_shared(&error);
         None
-    }
-
-    /// Runs one operation within its time, in a task of its own: what panics in a client of the store is no panic of the caller.
-    async fn perform(&self, names: &Arc<[String]>, operation: Operation) -> Option<Reply> {
-        let started = Instant::now();
-        if !self.lock().lets_through(started, self.timeout) {
-            return None;
-        }
-        let trouble = match self.run(names, operation, started).await {
-            Ok(reply) => {
-                self.lock().succeeded();
-                return Some(reply);
-            }
-            Err(trouble) => trouble,
-        };
-        if self.lock().failed(Instant::now()) {
-            telemetry::not_shared(&trouble);
-        }
-        None
-    }
-
-    async fn run(
-        &self,
-        names: &Arc<[String]>,
-        operation: Operation,
-        started: Instant,
-    ) -> Result<Reply, BoxError> {
-        let runtime = Handle::try_current()?;
-        let (backend, names) = (Arc::clone(&self.backend), Arc::clone(names));
-        let task = runtime.spawn(async move { backend.perform(&names, operation).await });
-        let abort = task.abort_handle();
-        match until(started + self.timeout, task).await {
-            Some(done) => done?,
-            None => {
-                abort.abort();
-                Err(format!("the store did not answer within {:?}", self.timeout).into())
-            }
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Breaker> {
@@ -151,9 +109,23 @@ pub(super) struct Place {
     store: SharedStore,
     names: Arc<[String]>,
     pub(super) seal: Seal,
+    /// Of one operation.
+    timeout: Duration,
 }
 
 impl Place {
+    pub(super) fn lease(&self) -> Duration {
+        self.timeout.saturating_mul(4)
+    }
+
+    pub(super) fn renewal(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.timeout.saturating_mul(10)
+    }
+
     /// `None` if the store is of no help now.
     pub(super) async fn ask(&self, ask: Ask) -> Option<Answer> {
         match self.perform(Operation::Ask(ask)).await? {
@@ -165,7 +137,7 @@ impl Place {
     /// Whether the lease is still held, as far as is known.
     pub(super) async fn renew(&self, owner: &str) -> bool {
         let owner = owner.to_owned();
-        let lease = self.store.lease();
+        let lease = self.lease();
         let reply = self.perform(Operation::Renew { owner, lease }).await;
         !matches!(reply, Some(Reply::Renewed(false)))
     }
@@ -175,10 +147,43 @@ impl Place {
         self.perform(Operation::Put { owner, put }).await;
     }
 
+    /// Runs one operation within its time.
     async fn perform(&self, operation: Operation) -> Option<Reply> {
-        self.store.perform(&self.names, operation).await
+        let started = Instant::now();
+        if !self.store.lock().lets_through(started, self.timeout) {
+            return None;
+        }
+        let trouble = match self.run(operation, started).await {
+            Ok(reply) => {
+                self.store.lock().succeeded();
+                return Some(reply);
+            }
+            Err(trouble) => trouble,
+        };
+        if self.store.lock().failed(Instant::now()) {
+            telemetry::not_shared(&trouble);
+        }
+        None
+    }
+
+    /// In a task of its own: what panics in a client of the store is no panic of the caller.
+    async fn run(&self, operation: Operation, started: Instant) -> Result<Reply, BoxError> {
+        let runtime = Handle::try_current()?;
+        let (backend, names) = (Arc::clone(&self.store.backend), Arc::clone(&self.names));
+        let task = runtime.spawn(async move { backend.perform(&names, operation).await });
+        let abort = task.abort_handle();
+        match until(started + self.timeout, task).await {
+            Some(done) => done?,
+            None => {
+                abort.abort();
+                Err(format!("the store did not answer within {:?}", self.timeout).into())
+            }
+        }
     }
 }
+
+/// What one operation may take of the time for a token request. A process waits ten times that for others, which is half of it.
+pub(crate) const SHARE_OF_TIME: u32 = 20;
 
 /// Does operations on what is stored under names: the first is read and written, the others, by older keys, are read.
 ///

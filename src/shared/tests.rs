@@ -259,6 +259,40 @@ async fn a_dead_store_costs_its_timeout_once() {
     assert_eq!(memory.operations(), 3);
 }
 
+/// With the times of the store alone it would wait for 10 s, and then for others for 100 s.
+///
+/// Promise: D2
+#[tokio::test(start_paused = true)]
+async fn a_store_that_may_take_longer_than_the_cache_waits_leaves_time_for_a_token_request() {
+    let process = |endpoint: &Endpoint, memory: &Memory| {
+        let store = memory.store().timeout(SECOND * 10);
+        let layer = SharedLayer::new(Identity::named("client"), store);
+        let cache = TokenCache::builder(layer.layer(endpoint.source()));
+        cache.token_request_timeout(SECOND * 2).build().unwrap()
+    };
+    let (memory, endpoint) = (Memory::new(), Endpoint::healthy(HOUR));
+    memory.be(Health::Hangs);
+    let started = Instant::now();
+    assert_eq!(tokens(&[process(&endpoint, &memory)]).await, ["t1"]);
+    assert_eq!(started.elapsed(), SECOND / 10 + SECOND / 10);
+
+    let endpoint = Endpoint::new(|n| async move {
+        match n {
+            1 => pending().await,
+            _ => token(n, HOUR),
+        }
+    });
+    let (memory, started) = (Memory::new(), Instant::now());
+    let hangs = tokio::spawn({
+        let cache = process(&endpoint, &memory);
+        async move { cache.get().await }
+    });
+    sleep(SECOND / 10).await;
+    assert_eq!(tokens(&[process(&endpoint, &memory)]).await, ["t2"]);
+    assert!(started.elapsed() < SECOND * 2, "{:?}", started.elapsed());
+    assert!(hangs.await.unwrap().is_err());
+}
+
 /// Promise: D2
 #[tokio::test(start_paused = true)]
 async fn a_store_that_dies_during_the_token_request_costs_its_timeout_and_no_token() {

@@ -3,9 +3,11 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use http::HeaderValue;
+use tokio::time::Instant;
 
 use super::{Token, challenge::Challenges};
 use crate::error::Requester;
@@ -42,6 +44,7 @@ pub struct TokenRequest {
     current: Option<Token>,
     challenges: Challenges,
     requester: Arc<OnceLock<Requester>>,
+    deadline: Option<Instant>,
 }
 
 /// The reason for a token request.
@@ -65,6 +68,7 @@ impl TokenRequest {
             current: None,
             challenges: Challenges::default(),
             requester: Arc::default(),
+            deadline: None,
         }
     }
 
@@ -87,6 +91,18 @@ impl TokenRequest {
     pub(crate) fn challenged_by(mut self, challenges: Challenges) -> Self {
         self.challenges = challenges;
         self
+    }
+
+    /// Sets when the cache stops to wait for it.
+    pub(crate) fn due(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// How long the cache still waits for it. `None` if it is not a cache's.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let deadline = self.deadline?;
+        Some(deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Where a source says who requests the token, for errors that are not its own, such as a timeout.
@@ -138,6 +154,7 @@ impl fmt::Debug for TokenRequest {
             .field("reason", &self.reason)
             .field("current_token", &self.current)
             .field("challenges", &self.challenges.values().len())
+            .field("time_left", &self.time_left())
             .finish()
     }
 }
