@@ -972,6 +972,8 @@ fn no_secret_is_in_debug_or_in_an_error() {
 
 #[cfg(all(feature = "redis", feature = "rustls"))]
 mod shared {
+    use tower_bearer::shared::Identity;
+
     use super::*;
 
     const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -1010,6 +1012,35 @@ mod shared {
     }
 
     #[test]
+    fn a_redis_is_one_server_or_behind_sentinels_or_a_cluster() {
+        for (members, expected) in [
+            (
+                json!({ "redis_url": "redis://u:hunter2@r" }),
+                "Redis(r:6379)",
+            ),
+            (
+                json!({
+                    "redis_url": "redis://u:hunter2@mymaster",
+                    "redis_sentinels": "redis://:hunter2@s-1:26379,s-2:26379",
+                }),
+                r#"Redis(Sentinel { master: "mymaster", sentinels: [s-1:26379, s-2:26379] })"#,
+            ),
+            (
+                json!({ "redis_url": "redis://u:hunter2@n-1,n-2", "redis_cluster": true }),
+                "Redis(Cluster([n-1:6379, n-2:6379]))",
+            ),
+        ] {
+            let mut members = members;
+            members["sealing_key"] = json!(KEY);
+            let configuration = shared(members).unwrap();
+            let layer = configuration.shared(Identity::named("mine")).unwrap();
+            let shown = format!("{layer:?}");
+            assert!(shown.contains(expected), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
     fn a_store_without_a_key_or_a_place_is_an_error_that_says_what_to_give() {
         for (members, expected) in [
             (
@@ -1027,6 +1058,21 @@ mod shared {
             (
                 json!({ "redis_url": "redis://r", "sealing_key": KEY, "sealing_key_env": "K" }),
                 "`shared.sealing_key_env` cannot be used with `shared.sealing_key`",
+            ),
+            (
+                json!({ "redis_sentinels": "redis://s", "sealing_key": KEY }),
+                "`shared.redis_url` is missing; give the master's login",
+            ),
+            (
+                json!({
+                    "redis_url": "redis://r", "redis_sentinels": "redis://s",
+                    "redis_cluster": true, "sealing_key": KEY,
+                }),
+                "`shared.redis_cluster` cannot be used with `redis_sentinels`",
+            ),
+            (
+                json!({ "redis_url": "redis://r", "redis_cluster": "yes", "sealing_key": KEY }),
+                "`shared.redis_cluster` must be true or false",
             ),
             (json!({ "place": "redis" }), "unknown field `place`"),
         ] {

@@ -13,6 +13,8 @@ use std::{
 pub(crate) struct RedisServer {
     port: u16,
     folder: PathBuf,
+    /// A file that it rewrites.
+    configuration: Option<PathBuf>,
     options: Vec<String>,
     running: Option<Child>,
 }
@@ -20,12 +22,36 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// Starts one with these options, as in a command line. `None` if none is installed.
     pub(crate) fn start(options: &[&str]) -> io::Result<Option<Self>> {
+        Self::start_with(None, options)
+    }
+
+    /// Starts a Sentinel that watches over this server by the name `mymaster`, and is quick.
+    pub(crate) fn start_sentinel(&self) -> io::Result<Option<Self>> {
+        let port = self.port;
+        let configuration = format!(
+            "sentinel monitor mymaster 127.0.0.1 {port} 1\n\
+             sentinel down-after-milliseconds mymaster 500\n\
+             sentinel failover-timeout mymaster 10000\n"
+        );
+        Self::start_with(Some(configuration), &["--sentinel"])
+    }
+
+    fn start_with(configuration: Option<String>, options: &[&str]) -> io::Result<Option<Self>> {
         let port = free_port()?;
         let folder = env::temp_dir().join(format!("tower-bearer-redis-{}-{port}", id()));
         fs::create_dir_all(&folder)?;
+        let configuration = match configuration {
+            Some(text) => {
+                let file = folder.join("redis.conf");
+                fs::write(&file, text)?;
+                Some(file)
+            }
+            None => None,
+        };
         let mut server = Self {
             port,
             folder,
+            configuration,
             options: options.iter().map(ToString::to_string).collect(),
             running: None,
         };
@@ -56,6 +82,7 @@ impl RedisServer {
     pub(crate) fn restart(&mut self) -> io::Result<()> {
         self.stop();
         let running = Command::new("redis-server")
+            .args(&self.configuration)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--dir"])
             .arg(&self.folder)

@@ -124,7 +124,9 @@ use crate::{
 ///
 /// The table `shared` has the store, the key that seals what is in it, and its
 /// `timeout`: 500 ms by default, and at most a twentieth of `token_request_timeout`. The store is `folder`, or a
-/// Redis (feature `redis`): `redis_url`, `redis_url_file` or `redis_url_env`. The key is `sealing_key`, `sealing_key_file` or
+/// Redis (feature `redis`): `redis_url`, `redis_url_file` or `redis_url_env`. Behind Sentinels they are `redis_sentinels`,
+/// `redis_sentinels_file` or `redis_sentinels_env`, and the URL has the master's name for its address; for a Cluster,
+/// `redis_cluster` is true. The URLs are those of [`SharedStore`](crate::shared::SharedStore). The key is `sealing_key`, `sealing_key_file` or
 /// `sealing_key_env`. While keys are rotated, a second one that opens is `old_sealing_key`, `old_sealing_key_file` or
 /// `old_sealing_key_env`.
 ///

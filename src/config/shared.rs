@@ -18,6 +18,10 @@ pub(super) struct Fields {
     redis_url: Option<Given>,
     redis_url_file: Option<Given>,
     redis_url_env: Option<Given>,
+    redis_sentinels: Option<Given>,
+    redis_sentinels_file: Option<Given>,
+    redis_sentinels_env: Option<Given>,
+    redis_cluster: Option<Given>,
     folder: Option<Given>,
     sealing_key: Option<Given>,
     sealing_key_file: Option<Given>,
@@ -40,6 +44,13 @@ pub(super) struct Shared {
 enum Place {
     #[cfg(feature = "redis")]
     Redis(Secret),
+    #[cfg(feature = "redis")]
+    Sentinel {
+        master: Secret,
+        sentinels: Secret,
+    },
+    #[cfg(feature = "redis")]
+    Cluster(Secret),
     Folder(String),
 }
 
@@ -50,9 +61,36 @@ impl Fields {
             Field("shared.redis_url_file", self.redis_url_file),
             Field("shared.redis_url_env", self.redis_url_env),
         ])?;
+        let sentinels = secret([
+            Field("shared.redis_sentinels", self.redis_sentinels),
+            Field("shared.redis_sentinels_file", self.redis_sentinels_file),
+            Field("shared.redis_sentinels_env", self.redis_sentinels_env),
+        ])?;
+        let is_cluster = Field("shared.redis_cluster", self.redis_cluster)
+            .parsed("true or false")?
+            .unwrap_or(false);
+        if redis.is_none() && (sentinels.is_some() || is_cluster) {
+            return Err(wrong(
+                "shared.redis_url",
+                "is missing; give the master's login for `redis_sentinels`, or the nodes of a `redis_cluster`",
+            ));
+        }
         let place = match (redis, Field("shared.folder", self.folder).text()?) {
             #[cfg(feature = "redis")]
-            (Some(url), None) => Place::Redis(url),
+            (Some(url), None) => match (sentinels, is_cluster) {
+                (None, false) => Place::Redis(url),
+                (None, true) => Place::Cluster(url),
+                (Some(sentinels), false) => Place::Sentinel {
+                    master: url,
+                    sentinels,
+                },
+                (Some(_), true) => {
+                    return Err(wrong(
+                        "shared.redis_cluster",
+                        "cannot be used with `redis_sentinels`; remove one of them",
+                    ));
+                }
+            },
             #[cfg(not(feature = "redis"))]
             (Some(_), None) => {
                 return Err(wrong(
@@ -108,6 +146,12 @@ impl Shared {
         let store = match &self.place {
             #[cfg(feature = "redis")]
             Place::Redis(url) => SharedStore::redis(url.clone(), keys)?,
+            #[cfg(feature = "redis")]
+            Place::Sentinel { master, sentinels } => {
+                SharedStore::redis_sentinel(master.clone(), sentinels.clone(), keys)?
+            }
+            #[cfg(feature = "redis")]
+            Place::Cluster(url) => SharedStore::redis_cluster(url.clone(), keys)?,
             Place::Folder(folder) => SharedStore::folder(folder, keys)?,
         };
         match self.timeout {

@@ -42,6 +42,7 @@
 //! | processes | store | feature |
 //! | --- | --- | --- |
 //! | on many machines | `SharedStore::redis`: Redis or Valkey, from version 6 on | `redis` |
+//! | the same, behind Sentinels or as a Cluster | `SharedStore::redis_sentinel`, `SharedStore::redis_cluster` | `redis` |
 //! | on one machine: command-line tools, functions that start often | [`SharedStore::folder`](crate::shared::SharedStore::folder): a folder on a local disk | `shared` |
 //!
 //! # What is promised
@@ -76,14 +77,18 @@
 //!
 //! # Settings
 //! One: [`SharedStore::timeout`](crate::shared::SharedStore::timeout), 500 ms. The lease lasts four times as long and is
-//! renewed while the token request is under way; others wait ten times as long. Raise it if
-//! the store is far away. Keep ten times of it well below the cache's `token_request_timeout`.
+//! renewed while the token request is under way; others wait ten times as long. If
+//! the store is far away, raise it together with the cache's
+//! [`token_request_timeout`](crate::cache::TokenCacheBuilder::token_request_timeout): it is at most a twentieth of that, so
+//! that half of the time is left for a token request of the process's own.
 //!
 //! # Sizing
-//! A cold process costs the store one script; a process that waits, one about every 0.2 s;
-//! the one that requests the token, one more. A value is less than 10 KiB, and ends with its
+//! A cold process costs the store one script. The one that requests the token costs one more,
+//! and one for each half second that the request takes. One that waits asks again after
+//! 25 ms, after 50 ms more, and so on up to 250 ms, each with jitter: six times for a token
+//! request of half a second. A value is less than 10 KiB, and ends with its
 //! token. A thousand processes are a few thousand scripts at a deploy, and next to nothing
-//! after it. Each holds one connection. Let Redis evict (`maxmemory-policy allkeys-lru`): a full
+//! after it. Each holds one connection; in a Cluster, one to each node that it asks. Let Redis evict (`maxmemory-policy allkeys-lru`): a full
 //! one that does not, stores nothing.
 //!
 //! An ACL user needs these rights:

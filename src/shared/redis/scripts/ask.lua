@@ -1,17 +1,15 @@
 -- A token above a generation; or what others do; or the lease. As `Shelf::ask`.
--- KEYS: token, lease, failure, then the tokens under the names by older keys. ARGV: generation, owner, lease in ms.
+-- KEYS: token, lease, failure. ARGV: generation, owner, lease in ms; generation and token under a name by an older key.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+-- What is no hash is not ours: as good as nothing.
+local value = redis.pcall('HMGET', KEYS[1], 'generation', 'sealed')
 local newest, sealed = 0, false
-for i = 1, #KEYS do
-  if i ~= 2 and i ~= 3 then
-    -- What is no hash is not ours: as good as nothing.
-    local value = redis.pcall('HMGET', KEYS[i], 'generation', 'sealed')
-    local generation = tonumber(value[1])
-    if generation and value[2] and generation <= now + 3600000 and generation > newest then
-      newest, sealed = generation, value[2]
-    end
+for _, one in ipairs({ { ARGV[4], ARGV[5] }, { value[1], value[2] } }) do
+  local generation = tonumber(one[1])
+  if generation and one[2] and generation <= now + 3600000 and generation >= newest then
+    newest, sealed = generation, one[2]
   end
 end
 if newest > tonumber(ARGV[1]) then
