@@ -6,6 +6,8 @@
 //! one token request: the first process requests a token, and the others take it from a
 //! store. A single process needs none of this.
 //!
+#![doc = include_str!("img/fleet.svg")]
+//!
 //! ```
 //! # #[cfg(all(feature = "redis", feature = "rustls"))]
 //! # fn example() -> Result<tower_bearer::BearerAuthLayer, tower_bearer::Error> {

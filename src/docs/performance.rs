@@ -50,7 +50,6 @@
 //!   tokens in a [source of your own](super::writing_a_source).
 //! - **DPoP** ([RFC 9449]). Tokens can be bound to the client certificate ([RFC 8705]), where
 //!   the server does that.
-//! - **A token cache shared by processes.** Each process fetches its own token.
 //! - **Retries of other failures.** Use tower's `Retry`: see
 //!   [composition](super::composition#retries).
 //! - **Runtimes other than Tokio.**

@@ -26,10 +26,18 @@
 //! - **An idle cache does nothing.** No task runs for it. To refresh without requests, call
 //!   [`keep_warm`](crate::TokenCache::keep_warm).
 //!
+//! A request with a fresh token:
+#![doc = include_str!("img/warm.svg")]
+//!
+//! A request with a stale token:
+#![doc = include_str!("img/refresh.svg")]
+//!
 //! # One token request for all
 //! However many requests need a token, one token request is sent. It belongs to none of them:
 //! a request that times out or is dropped changes nothing for the others. All get the same
 //! token, or the same error, at the same time. A token request has a timeout of its own, 10 s.
+//!
+#![doc = include_str!("img/cold.svg")]
 //!
 //! If there is no token yet and the token endpoint is down for a moment (no connection, or a
 //! status of 502, 503 or 504 without `Retry-After`), the token request is sent again after 0.1
@@ -78,6 +86,8 @@
 //! 3. A request is retried once. Its caller gets the second answer, whatever it is. The retry
 //!    equals the first try except for the token.
 //!
+#![doc = include_str!("img/rejected.svg")]
+//!
 //! A rejection counts for the token that was sent. A late 401 for an older token never removes
 //! a newer one.
 //!
@@ -102,7 +112,6 @@
 //! that one, and no token request is sent. The new token is tried again after a second. A
 //! request that cannot be retried is not sent with a rejected token while the request for
 //! another is under way: it waits for that.
-//!
 //!
 //! # Readiness, metrics and logs
 //! [`BearerAuthLayer::cache`](crate::BearerAuthLayer::cache) gives the
