@@ -88,6 +88,7 @@
     doc = "| share one token between processes, machines or pods | [a fleet](docs::fleet) |"
 )]
 //! | have a readiness probe, metrics or logs | [readiness, metrics and logs](docs::token_lifetime#readiness-metrics-and-logs) |
+//! | replace what I have, or compare | [migrating](docs::migrating), [how it compares](docs::comparison) |
 //! | solve a compile error, a 401 or a timeout | [troubleshooting](docs::troubleshooting) |
 //! | know what is protected, and what it costs | [security](docs::security), [performance and limits](docs::performance) |
 //!

@@ -1195,6 +1195,18 @@ mod written {
         }
     }
 
+    #[test]
+    fn each_claim_of_the_comparison_names_tests_that_are_there() {
+        let table = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/docs/comparison.md"));
+        let names = table.split('`').filter_map(|it| it.split_once("::"));
+        let mut count = 0;
+        for (file, test) in names {
+            promises_of(&format!("tests/{file}.rs"), test);
+            count += 1;
+        }
+        assert!(count >= 10, "{count} tests");
+    }
+
     /// Random bytes are no quirk, and these checks are none.
     const OF_NO_QUIRK: [&str; 2] = ["tests/fuzz.rs", "tests/safety.rs"];
 

@@ -17,16 +17,20 @@
 //! 10. [Troubleshooting](troubleshooting): compile errors and errors at run time.
 //! 11. [Security](security): the threat model.
 //! 12. [Performance and limits](performance): what a request costs, and what is bounded.
+//! 13. [How it compares](comparison): other crates, and the proof of each claim.
+//! 14. [Migrating](migrating): from a mutex, `middle`, reqwest-middleware, tower-http.
 #![cfg_attr(
     feature = "shared",
-    doc = "13. [A fleet](fleet): many processes share one token."
+    doc = "15. [A fleet](fleet): many processes share one token."
 )]
 
+pub mod comparison;
 pub mod composition;
 pub mod credentials;
 #[cfg(feature = "shared")]
 pub mod fleet;
 pub mod getting_started;
+pub mod migrating;
 pub mod performance;
 pub mod providers;
 pub mod quirks;
