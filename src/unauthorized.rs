@@ -10,7 +10,10 @@ use crate::token::challenge::{self, LONGEST_READ, challenges};
 
 /// Decides from an answer's head whether the server rejected the token, so that another one would help.
 ///
-/// Closures `Fn(&ResponseHead<'_>) -> bool` are such decisions.
+/// Closures `Fn(&ResponseHead<'_>) -> bool` are such decisions. It is called once for each response, under no lock.
+///
+/// # Panics
+/// A panic is that of the request's future. It harms no other request, and no token.
 ///
 /// # Example
 /// A server that rejects tokens by 403:

@@ -22,6 +22,13 @@ pub use self::buffered::{Buffered, Recording, ReplayBody};
 /// The layer calls [`record`](Self::record) when it sends a request, and [`rewind`](Self::rewind) when the API rejected the
 /// token. The client may still be sending the body then.
 ///
+/// # Panics
+/// A panic in [`record`](Self::record) is that of the request's `call`, one in [`rewind`](Self::rewind) that of its future. It
+/// harms no other request, and no token.
+///
+/// # Cancellation
+/// What is recorded is dropped with the request's future, and as soon as the response is no rejection.
+///
 /// # Example
 /// A policy that replays requests of idempotent methods only:
 /// ```

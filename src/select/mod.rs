@@ -32,6 +32,9 @@ pub use self::{
 /// It is called for each request, under no lock. It decides from the request's head alone: what a stranger chooses there, a
 /// path or a `Host` header, must not choose whose token is sent.
 ///
+/// # Panics
+/// A panic is that of the request's `call`. It harms no other request, and no token.
+///
 /// # Example
 /// ```
 /// use tower_bearer::{BearerAuthLayer, select::RequestHead, token::FixedToken};

@@ -25,6 +25,9 @@ use crate::token::{Token, TokenRequest, TokenSource};
 /// If the lookup fails, the token request fails, with the same backoff. The error is [`ErrorKind::Source`] with the lookup's
 /// error as its source. If the lookup's error is an [`Error`] of this crate, it is returned unchanged.
 ///
+/// # Cancellation
+/// The lookup's future is dropped when the token request's timeout is over.
+///
 /// [`Error`]: crate::Error
 /// [`ErrorKind::Source`]: crate::ErrorKind::Source
 ///

@@ -23,6 +23,19 @@ use crate::error::Error;
 ///
 /// Do not hold a handle to the cache in its own source: that is a reference cycle, and neither is ever dropped.
 ///
+/// # Errors
+/// An [`Error`] of this crate keeps its class, transient or permanent, and its
+/// [`retry_after`](Error::retry_after). Any other error is transient, and becomes the cause of one of kind
+/// [`Source`](crate::ErrorKind::Source). All callers who wait get the same error.
+///
+/// # Panics
+/// If a source panics, the callers who wait get an error of kind [`Interrupted`](crate::ErrorKind::Interrupted), and the next
+/// call starts anew. A source that panics each time is backed off from.
+///
+/// # Cancellation
+/// A source's future is dropped when the token request's timeout is over, and with the runtime that runs it. It is not
+/// dropped with the callers who wait for it.
+///
 /// # Example
 /// Tower layers around the source, for at most 10 token requests a minute, with a timeout of 3 seconds each:
 /// ```

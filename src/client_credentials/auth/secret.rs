@@ -100,6 +100,9 @@ impl Secret {
     /// # Errors
     /// An error of `provide` becomes the cause of a transient [`Error`](crate::Error) of kind
     /// [`Source`](crate::ErrorKind::Source). The cause is displayed unchanged, so it must not contain a secret.
+    ///
+    /// # Cancellation
+    /// The future is dropped when the token request's timeout is over.
     #[doc(alias = "provider")]
     #[doc(alias = "from_fn")]
     pub fn from_provider<F, T, E>(provide: impl Fn() -> F + Send + Sync + 'static) -> Self

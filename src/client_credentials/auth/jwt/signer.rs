@@ -52,6 +52,9 @@ pub trait Signer: Send + Sync + 'static {
     /// # Errors
     /// An error becomes the cause of a transient [`Error`](crate::Error) of kind [`Source`](crate::ErrorKind::Source).
     ///
+    /// # Cancellation
+    /// The future is dropped when the token request's timeout is over.
+    ///
     /// [RFC 7518 §3.4]: https://www.rfc-editor.org/rfc/rfc7518#section-3.4
     fn sign(
         &self,
