@@ -9,7 +9,7 @@ What counts, of everything that can be reached from the crate's root by public m
 - traits of other crates that we implement, with their associated types and their functions;
 - what we re-export.
 The same goes for types of ours that have no public path but stand in one of these places. The standard library does not
-count, nor does what is hidden from the docs, nor what is implemented for every type by whoever owns the trait, nor on which
+count, nor does what is hidden from the docs, nor what is implemented for every type by the owner of the trait, nor on which
 condition a future of ours is `Unpin`.
 """
 

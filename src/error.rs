@@ -118,7 +118,7 @@ impl Error {
         Inner::new(ErrorKind::Source, true, message).into()
     }
 
-    /// Creates an error of a source: it fails until somebody changes something, such as a wrong role or an unknown tenant.
+    /// Creates an error of a source: it fails until the operator changes something, such as a wrong role or an unknown tenant.
     ///
     /// The backoff is that of a permanent failure: 30 s, doubled up to 5 minutes. The kind is [`ErrorKind::Source`].
     ///

@@ -1,4 +1,4 @@
-//! Tables: printed plainly, and written as CSV for whoever draws them.
+//! Tables: printed plainly, and written as CSV for the script that draws them.
 
 use std::{fs, path::PathBuf};
 

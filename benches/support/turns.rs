@@ -40,7 +40,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Runs all drivers in turn, over and over. Whoever goes first in one turn goes last in the next, for what comes first
+    /// Runs all drivers in turn, over and over. The first in one turn goes last in the next, for what comes first
     /// finds other caches than what comes last.
     pub(crate) fn take(drivers: &mut [Driver], options: &Options) -> Self {
         let (turns, requests) = match options.test {

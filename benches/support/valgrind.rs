@@ -50,7 +50,7 @@ pub(crate) fn count(drivers: &[Driver], options: &Options) -> Option<Vec<Count>>
     Some(counts.collect())
 }
 
-/// Runs one driver. What callgrind writes stays, for whoever asks where the instructions go.
+/// Runs one driver. What callgrind writes stays, for those who ask where the instructions go.
 fn run(driver: &str, requests: u32, which: &str, options: &Options) -> Count {
     let out = profile_of(driver, which, options);
     let program = env::current_exe().unwrap();

@@ -124,7 +124,7 @@ where
             next,
             extensions: shared.clone(),
         };
-        // One that nobody else calls: the rest of the middlewares are always ready.
+        // One that is called from here only: the rest of the middlewares are always ready.
         let layer = self.clone().replay(self.replays_by().for_reqwest());
         let answer = layer.layer(rest).call(request).await;
         *extensions = shared.get();

@@ -62,7 +62,7 @@ impl Schedule {
     }
 
     /// The same token again, as from servers that repeat it until it ends. What is known of its end is not forgotten for what
-    /// they say in whole seconds. Nobody waits for another in its last stretch, for there is none to be had; and they are asked
+    /// they say in whole seconds. No request waits for another in its last stretch, for there is none to be had; and they are asked
     /// no more than once a second.
     fn hold_again(
         &self,

@@ -1,11 +1,11 @@
-//! What failed last, and until when nobody asks again.
+//! What failed last, and until when no token request is sent.
 
 use std::time::Duration;
 
 use super::{rt::Instant, schedule::Schedule};
 use crate::error::{Error, ErrorKind};
 
-/// The last token requests failed; until `until` nobody asks again. Boxed, like what is known of rejections, for caches by
+/// The last token requests failed; until `until` none is sent. Boxed, like what is known of rejections, for caches by
 /// the thousand that have none.
 pub(super) struct Failure {
     /// The cause that callers are told.

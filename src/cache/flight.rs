@@ -7,7 +7,7 @@
 //!      ├──────────────────────────────────────────────────────┤
 //!      │      land: token, error, deadline, panic             │
 //!      └──────────────────────────────────────────────────────┘
-//!             cut: its runtime shut down, or nobody polls its pilot and a waiter gives it up
+//!             cut: its runtime shut down, or its pilot is not polled and a waiter gives it up
 //! ```
 //!
 //! The pilot's task lives on some runtime, and runtimes stop, stall and freeze. So each waiter waits by a timer of its own
@@ -71,7 +71,7 @@ pub(super) struct SingleFlight {
     /// A hint: the generation of a rejected token while the request for another is under way.
     being_replaced: AtomicU64,
     schedule: Arc<Schedule>,
-    /// Told of each change that does not come by time alone, from when somebody first asks for them.
+    /// Told of each change that does not come by time alone, from the first call that asks for them.
     changes: OnceLock<Box<Changes>>,
 }
 
@@ -122,7 +122,7 @@ impl SingleFlight {
     }
 
     /// Reads the token to send now, if there is one: an atomic load and a look at the clock. If it is due for refresh and,
-    /// as far as can be told without the lock, nobody is at it, a flight starts; nobody waits for it.
+    /// as far as can be told without the lock, none is under way, a flight starts; no caller waits for it.
     pub(super) fn read<T>(self: &Arc<Self>, read: impl FnOnce(&Token) -> T) -> Option<T> {
         interleave();
         let current = self.current.load();
@@ -136,7 +136,7 @@ impl SingleFlight {
         if self.wall_tick.load(Ordering::Relaxed) != tick {
             let moment = Moment::at(now);
             if held.unusable_at.is_over(moment) {
-                // The tick is not marked, so that whoever comes in it looks too.
+                // The tick is not marked, so that each caller in it looks too.
                 return None;
             }
             due |= held.refresh_at.is_over(moment);
@@ -155,7 +155,7 @@ impl SingleFlight {
             .filter(|held| !held.ends_at.is_over(Moment::now()))
     }
 
-    /// Whether the current token may be sent for so long, or is as new as one can reasonably be had. Takes no lock.
+    /// Whether the current token may be sent that long, or is as new as one can reasonably be had. Takes no lock.
     pub(super) fn lasts(&self, least: Duration) -> bool {
         let current = self.current.load();
         let need = Need::Lasting(least);
@@ -174,8 +174,9 @@ impl SingleFlight {
 
     /// Gets what is needed: what is there, or what comes of a flight.
     ///
-    /// The wait is bounded on the caller's own runtime, whoever's runtime the pilot is on. A flight that was cut off, or whose
-    /// pilot is silent, is not this caller's failure: it starts another one, or joins whoever did, for as long as it has time.
+    /// The wait is bounded on the caller's own runtime, whichever runtime the pilot is on. A flight that was cut off, or whose
+    /// pilot is silent, is not this caller's failure: it starts another one, or joins
+    /// another caller's, for as long as it has time.
     pub(super) async fn wait(self: &Arc<Self>, need: Need<'_>) -> Outcome {
         let mut patience: Option<Patience> = None;
         let mut caller = Caller::New;
@@ -233,7 +234,7 @@ impl SingleFlight {
         current.filter(is_enough).ok_or(error)
     }
 
-    /// Whether it is the current token still, and nobody is replacing it for a rejection.
+    /// Whether it is the current token still, and it is not being replaced after a rejection.
     fn is_to_be_sent(&self, held: &Held) -> bool {
         let generation = held.token.generation();
         let current = self.current.load();
@@ -256,7 +257,7 @@ impl SingleFlight {
 
     /// Waits with the flight under way, or starts one, unless a token that meets the need is there already.
     ///
-    /// Whoever has waited is not given a token that was rejected meanwhile, but waits for the one that replaces it. It asks for
+    /// A caller that has waited is not given a token that was rejected meanwhile, but waits for the one that replaces it. It asks for
     /// none on its own account: that is for those who saw the rejection, and for the guard. So where no other token comes
     /// (the token request fails, brings the same one, or is not permitted), it is given the one that callers who come now are given.
     pub(super) fn join(self: &Arc<Self>, need: Need<'_>, caller: Caller) -> Joined {
@@ -266,7 +267,7 @@ impl SingleFlight {
         };
         let (flight, given_up, request) = {
             let mut slot = self.lock();
-            // Looked at again under the lock. Without this: A reads an expired token; B's flight lands; A finds nobody
+            // Looked at again under the lock. Without this: A reads an expired token; B's flight lands; A finds none
             // flying and requests a token once more.
             let now = Moment::now();
             self.note_late_rejection(&mut slot, need, now);
@@ -290,7 +291,7 @@ impl SingleFlight {
             self.note_rejection(&mut slot, need, current.as_deref(), now);
             let mut given_up = None;
             if let Some(flying) = slot.flying.take() {
-                // Whoever does not wait cannot see a flight stand still: it compares with what the last one saw.
+                // A caller that does not wait cannot see a flight stand still: it compares with what the last one saw.
                 let is_stuck = matches!(need, Need::Fresh) && self.is_stuck(&flying, now.steady());
                 if !is_stuck {
                     slot.flying = Some(flying.clone());
@@ -345,7 +346,7 @@ impl SingleFlight {
     ) -> Option<Error> {
         let now_steady = now.steady();
         match &slot.failure {
-            // Whoever asks for a token request by name may have changed what a permanent failure is about.
+            // A caller that asks for a token request by name may have changed what a permanent failure is about.
             Some(failure) if matches!(need, Need::New) && !failure.is_transient() => {}
             Some(failure) if now_steady < failure.until => return failure.error_at(now_steady),
             _ => {}
@@ -428,7 +429,7 @@ impl SingleFlight {
         self.being_replaced.load(Ordering::Relaxed) == generation
     }
 
-    /// Whether the flight under way was as silent when somebody looked last.
+    /// Whether the flight under way was as silent at the last look.
     fn is_stuck(&self, flight: &Flight, now: Instant) -> bool {
         let beat = flight.last_beat();
         let is_silent = now >= beat + SILENT_FOR;
@@ -449,7 +450,7 @@ impl SingleFlight {
             self.being_replaced.store(0, Ordering::Relaxed);
             self.quiet_until.store(0, Ordering::Relaxed);
         }
-        // It is in the slot no more, so its pilot tells nobody anything from now on.
+        // It is in the slot no more, so its pilot tells no caller anything from now on.
         flight.tell(Landing::Cut(Error::interrupted()));
         self.tell_of_change();
     }
@@ -560,7 +561,7 @@ impl SingleFlight {
         )
     }
 
-    /// When the token is due for the next look by whoever keeps it warm; `None` while a token request is under way.
+    /// When the token is due for the next look by the task that keeps it warm; `None` while a token request is under way.
     pub(super) fn due(&self) -> Option<Instant> {
         let slot = self.lock();
         if slot.flying.is_some() {
@@ -580,12 +581,12 @@ impl SingleFlight {
         self.watched_changes().subscribe()
     }
 
-    /// Made when somebody first asks for them.
+    /// Made by the first call that asks for them.
     pub(super) fn watched_changes(&self) -> &Changes {
         self.changes.get_or_init(Box::default)
     }
 
-    /// Called after the lock is let go. So nobody misses a change: A lands and finds no channel; B makes one, and only then
+    /// Called after the lock is let go. So no watcher misses a change: A lands and finds no channel; B makes one, and only then
     /// looks at how things stand, under the lock, where A's landing is to be seen.
     fn tell_of_change(&self) {
         if let Some(changes) = self.changes.get() {
@@ -621,7 +622,7 @@ impl Base for SingleFlight {
         }
     }
 
-    /// The end of a flight, whatever it was: one change under the lock, so that whoever looks finds the token, the
+    /// The end of a flight, whatever it was: one change under the lock, so that each look finds the token, the
     /// empty slot and the backoff of the same flight. `None` if it was given up before.
     fn land(&self, flight: &Flight, ending: Ending, started: Moment) -> Option<Landing> {
         let now = Moment::now();

@@ -1,4 +1,4 @@
-//! Keeping a token warm that nobody uses.
+//! Keeping a token warm that no request uses.
 
 use std::{
     sync::{Arc, Weak},

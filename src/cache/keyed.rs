@@ -216,7 +216,7 @@ impl<K> fmt::Debug for Keyed<K> {
     }
 }
 
-/// Keeps a cache that somebody has. That the map's lock is held exclusively while it is asked settles the interleaving: A
+/// Keeps a cache that is in use. That the map's lock is held exclusively while it is asked settles the interleaving: A
 /// gets a cache and is not polled yet; a crowd of other keys comes; B gets another cache for A's key, and token requests as well.
 #[derive(Clone, Copy)]
 struct InUse;

@@ -27,7 +27,7 @@ pub(crate) type Outcome = Result<Arc<Held>, Error>;
 pub(super) enum Ending {
     Token(Token),
     Failed(Error),
-    /// It was cut off, which says nothing of the server: whoever still has time starts anew.
+    /// It was cut off, which says nothing of the server: a caller that still has time starts anew.
     Cut(Error),
 }
 
@@ -57,7 +57,7 @@ struct UnderWay {
     tell: watch::Sender<Option<Landing>>,
     /// When its pilot was polled last, in nanoseconds since it took off.
     beat: AtomicU64,
-    /// The beat since which somebody who does not wait found it silent.
+    /// The beat since which a caller that does not wait found it silent.
     silent_since: AtomicU64,
     took_off: Instant,
     requester: Arc<OnceLock<Requester>>,
@@ -171,7 +171,7 @@ struct Suspicion {
 /// How a wait for a flight ended.
 pub(super) enum Waited {
     Landed(Landing),
-    /// Nobody polls its pilot. It was alive last then.
+    /// Its pilot is not polled. It was alive last then.
     Silent(Instant),
     /// The waiter's own time is over.
     OutOfTime,
@@ -221,5 +221,5 @@ pub(super) const BEAT: Duration = Duration::from_millis(200);
 /// A flight without a beat for this long may be stuck.
 pub(super) const SILENT_FOR: Duration = Duration::from_millis(600);
 
-/// And it is, if there is none for this long once somebody looks.
+/// And it is, if there is none for this long after a first look.
 pub(super) const GRACE: Duration = Duration::from_millis(50);

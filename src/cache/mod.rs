@@ -177,7 +177,7 @@ impl TokenCache {
         self.flight.wait(Need::Usable).await
     }
 
-    /// The same for a token that may be sent for so long, or is as new as one can reasonably be had.
+    /// The same for a token that may be sent that long, or is as new as one can reasonably be had.
     pub(crate) fn read_lasting<T>(
         &self,
         least: Duration,
@@ -289,7 +289,7 @@ impl TokenCache {
         }
     }
 
-    /// Whether anybody else has it: a request, a token request under way, or whoever keeps a clone.
+    /// Whether it is in use: by a request, by a token request under way, or by the owner of a clone.
     #[cfg(feature = "keyed")]
     pub(crate) fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.flight) > 1

@@ -30,7 +30,7 @@ pub(crate) struct Held {
 pub(super) enum Need<'a> {
     /// Any token that may be sent.
     Usable,
-    /// A token that may be sent for so long, or as new as one can reasonably be had.
+    /// A token that may be sent that long, or as new as one can reasonably be had.
     Lasting(Duration),
     /// A token that is not yet due for refresh.
     Fresh,

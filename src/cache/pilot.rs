@@ -25,8 +25,8 @@ use crate::{
 /// Flies one token request. However its task ends (done, panicked, dropped by its runtime) its destructor lands the flight,
 /// so no waiter is left waiting.
 ///
-/// It does not own the source, which stays in the slot but for the moments in which it is polled. So whoever takes over from
-/// a pilot that nobody polls finds it there.
+/// It does not own the source, which stays in the slot but for the moments in which it is polled. So the caller that takes over from
+/// a pilot that is not polled finds it there.
 pub(super) struct Pilot<B: Base> {
     base: Arc<B>,
     flight: Flight,
@@ -70,7 +70,7 @@ impl<B: Base> Pilot<B> {
                 stood_still |= now.saturating_duration_since(last_beat) > STOOD_STILL;
                 last_beat = now;
                 self.flight.beat(now);
-                // Somebody took over: the connection is of no use any more.
+                // A caller took over: the connection is of no use any more.
                 if self.flight.is_over() {
                     return Poll::Ready(Err(Error::interrupted()));
                 }
@@ -97,7 +97,7 @@ impl<B: Base> Pilot<B> {
         });
     }
 
-    /// One attempt; or two, where somebody waits for a first token and the server could not be reached, or said that it
+    /// One attempt; or two, where a caller waits for a first token and the server could not be reached, or said that it
     /// cannot serve just now.
     /// A token's life is counted from before the attempt that brought it.
     async fn attempts(

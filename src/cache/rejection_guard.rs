@@ -310,7 +310,7 @@ impl Latch {
         self.times > 0 && !self.is_stale(now)
     }
 
-    /// Whether it has been open for so long that it says nothing any more.
+    /// Whether it has been open long enough that it says nothing any more.
     fn is_stale(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| now >= until + REMEMBERED)
     }

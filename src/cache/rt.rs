@@ -55,7 +55,7 @@ mod real {
             self.0.id()
         }
 
-        /// Spawns a task that nobody waits for. A runtime that is shutting down drops it here and now.
+        /// Spawns a task that is not awaited. A runtime that is shutting down drops it here and now.
         pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
             drop(self.0.spawn(task));
         }

@@ -1,11 +1,11 @@
-//! A refreshed token that nobody has accepted yet.
+//! A refreshed token that no API has accepted yet.
 
 use std::{sync::Arc, time::Duration};
 
 use super::need::{Held, Need};
 use crate::util::clock::Moment;
 
-/// A refreshed token that nobody has accepted yet, and the one before it, which is still good. Some APIs learn of new tokens late.
+/// A refreshed token that no API has accepted yet, and the one before it, which is still good. Some APIs learn of new tokens late.
 /// Where such a one is rejected, the one before it is used for [`TRY_AGAIN_AFTER`], and then the new one is tried again.
 /// After [`KNOWN_AFTER`] a rejection means that the new token was revoked.
 pub(super) struct Trial {

@@ -103,7 +103,7 @@
 //!   each other alive.
 //!
 //! # A vault
-//! The errors say what may pass by itself, and what somebody has to change.
+//! The errors say what may pass by itself, and what the operator has to change.
 //! ```
 //! use std::time::Duration;
 //!

@@ -1,4 +1,4 @@
-//! Reading the rest of a rejection that nobody will see.
+//! Reading the rest of a rejection that the caller will not see.
 
 use std::{
     pin::Pin,
@@ -25,7 +25,7 @@ pin_project! {
 }
 
 impl<R: Body> Drain<R> {
-    /// Takes what there is to read of a response that nobody will see, until `latest` at the most. None if it is better
+    /// Takes what there is to read of a response that the caller will not see, until `latest` at the most. None if it is better
     /// dropped at once: where there is nothing to read, or more than is worth it, or where it has a stream of its own
     /// (HTTP/2), which is reset and holds up no connection; or where no timer would end it.
     pub(crate) fn of(response: Response<R>, latest: Option<Instant>) -> Option<Self> {

@@ -192,8 +192,8 @@ impl<B: Body<Data = Bytes> + Unpin> ReplayBody<B> {
                 break;
             }
             // The client asks again, with a waker of its own.
-            let mut nobody = Context::from_waker(Waker::noop());
-            match original.poll_body(&mut nobody) {
+            let mut no_waker = Context::from_waker(Waker::noop());
+            match original.poll_body(&mut no_waker) {
                 Poll::Ready(answer) => original.ahead[slot] = Some(answer),
                 Poll::Pending => break,
             }
@@ -203,7 +203,7 @@ impl<B: Body<Data = Bytes> + Unpin> ReplayBody<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> Original<B> {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Answer<B>> {
-        self.recorder.take_if(|recorder| recorder.is_for_nobody());
+        self.recorder.take_if(|recorder| recorder.has_no_reader());
         let answer = match self.ahead.iter_mut().find_map(Option::take) {
             Some(answer) => answer,
             None => ready!(self.poll_body(cx)),
@@ -340,7 +340,7 @@ struct Recorder<B> {
 
 impl<B> Recorder<B> {
     /// Whether the request is over, so that no retry will ask for the copy.
-    fn is_for_nobody(&self) -> bool {
+    fn has_no_reader(&self) -> bool {
         self.outcome.strong_count() == 0
     }
 
@@ -410,10 +410,10 @@ impl BodyCopy {
 
     /// The whole body, if nothing but trailers is left of it. `rest` is asked now: nothing is waited for.
     fn complete<B: Body<Data = Bytes> + Unpin>(self, mut rest: B) -> Option<Whole> {
-        let mut nobody = Context::from_waker(Waker::noop());
+        let mut no_waker = Context::from_waker(Waker::noop());
         // A stream may answer without anything, or that it is not ready, to let others go first. There may be no end of that.
         for _ in 0..QUESTIONS {
-            match Pin::new(&mut rest).poll_frame(&mut nobody) {
+            match Pin::new(&mut rest).poll_frame(&mut no_waker) {
                 Poll::Pending => {}
                 Poll::Ready(None) => return Some(self.into_whole()),
                 Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {

@@ -2,7 +2,7 @@
 //!
 //! Lenient, because nothing hangs on a well-formed header: several challenges in one value, a `token68` beside others, commas
 //! that are missing or too many, white space anywhere, bytes that are no text. It reads each byte once; only the scopes and the
-//! claims of a challenge are copied, where somebody asks for them.
+//! claims of a challenge are copied, where a source asks for them.
 //!
 //! [RFC 9110 §11.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
 

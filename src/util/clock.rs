@@ -24,7 +24,7 @@ impl Moment {
         Self::at(since_epoch(steady()))
     }
 
-    /// Now, if the steady clock was read just before. It was so long [`since_epoch`].
+    /// Now, if the steady clock was read just before, as the time [`since_epoch`].
     pub(crate) fn at(steady: u64) -> Self {
         let wall = wall().duration_since(SystemTime::UNIX_EPOCH);
         Self {
@@ -64,7 +64,7 @@ impl Moment {
         self.is_over_by_steady(now.steady) || now.wall >= self.wall
     }
 
-    /// Whether it is over by the steady clock, which is so long [`since_epoch`] now.
+    /// Whether it is over by the steady clock, given as the time [`since_epoch`].
     pub(crate) fn is_over_by_steady(self, now: u64) -> bool {
         now >= self.steady
     }

@@ -31,7 +31,7 @@ impl RootCertificates {
 }
 
 /// # Errors
-/// What to change. Of the text nothing is in it: somebody may have given another file, such as that of a key.
+/// What to change. Of the text nothing is in it: the file may be another one, such as that of a key.
 fn trusted(pem: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(pem.as_bytes())) {

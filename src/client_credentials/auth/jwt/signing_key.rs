@@ -335,7 +335,7 @@ impl ReadKey {
         }
     }
 
-    /// Names the key: its text, or, if somebody else holds it, its names.
+    /// Names the key: its text, or, if a signer holds it, its names.
     #[cfg(feature = "shared")]
     pub(crate) fn identify(&self, add: Add<'_>) {
         add("algorithm", self.algorithm().to_string().as_bytes());
