@@ -52,6 +52,11 @@ pub(crate) struct Requester {
 }
 
 impl Requester {
+    /// The client id, and the token endpoint's host.
+    pub(crate) fn parts(&self) -> (&str, &str) {
+        (&self.client_id, &self.token_endpoint)
+    }
+
     pub(crate) fn new(client_id: &str, token_endpoint: &Url) -> Self {
         let host = token_endpoint.host_str().unwrap_or_default();
         Self {
@@ -94,6 +99,24 @@ pub enum ErrorKind {
     /// The layer does not send this request: its token would be sent unencrypted, its key is unknown, or the layer was told to
     /// deny it. The message says which.
     NotAllowed,
+}
+
+impl ErrorKind {
+    /// Its stable name in events and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Denied => "denied",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::InvalidAnswer => "invalid_answer",
+            Self::Source => "source",
+            Self::Interrupted => "interrupted",
+            Self::Rejected => "rejected",
+            Self::NoRuntime => "no_runtime",
+            Self::NotAllowed => "not_allowed",
+        }
+    }
 }
 
 impl Error {

@@ -87,7 +87,8 @@
     feature = "shared",
     doc = "| share one token between processes, machines or pods | [a fleet](docs::fleet) |"
 )]
-//! | have a readiness probe, metrics or logs | [readiness, metrics and logs](docs::token_lifetime#readiness-metrics-and-logs) |
+//! | have a readiness probe | [readiness](docs::token_lifetime#readiness-metrics-and-logs) |
+//! | have traces, logs, metrics, a dashboard, alerts | [telemetry](docs::telemetry) |
 //! | replace what I have, or compare | [migrating](docs::migrating), [how it compares](docs::comparison) |
 //! | solve a compile error, a 401 or a timeout | [troubleshooting](docs::troubleshooting) |
 //! | know what is protected, and what it costs | [security](docs::security), [performance and limits](docs::performance) |
@@ -111,6 +112,7 @@
 //! | `config` | no | `Configuration`: credentials, allowed origins and timeouts from your service's settings (serde) |
 //! | `jwt` | no | client authentication by signed assertions (`private_key_jwt`, `client_secret_jwt`) |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
+//! | `metrics` | no | counters, histograms and gauges, by the facade `metrics` |
 //! | `proxy` | no | an HTTP proxy for the default transport |
 //! | `redis` | no | one token for many machines or pods, through Redis or Valkey; includes `shared` |
 //! | `reqwest` | no | the layer around reqwest's client; it can also send the token requests |
@@ -118,7 +120,7 @@
 //! | `shared` | no | `SharedLayer`: one token for many processes, through a folder on one machine |
 //! | `test-util` | no | `test_util`: an authorization server, an API and a source for your tests |
 //! | `tonic` | no | `GrpcAuthLayer`, to use instead of `BearerAuthLayer` around a tonic channel |
-//! | `tracing` | no | events for token requests, rejected tokens and retries |
+//! | `tracing` | no | a span for each token request; events for failures, rejected tokens and retries |
 //!
 //! If both aws-lc-rs and ring are compiled into a program, it must choose one by rustls' `install_default()`; otherwise
 //! rustls panics. This crate uses the one that is chosen. If your program uses ring alone, set `default-features = false`

@@ -492,6 +492,18 @@ fn every_number_of_the_cache_can_be_set_in_human_form() {
     );
 }
 
+#[test]
+fn a_cache_has_the_name_that_it_is_given_or_none() {
+    for (cache, expected) in [
+        (json!({"name": "billing"}), Some("billing")),
+        (json!({}), None),
+    ] {
+        let configuration = from_json(json!({"client_secret": SECRET, "cache": cache}));
+        let cache = configuration.unwrap().cache(fixed()).build().unwrap();
+        assert_eq!(cache.name(), expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_token_goes_to_the_origins_or_by_name_to_any() {
     let token_to = async |origins: Value, url: &str| {

@@ -16,6 +16,7 @@
     feature = "config",
     feature = "jwt",
     feature = "keyed",
+    feature = "metrics",
     feature = "redis",
     feature = "reqwest-middleware",
     feature = "rustls",
@@ -59,6 +60,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use reqwest_middleware::ClientBuilder;
 use reqwest_tracing::TracingMiddleware;
 use rustls::{
@@ -174,11 +176,11 @@ mod traced {
         let told = life(&mut random, Auth::Post, Transport::Default, Over::Http1).await;
         let own: Vec<_> = told
             .lines()
-            .filter(|line| line.contains(" tower_bearer::"))
+            .filter(|line| line.contains(" tower_bearer: "))
             .collect();
         for event in [
             "requested an access token",
-            "a token request failed",
+            "token requests fail",
             "the access token was rejected",
             "a rejected request is not retried",
         ] {
@@ -187,6 +189,7 @@ mod traced {
                 "{event} is not in {own:#?}"
             );
         }
+        assert!(told.contains("\ntower_bearer_rejections{"), "{told}");
     }
 
     async fn every_life(over: Over) {
@@ -522,7 +525,7 @@ mod panicked {
             hidden.assert_not_in(&shown);
         }
         assert_eq!(heard.load(Ordering::SeqCst), 3);
-        assert!(told.text().contains("a token request failed"));
+        assert!(told.text().contains("token requests fail"));
         hidden.assert_not_in(&told.text());
     }
 }
@@ -1199,15 +1202,24 @@ fn all_of(error: &(dyn StdError + 'static)) -> String {
     shown
 }
 
-/// What was told to anybody who listens, down to TRACE.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<u8>>>);
+/// What was told to anybody who listens, down to TRACE, and what is measured.
+#[derive(Clone)]
+struct Told {
+    lines: Arc<Mutex<Vec<u8>>>,
+    metrics: PrometheusHandle,
+}
 
 /// Listens on this thread. The servers, which know every secret, are on others.
-fn listen() -> (Told, tracing::subscriber::DefaultGuard) {
+fn listen() -> (Told, impl Sized) {
     use tracing_subscriber::util::SubscriberInitExt;
 
-    let told = Told::default();
+    // For as long as the process: the guard borrows it.
+    let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
+    let told = Told {
+        lines: Arc::default(),
+        metrics: recorder.handle(),
+    };
+    let recording = metrics::set_default_local_recorder(recorder);
     let listening = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         // With the fields that a span has from the beginning, and in the end.
@@ -1217,18 +1229,19 @@ fn listen() -> (Told, tracing::subscriber::DefaultGuard) {
         .finish()
         // The `log` crate's lines as well.
         .set_default();
-    (told, listening)
+    (told, (listening, recording))
 }
 
 impl Told {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        let lines = String::from_utf8(self.lines.lock().unwrap().clone()).unwrap();
+        lines + &self.metrics.render()
     }
 }
 
 impl io::Write for Told {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(line)
+        self.lines.lock().unwrap().write(line)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1053,7 +1053,7 @@ async fn tracing_before_and_after_the_layer_tells_neither_token_nor_secret() {
         for event in [
             "requested an access token",
             "the access token was rejected",
-            "a token request failed",
+            "token requests fail",
             "error.cause_chain",
             "url.full",
             "\"authorization\": Sensitive",

@@ -6,7 +6,7 @@ use super::{
     TokenCache,
     schedule::{Backoff, Schedule},
 };
-use crate::{error::Error, token::TokenSource};
+use crate::{error::Error, telemetry::Names, token::TokenSource};
 
 /// Sets a [`TokenCache`]'s timeouts, refresh and backoff. Made by [`TokenCache::builder`].
 ///
@@ -31,6 +31,7 @@ use crate::{error::Error, token::TokenSource};
 #[must_use = "a builder does nothing until `build`"]
 pub struct TokenCacheBuilder<S> {
     source: S,
+    names: Names,
     schedule: Schedule,
 }
 
@@ -38,8 +39,38 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
     pub(super) fn new(source: S) -> Self {
         Self {
             source,
+            names: Names::default(),
             schedule: Schedule::default(),
         }
+    }
+
+    /// The name that operators know this cache by: `cache` in its spans, events and metrics. Default: none, and metrics have the
+    /// client id and the token endpoint's host instead.
+    ///
+    /// Give each cache of a program its own. It is a metric's label, so there should be no more names than an operator can look
+    /// at: caches of a `Keyed` share one, and differ in their [`key`](Self::key).
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::{token::FixedToken, TokenCache};
+    ///
+    /// # let source = FixedToken::new("t")?;
+    /// let cache = TokenCache::builder(source).name("billing").build()?;
+    /// assert_eq!(cache.name(), Some("billing"));
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    pub fn name(mut self, name: impl AsRef<str>) -> Self {
+        self.names.name = Some(name.as_ref().into());
+        self
+    }
+
+    /// What tells this cache from others of the same [`name`](Self::name), such as a tenant: `key` in its spans and events. It is
+    /// shown and logged, and is no metric's label. Default: none.
+    ///
+    /// Metrics of caches with a key are those of all with this name together. They have no times of a single token.
+    pub fn key(mut self, key: impl AsRef<str>) -> Self {
+        self.names.key = Some(key.as_ref().into());
+        self
     }
 
     /// Every number at once.
@@ -140,6 +171,10 @@ impl<S: TokenSource> TokenCacheBuilder<S> {
     /// valid: a time that must not be zero, a fraction outside its range, a backoff that shrinks.
     pub fn build(self) -> Result<TokenCache, Error> {
         self.schedule.check()?;
-        Ok(TokenCache::with_schedule(self.source, self.schedule))
+        Ok(TokenCache::with_names(
+            self.source,
+            self.schedule,
+            self.names,
+        ))
     }
 }

@@ -43,6 +43,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    telemetry::Reporter,
     token::{Token, TokenRequest, TokenSource},
     util::clock::{self, Moment},
 };
@@ -73,6 +74,7 @@ pub(super) struct SingleFlight {
     schedule: Arc<Schedule>,
     /// Told of each change that does not come by time alone, from the first call that asks for them.
     changes: OnceLock<Box<Changes>>,
+    reporter: Reporter,
 }
 
 struct Slot {
@@ -100,7 +102,7 @@ pub(super) enum Caller {
 }
 
 impl SingleFlight {
-    pub(super) fn new(source: impl TokenSource, schedule: Schedule) -> Self {
+    pub(super) fn new(source: impl TokenSource, schedule: Schedule, reporter: Reporter) -> Self {
         Self {
             current: ArcSwapOption::empty(),
             slot: Mutex::new(Slot {
@@ -118,6 +120,7 @@ impl SingleFlight {
             being_replaced: AtomicU64::new(0),
             schedule: schedule.shared(),
             changes: OnceLock::new(),
+            reporter,
         }
     }
 
@@ -178,6 +181,17 @@ impl SingleFlight {
     /// pilot is silent, is not this caller's failure: it starts another one, or joins
     /// another caller's, for as long as it has time.
     pub(super) async fn wait(self: &Arc<Self>, need: Need<'_>) -> Outcome {
+        match need {
+            // That is nobody's request: whoever keeps the token warm.
+            Need::Fresh => self.wait_in_turns(need).await,
+            _ => {
+                let waiting = self.reporter.waiting();
+                waiting.over(self.wait_in_turns(need).await)
+            }
+        }
+    }
+
+    async fn wait_in_turns(self: &Arc<Self>, need: Need<'_>) -> Outcome {
         let mut patience: Option<Patience> = None;
         let mut caller = Caller::New;
         let mut cuts = 0;
@@ -199,7 +213,9 @@ impl SingleFlight {
                     caller = Caller::Late;
                 }
                 Waited::Landed(Landing::Held(held)) => return Ok(held),
-                Waited::Landed(Landing::Failed(error)) => return self.or_current(need, error),
+                Waited::Landed(Landing::Failed { error, .. }) => {
+                    return self.or_current(need, error);
+                }
                 // Its own runtime may be the one that shuts down, and cut all that it starts.
                 Waited::Landed(Landing::Cut(error)) if cuts == MOST_CUTS => {
                     return self.or_current(need, error);
@@ -323,7 +339,14 @@ impl SingleFlight {
             given_up.tell(Landing::Cut(Error::interrupted()));
         }
         let within = self.schedule.token_request_timeout;
-        let pilot = Pilot::new(Arc::clone(self), flight.clone(), spawner.clone(), within);
+        let report = self.reporter.request(&request);
+        let pilot = Pilot::new(
+            Arc::clone(self),
+            flight.clone(),
+            spawner.clone(),
+            within,
+            report,
+        );
         // Outside the lock: a runtime that is shutting down drops the task here and now, and the pilot then locks.
         match spawner.timer(clock::steady() + BEAT) {
             Some(timer) => spawner.spawn(pilot.fly(request, timer)),
@@ -480,6 +503,7 @@ impl SingleFlight {
                 }
             }
         }
+        self.reporter.forgot();
         self.tell_of_change();
     }
 
@@ -507,6 +531,7 @@ impl SingleFlight {
     /// A retry with the token `generation`, which took the place of a rejected one, was accepted on this route.
     pub(super) fn healed(&self, route: Route, generation: u64) {
         self.accepted(None, generation);
+        self.reporter.fresh_token_helped(true);
         self.with_guard(|guard, proven, now| {
             guard.healed(route, generation, proven, &self.schedule, now);
         });
@@ -515,6 +540,7 @@ impl SingleFlight {
     /// The token request with this number, made because of a rejection on this route, healed nothing: its token was rejected as
     /// well, or was the rejected one again.
     pub(super) fn in_vain(&self, route: Route, landing: u64) {
+        self.reporter.fresh_token_helped(false);
         {
             // Where the token before was rejected as well, it is no help that the API knows it.
             let mut slot = self.lock();
@@ -606,6 +632,10 @@ impl SingleFlight {
 }
 
 impl Base for SingleFlight {
+    fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
     fn poll_source(
         &self,
         flight: &Flight,
@@ -656,10 +686,11 @@ impl Base for SingleFlight {
             Err(error) => {
                 let last = slot.failure.as_deref();
                 let failure = Failure::new(error, last, &self.schedule, now.steady());
-                (
-                    Landing::Failed(failure.told(now.steady())),
-                    Some(Box::new(failure)),
-                )
+                let landing = Landing::Failed {
+                    error: failure.told(now.steady()),
+                    until: failure.until,
+                };
+                (landing, Some(Box::new(failure)))
             }
         };
         let quiet_until = failure
@@ -678,6 +709,11 @@ impl Base for SingleFlight {
 }
 
 impl SingleFlight {
+    /// What tells operators of this cache.
+    pub(super) fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
     /// The source, for one poll by the pilot of this flight. `None` if the flight was given up, or if the source is being polled
     /// for one that was.
     fn borrow_source(&self, flight: &Flight) -> Option<Borrowed<'_>> {

@@ -29,7 +29,7 @@ use crate::error::Error;
 /// tokens (S3-FIFO); a key that comes back costs a token request.
 ///
 /// A cache stays while it is in use: by a request that waits for its token, by a token request, or by a clone of it. So there
-/// may be more caches than the capacity, by at most the number of requests under way. A cache takes about 470 bytes, beside its
+/// may be more caches than the capacity, by at most the number of requests under way. A cache takes about 500 bytes, beside its
 /// key, its source and its token.
 ///
 /// # Cost
@@ -141,7 +141,11 @@ where
         let Inner { make, caches } = &*self.inner;
         // `make` runs outside of the map's locks. Two that come at once for a new key: the second waits for what the first
         // one makes, so that they share one cache and its one token request.
-        let cache = caches.get_or_insert_with(key, || Ok::<_, std::convert::Infallible>(make(key)));
+        let cache = caches.get_or_insert_with(key, || {
+            let cache = make(key);
+            cache.reporter().is_one_of_many();
+            Ok::<_, std::convert::Infallible>(cache)
+        });
         match cache {
             Ok(cache) => cache,
             Err(never) => match never {},

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Requester},
+    telemetry::Landed,
     token::Token,
     util::clock::steady,
 };
@@ -35,15 +36,27 @@ pub(super) enum Ending {
 #[derive(Clone, Debug)]
 pub(super) enum Landing {
     Held(Arc<Held>),
-    Failed(Error),
+    Failed {
+        error: Error,
+        /// No token request is made until then.
+        until: Instant,
+    },
     Cut(Error),
 }
 
 impl Landing {
-    pub(super) fn outcome(&self) -> Result<&Token, &Error> {
+    /// The same for operators.
+    pub(super) fn told(&self) -> Landed<'_> {
         match self {
-            Self::Held(held) => Ok(&held.token),
-            Self::Failed(error) | Self::Cut(error) => Err(error),
+            Self::Held(held) => Landed::Token {
+                token: &held.token,
+                ends_at: held.ends_at,
+            },
+            Self::Failed { error, until } => Landed::Failed {
+                error,
+                until: *until,
+            },
+            Self::Cut(error) => Landed::Cut(error),
         }
     }
 }

@@ -41,6 +41,7 @@ use self::{
 pub(crate) use self::{landing::Outcome, need::Held, rejection_guard::Route, schedule::Schedule};
 use crate::{
     error::Error,
+    telemetry::{Names, Reporter},
     token::{Token, TokenSource, challenge::Challenges, remedies::Origin},
     util::{clock::Moment, timer::until},
 };
@@ -89,7 +90,7 @@ pub struct TokenCache {
 impl TokenCache {
     /// Creates an empty cache with the defaults.
     pub fn new(source: impl TokenSource) -> Self {
-        Self::with_schedule(source, Schedule::default())
+        Self::with_names(source, Schedule::default(), Names::default())
     }
 
     /// A builder for timeouts, refresh and backoff.
@@ -97,10 +98,22 @@ impl TokenCache {
         TokenCacheBuilder::new(source)
     }
 
-    fn with_schedule(source: impl TokenSource, schedule: Schedule) -> Self {
+    fn with_names(source: impl TokenSource, schedule: Schedule, names: Names) -> Self {
+        let reporter = Reporter::new(names);
         Self {
-            flight: Arc::new(SingleFlight::new(source, schedule)),
+            flight: Arc::new(SingleFlight::new(source, schedule, reporter)),
         }
+    }
+
+    /// Returns the [name](TokenCacheBuilder::name) that operators know this cache by, if it was given one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.reporter().name()
+    }
+
+    /// What tells of this cache.
+    pub(crate) fn reporter(&self) -> &Reporter {
+        self.flight.reporter()
     }
 
     /// Returns the token to send now. Requests one if the current token is missing or about to end.
@@ -281,6 +294,7 @@ impl TokenCache {
 
     /// What became of a retry with the token `generation`: whether it was rejected as well.
     pub(crate) fn retry(&self, route: Route, generation: u64, rejected: bool) {
+        self.reporter().retried(Some(rejected));
         if rejected {
             // A token that took the place of another is the first of its generation.
             self.flight.in_vain(route, generation);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    telemetry,
+    telemetry::{Reporter, RequestReport},
     token::{Reason, Token, TokenRequest, TokenSource},
     util::clock::{Moment, steady},
 };
@@ -33,18 +33,26 @@ pub(super) struct Pilot<B: Base> {
     spawner: Spawner,
     within: Duration,
     started: Moment,
+    report: RequestReport,
     /// `None` until the token request is over.
     ending: Option<Ending>,
 }
 
 impl<B: Base> Pilot<B> {
-    pub(super) fn new(base: Arc<B>, flight: Flight, spawner: Spawner, within: Duration) -> Self {
+    pub(super) fn new(
+        base: Arc<B>,
+        flight: Flight,
+        spawner: Spawner,
+        within: Duration,
+        report: RequestReport,
+    ) -> Self {
         Self {
             base,
             flight,
             spawner,
             within,
             started: Moment::now(),
+            report,
             ending: None,
         }
     }
@@ -74,7 +82,8 @@ impl<B: Base> Pilot<B> {
                 if self.flight.is_over() {
                     return Poll::Ready(Err(Error::interrupted()));
                 }
-                if let Poll::Ready(result) = attempts.as_mut().poll(cx) {
+                let polled = self.report.within(|| attempts.as_mut().poll(cx));
+                if let Poll::Ready(result) = polled {
                     return Poll::Ready(result);
                 }
                 if now >= deadline {
@@ -117,6 +126,7 @@ impl<B: Base> Pilot<B> {
         let Some(mut pause) = self.spawner.timer(again_at).filter(|_| again_at < deadline) else {
             return Err(error);
         };
+        self.report.another_attempt(&error);
         poll_fn(|cx| pause.poll_at(again_at, cx)).await;
         let started = Moment::now();
         Ok((self.attempt(request).await?, started))
@@ -141,10 +151,11 @@ impl<B: Base> Drop for Pilot<B> {
             }
         });
         let Some(landing) = self.base.land(&self.flight, ending, self.started) else {
-            return;
+            return self.report.given_up();
         };
         let took = steady().saturating_duration_since(self.started.steady());
-        telemetry::token_request_over(landing.outcome(), took);
+        let reporter = self.base.reporter();
+        reporter.landed(&self.report, landing.told(), took);
         // Publish before waking: a woken waiter whose token is rejected must find this one in the cache, not the last.
         self.flight.tell(landing);
     }
@@ -152,6 +163,9 @@ impl<B: Base> Drop for Pilot<B> {
 
 /// Where pilots start and land.
 pub(super) trait Base {
+    /// What tells operators of the cache.
+    fn reporter(&self) -> &Reporter;
+
     /// Calls the source for this flight as soon as it is ready. Pending for ever if the flight was given up.
     fn poll_source(
         &self,

@@ -126,6 +126,7 @@ impl Credential {
         if reread.is_same(&evidence) {
             return Err(error);
         }
+        telemetry::secret_changed(&self.requester);
         // The earlier secret must stay hidden too.
         hidden.extend(self.hidden(&reread));
         self.attempt(request, &reread, &target, transport, hidden)
@@ -264,7 +265,7 @@ impl Credential {
     /// # Errors
     /// A scope is missing, and all are required.
     fn granted(&self, token: Token) -> Result<Token, Error> {
-        *self.lock_given() = Some(token.clone());
+        let last = self.lock_given().replace(token.clone());
         let missing = self.missing_from(&token);
         if missing.is_empty() {
             return Ok(token);
@@ -272,7 +273,8 @@ impl Credential {
         if self.all_scopes {
             return Err(Error::narrowed(&missing));
         }
-        telemetry::narrowed(&missing);
+        let is_news = last.is_none_or(|last| self.missing_from(&last) != missing);
+        telemetry::narrowed(&self.requester, &missing, is_news);
         Ok(token)
     }
 

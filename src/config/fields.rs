@@ -27,6 +27,7 @@ macro_rules! field {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename = "cache")]
 struct Cache {
+    name: Option<Given>,
     token_request_timeout: Option<Given>,
     default_lifetime: Option<Given>,
     refresh_at: Option<Given>,
@@ -215,6 +216,7 @@ impl TryFrom<Fields> for Configuration {
                 "needs the crate feature `shared`; enable it",
             ));
         }
+        let mut cache = fields.cache.unwrap_or_default();
         Ok(Self {
             credentials,
             #[cfg(feature = "rustls-no-provider")]
@@ -224,7 +226,8 @@ impl TryFrom<Fields> for Configuration {
             tokens_over_plain_http: field!(fields.danger_allow_tokens_over_plain_http)
                 .parsed(BOOLEAN)?
                 .unwrap_or(false),
-            schedule: schedule(fields.cache.unwrap_or_default())?,
+            cache_name: Field("cache.name", cache.name.take()).text()?,
+            schedule: schedule(cache)?,
             #[cfg(feature = "shared")]
             shared: fields.shared.map(shared::Fields::read).transpose()?,
         })

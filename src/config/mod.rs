@@ -119,7 +119,8 @@ use crate::{
 /// The table `cache` has the durations `token_request_timeout`, `default_lifetime`, `hard_margin`,
 /// `transient_backoff`, `transient_backoff_max`, `permanent_backoff`, `permanent_backoff_max`, `longest_retry_after`,
 /// `rejection_cool_down`, `rejection_cool_down_max` and `rejection_allowance_interval`; the fractions `refresh_at`,
-/// `refresh_jitter` and `hard_margin_fraction`; and the number `rejection_allowance`. Omitted fields have the defaults of
+/// `refresh_jitter` and `hard_margin_fraction`; the number `rejection_allowance`; and the `name` that
+/// operators know the cache by. Omitted fields have the defaults of
 /// [`TokenCacheBuilder`].
 ///
 /// The table `shared` has the store, the key that seals what is in it, and its
@@ -162,6 +163,7 @@ pub struct Configuration {
     /// `None` for the usual one.
     token_header: Option<HeaderName>,
     tokens_over_plain_http: bool,
+    cache_name: Option<String>,
     schedule: Schedule,
     #[cfg(feature = "shared")]
     shared: Option<shared::Shared>,
@@ -175,7 +177,11 @@ impl Configuration {
 
     /// Creates a cache builder around `source` with the settings of `cache`.
     pub fn cache<S: TokenSource>(&self, source: S) -> TokenCacheBuilder<S> {
-        TokenCache::builder(source).schedule(self.schedule.clone())
+        let cache = TokenCache::builder(source).schedule(self.schedule.clone());
+        match &self.cache_name {
+            Some(name) => cache.name(name),
+            None => cache,
+        }
     }
 
     /// Returns the layer that shares tokens as the table `shared` says, to put around a source. `None` if there is no such table.

@@ -19,9 +19,10 @@
 //! 12. [Performance and limits](performance): what a request costs, and what is bounded.
 //! 13. [How it compares](comparison): other crates, and the proof of each claim.
 //! 14. [Migrating](migrating): from a mutex, `middle`, reqwest-middleware, tower-http.
+//! 15. [Telemetry](telemetry): spans, events, metrics, a dashboard and alerts.
 #![cfg_attr(
     feature = "shared",
-    doc = "15. [A fleet](fleet): many processes share one token."
+    doc = "16. [A fleet](fleet): many processes share one token."
 )]
 
 pub mod comparison;
@@ -36,6 +37,7 @@ pub mod providers;
 pub mod quirks;
 pub mod runtimes;
 pub mod security;
+pub mod telemetry;
 pub mod testing;
 pub mod token_lifetime;
 pub mod troubleshooting;

@@ -23,7 +23,7 @@
 //! | a body that is `Clone` | its clone |
 //! | [`Buffered::up_to(n)`](crate::replay::Buffered) | a copy of the body while it is sent, at most `n` bytes per request in flight |
 //! | a retry | the request's head again; up to 64 KiB and 50 ms of the rejected response are read, so that an HTTP/1.1 connection can be reused |
-//! | one of many credentials | about 470 bytes beside the key, the source and the token |
+//! | one of many credentials | about 500 bytes beside the key, the source and the token; about 150 more with the feature `tracing` or `metrics` |
 //! | an idle cache | no task, no timer |
 //! | `keep_warm` | one task per cache and runtime |
 //!

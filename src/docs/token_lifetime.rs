@@ -133,7 +133,7 @@
 //! To fetch the first token before the first request, await
 //! [`get`](crate::TokenCache::get) when the service starts.
 //!
-//! **Metrics.** [`changes`](crate::TokenCache::changes) waits for the next change. Feed your
+//! **Numbers of your own.** [`changes`](crate::TokenCache::changes) waits for the next change. Feed your
 //! own gauges and counters with it:
 //! ```
 //! use std::time::Duration;
@@ -168,9 +168,8 @@
 //! # let _ = watch(TokenCache::new(tower_bearer::token::FixedToken::new("t")?), |_, _| {});
 //! # Ok::<(), tower_bearer::Error>(())
 //! ```
-//! **Logs.** With the feature `tracing`, there is an event for each token request, each failed
-//! one (a warning), each rejected token, and a narrower scope (a warning). No event contains a
-//! token or a secret.
+//! With the feature `metrics` there are numbers without any code of yours, and with the feature
+//! `tracing` spans and logs: see [telemetry](super::telemetry).
 //!
 //! # The bounds
 //! Token requests in an hour, at most, with the defaults. Each row is measured by a test,

@@ -6,6 +6,7 @@ use crate::{
     error::Error,
     middleware::{carrier::Carrier, extension::NoToken},
     select::{ExistingAuthorization, RequestHead, Select},
+    telemetry,
     util::loopback::is_loopback,
 };
 
@@ -35,6 +36,7 @@ impl Admission {
         request: &Request<B>,
     ) -> Verdict<Sel::Key> {
         if request.extensions().get::<NoToken>().is_some() {
+            telemetry::without_token("opted_out", request.uri().host());
             return Verdict::Pass;
         }
         let uri = request.uri();
@@ -46,12 +48,18 @@ impl Admission {
         let Some(key) = selected else {
             return match self.denies_unselected {
                 true => Verdict::Deny(Error::unselected(&origin_of(uri))),
-                false => Verdict::Pass,
+                false => {
+                    telemetry::without_token("not_selected", uri.host());
+                    Verdict::Pass
+                }
             };
         };
         if self.carrier.is_in(request.headers()) {
             match self.existing {
-                ExistingAuthorization::Keep => return Verdict::Pass,
+                ExistingAuthorization::Keep => {
+                    telemetry::without_token("has_authorization", uri.host());
+                    return Verdict::Pass;
+                }
                 ExistingAuthorization::Replace => {}
                 ExistingAuthorization::Deny => {
                     return Verdict::Deny(Error::authorized_already(&self.carrier.to_string()));

@@ -145,6 +145,19 @@ impl NotRetried {
             _ => Self::TokenRequestFailed,
         }
     }
+
+    /// Its stable name in events and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::OptedOut => "opted_out",
+            Self::CannotBeReplayed => "cannot_be_replayed",
+            Self::NoTimeLeft => "no_time_left",
+            Self::CoolDown => "cool_down",
+            Self::Backoff => "backoff",
+            Self::TokenRequestFailed => "token_request_failed",
+            Self::SameToken => "same_token",
+        }
+    }
 }
 
 /// Further than any request lives.

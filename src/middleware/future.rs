@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
@@ -15,7 +15,7 @@ use tower::BoxError;
 use tower_service::Service;
 
 use crate::{
-    cache::{Held, Route},
+    cache::{Held, Route, TokenCache},
     error::Error,
     middleware::{
         attempt::{Again, Recorded, Rules, deadline_of, prepare},
@@ -140,8 +140,13 @@ async fn within<T>(
 }
 
 /// Adds to the rejection why the request was not retried.
-fn tell_why<R>(rejection: &mut Response<R>, reason: NotRetried, error: Option<Error>) {
-    telemetry::not_retried(reason, error.as_ref());
+fn tell_why<R>(
+    rejection: &mut Response<R>,
+    reason: NotRetried,
+    error: Option<Error>,
+    cache: &TokenCache,
+) {
+    cache.reporter().not_retried(reason.name(), error.as_ref());
     rejection.extensions_mut().insert(reason);
     if let Some(error) = error {
         rejection.extensions_mut().insert(error);
@@ -313,14 +318,14 @@ where
                     };
                     let recorded = mem::replace(again, Err(NotRetried::CannotBeReplayed));
                     let again = recorded.and_then(|recorded| recorded.rewind(&rules.replay));
-                    telemetry::rejected(again.is_ok());
+                    rules.cache.reporter().rejected(sent, again.is_ok());
                     let again = match again {
                         Ok(again) => again,
                         Err(reason) => {
                             // Another token does not help this request, but the next one.
                             let route = route.unwrap_or(Route::UNSEEN);
                             rules.cache.rejected_for_good(sent, route, &challenges);
-                            tell_why(&mut response, reason, None);
+                            tell_why(&mut response, reason, None, &rules.cache);
                             return Poll::Ready(Ok(response));
                         }
                     };
@@ -365,7 +370,7 @@ where
                         }
                         Ok(None) => {
                             let mut rejection = rejection.take().ok_or(POLLED_AFTER_END)?;
-                            tell_why(&mut rejection, NotRetried::SameToken, None);
+                            tell_why(&mut rejection, NotRetried::SameToken, None, &rules.cache);
                             return Poll::Ready(Ok(rejection));
                         }
                         Err(error) => {
@@ -376,7 +381,7 @@ where
                                 true => NotRetried::because_of(&error),
                                 false => NotRetried::NoTimeLeft,
                             };
-                            tell_why(&mut rejection, reason, Some(error));
+                            tell_why(&mut rejection, reason, Some(error), &rules.cache);
                             return Poll::Ready(Ok(rejection));
                         }
                     }
@@ -443,7 +448,9 @@ where
                     rules,
                 } => {
                     if let Poll::Ready(response) = response.poll(cx) {
-                        let response = response.map_err(Into::into)?;
+                        let response = response.map_err(Into::into);
+                        let response =
+                            response.inspect_err(|_| rules.cache.reporter().retried(None))?;
                         let rejected = rules.rejection(&response, *sent).is_some();
                         rules.cache.retry(*route, *sent, rejected);
                         return Poll::Ready(Ok(response));
@@ -452,7 +459,13 @@ where
                     return Poll::Ready(Err(Error::deadline().into()));
                 }
 
-                StateProj::Passing { response } => return response.poll(cx).map_err(Into::into),
+                StateProj::Passing { response } => {
+                    let response = ready!(response.poll(cx)).map_err(Into::into)?;
+                    if response.status() == StatusCode::UNAUTHORIZED {
+                        telemetry::rejected_without_token();
+                    }
+                    return Poll::Ready(Ok(response));
+                }
 
                 StateProj::NotAllowed { error } => {
                     let error = error.take().ok_or(POLLED_AFTER_END)?;

@@ -1,6 +1,6 @@
 //! Keeps a store that does not answer from costing each token request its timeout.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
@@ -25,8 +25,9 @@ impl Breaker {
         }
     }
 
-    pub(super) fn succeeded(&mut self) {
-        *self = Self::default();
+    /// Tells whether that is news.
+    pub(super) fn succeeded(&mut self) -> bool {
+        mem::take(self).in_a_row > 0
     }
 
     /// Tells whether that is news.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    telemetry,
+    telemetry::{self, Lookup},
     token::{Reason, Token, TokenRequest, TokenSource},
     util::timer::timer,
 };
@@ -167,7 +167,7 @@ impl<S: TokenSource> Inner<S> {
                 }
                 Step::RequestAlone => return self.request_alone(request, started).await,
                 Step::Use(opened) => {
-                    telemetry::shared_token_used();
+                    telemetry::shared_lookup(Lookup::Hit);
                     // Counted from before the store was asked, whose clock was read later.
                     let (generation, ends_at) = (opened.generation, asked + opened.left);
                     let token = opened.into_token(asked - started);
@@ -217,6 +217,7 @@ impl<S: TokenSource> Inner<S> {
         lease: Lease,
         started: Instant,
     ) -> Result<Token, Error> {
+        telemetry::shared_lookup(Lookup::Leased);
         let asked = Instant::now();
         let renewal = place.renewal();
         let renewing = async {
@@ -245,6 +246,7 @@ impl<S: TokenSource> Inner<S> {
     }
 
     async fn request_alone(&self, request: TokenRequest, started: Instant) -> Result<Token, Error> {
+        telemetry::shared_lookup(Lookup::Alone);
         let asked = Instant::now();
         let token = self.request(request).await?;
         Ok(self.given(token, 0, asked, started))

@@ -3,7 +3,10 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,6 +32,8 @@ pub struct SharedStore {
     backend: Arc<dyn Backend>,
     keys: SealingKeys,
     breaker: Arc<Mutex<Breaker>>,
+    /// Whether the names of a place could not be had the last time.
+    lacks_names: Arc<AtomicBool>,
     timeout: Duration,
 }
 
@@ -39,6 +44,7 @@ impl SharedStore {
             backend: Arc::new(backend),
             keys,
             breaker: Arc::default(),
+            lacks_names: Arc::default(),
             timeout: Duration::from_millis(500),
         })
     }
@@ -75,6 +81,9 @@ impl SharedStore {
         let within = Instant::now() + timeout;
         let error = match until(within, read).await {
             Some(Ok(seal)) => {
+                if self.lacks_names.swap(false, Ordering::Relaxed) {
+                    telemetry::shared_again();
+                }
                 return Some(Place {
                     names: seal.names().into(),
                     seal,
@@ -85,7 +94,9 @@ impl SharedStore {
             Some(Err(error)) => BoxError::from(error),
             None => "the sealing key or the client's secret was not read in time".into(),
         };
-        telemetry::not_shared(&error);
+        if !self.lacks_names.swap(true, Ordering::Relaxed) {
+            telemetry::not_shared(&error);
+        }
         None
     }
 
@@ -155,7 +166,9 @@ impl Place {
         }
         let trouble = match self.run(operation, started).await {
             Ok(reply) => {
-                self.store.lock().succeeded();
+                if self.store.lock().succeeded() {
+                    telemetry::shared_again();
+                }
                 return Some(reply);
             }
             Err(trouble) => trouble,

@@ -7,6 +7,7 @@ pub(crate) mod endpoint;
 pub(crate) mod metadata;
 
 use std::{
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -56,6 +57,8 @@ struct Kept {
     target: Arc<Target>,
     /// When it is refetched.
     until: Moment,
+    /// Whether the last refetch failed.
+    is_overdue: bool,
 }
 
 impl Discovery {
@@ -97,19 +100,21 @@ impl Discovery {
                 .retold(format!("the metadata was not received within {PATIENCE:?}")),
         };
         // An outage of the metadata need not be one of the token endpoint.
-        telemetry::metadata_not_renewed(&error);
-        Ok(self.use_on(known))
+        let (target, is_news) = self.use_on(known);
+        telemetry::metadata_not_renewed(self.issuer(), &error, is_news);
+        Ok(target)
     }
 
-    /// Returns the cached target and delays its refetch, or returns what another call has fetched meanwhile.
-    fn use_on(&self, known: Arc<Target>) -> Arc<Target> {
+    /// Returns the cached target and delays its refetch, or returns what another call has fetched meanwhile. Says whether this is
+    /// the first refetch that failed.
+    fn use_on(&self, known: Arc<Target>) -> (Arc<Target>, bool) {
         match &mut *self.lock() {
-            Some(kept) if !Arc::ptr_eq(&kept.target, &known) => Arc::clone(&kept.target),
+            Some(kept) if !Arc::ptr_eq(&kept.target, &known) => (Arc::clone(&kept.target), false),
             Some(kept) => {
                 kept.until = Moment::now().after(USED_ON);
-                known
+                (known, !mem::replace(&mut kept.is_overdue, true))
             }
-            None => known,
+            None => (known, true),
         }
     }
 
@@ -123,10 +128,14 @@ impl Discovery {
     }
 
     fn keep(&self, target: Arc<Target>, lifetime: Duration) -> Arc<Target> {
-        *self.lock() = Some(Kept {
+        let last = self.lock().replace(Kept {
             target: Arc::clone(&target),
             until: Moment::now().after(lifetime),
+            is_overdue: false,
         });
+        if last.is_some_and(|last| last.is_overdue) {
+            telemetry::metadata_renewed(self.issuer());
+        }
         target
     }
 
