@@ -351,7 +351,7 @@ mod traced {
         let told = told.text();
         let mut talkers = vec![
             "hyper_util::client::legacy",
-            "tower_bearer::telemetry",
+            " tower_bearer: ",
             "tower_http::trace",
         ];
         talkers.extend(match over {
