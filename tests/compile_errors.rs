@@ -301,6 +301,14 @@ const MISTAKES: &[Mistake] = &[
         told: &["expected `TokenCache`, found `TokenCacheBuilder<FixedToken>`"],
     },
     Mistake {
+        name: "cache-as-a-source",
+        code: "let _ = BearerAuthLayer::new(TokenCache::new(source()));",
+        told: &[
+            "`TokenCache` is not a source of tokens",
+            "`BearerAuthLayer::from_cache`",
+        ],
+    },
+    Mistake {
         name: "result-as-a-source",
         code: r#"let _ = ServiceBuilder::new().layer(BearerAuthLayer::new(FixedToken::new("t")));"#,
         told: &[

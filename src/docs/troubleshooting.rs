@@ -50,6 +50,7 @@
 //! | expected … to return `Option<_>`, but it returns `bool` | [a closure for `select`](#a-closure-for-select) |
 //! | type mismatch in closure arguments; type annotations needed | [a closure for `unauthorized`](#a-closure-for-unauthorized) |
 //! | `ClientCredentialsBuilder` is not a source of tokens | [`build` is missing](#build-is-missing) |
+//! | `TokenCache` is not a source of tokens | use `BearerAuthLayer::from_cache` |
 //! | `BearerAuthLayer<…>: Middleware` is not satisfied | [reqwest-middleware](#reqwest-middleware) |
 //!
 //! ### The body is not `Clone`

@@ -70,6 +70,7 @@ use crate::error::Error;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a source of tokens",
     note = "a builder or a `Result` is not a source yet: finish it with `.build()?`, or with `?`",
+    note = "a `TokenCache` is for `BearerAuthLayer::from_cache`",
     note = "a source is a `tower::Service<TokenRequest, Response = Token>` that is `Send + 'static`, with a future that is `Send + 'static`: `ClientCredentials`, `FixedToken`, or `tower::service_fn(|_: TokenRequest| async {{ Token::new(..) }})`"
 )]
 pub trait TokenSource:

@@ -8,6 +8,7 @@
 use std::{
     collections::{HashMap, HashSet},
     future::poll_fn,
+    mem,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
@@ -407,6 +408,9 @@ struct Notes {
     under_way: usize,
     /// When the last token request was over.
     over: Instant,
+    /// When the source was called last, and when it was called before that.
+    last_call: Instant,
+    call_before: Instant,
     /// By `Authorization` value.
     lives: HashMap<Vec<u8>, Life>,
     /// The newest token that anybody had.
@@ -445,6 +449,8 @@ impl Ledger {
                 token_requests: 0,
                 under_way: 0,
                 over: model::look_at_clock(),
+                last_call: model::look_at_clock(),
+                call_before: model::look_at_clock(),
                 lives: HashMap::new(),
                 newest: None,
                 given: None,
@@ -597,6 +603,13 @@ impl Tokens {
         let mut random = thread_rng();
         let mut notes = self.0.notes();
         notes.token_requests += 1;
+        let not_before = match self.0.may_give_up {
+            // The pilot that calls may have taken off while another one, which was given up, had the source. That one took off
+            // after the call before had been made.
+            true => notes.call_before,
+            false => notes.over,
+        };
+        notes.call_before = mem::replace(&mut notes.last_call, now);
         if !notes.healthy {
             match random.gen_range(0..7) {
                 0 => return Ending::Error,
@@ -613,9 +626,8 @@ impl Tokens {
         };
         let token = Token::new(format!("t{number}")).unwrap();
         let authorization = token.authorization().as_bytes().to_vec();
-        let over = notes.over;
         let life = notes.lives.entry(authorization).or_insert(Life {
-            not_before: over,
+            not_before,
             not_after: now,
         });
         life.not_after = now;

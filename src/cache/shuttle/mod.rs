@@ -1,7 +1,7 @@
 //! The cache under a model checker: see [`interleavings`] and [`keys`].
 //!
 //! ```text
-//! RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --lib --features keyed shuttle
+//! .ci/interleavings
 //! ```
 //!
 //! `SHUTTLE_ITERATIONS` sets how many programs each test runs. A failure prints the program and a schedule;
