@@ -230,10 +230,12 @@ impl Error {
 
     /// The client id of the credential, if this is an error of its token request.
     ///
-    /// An error of a [`TokenSource`](crate::TokenSource) of your own has none, and neither has one of a builder.
+    /// An error of a [`TokenSource`](crate::TokenSource) of your own has none, and neither has one of a builder, or of a credential
+    /// without a client.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        Some(&self.0.requester.as_ref()?.client_id)
+        let client_id = &*self.0.requester.as_ref()?.client_id;
+        (!client_id.is_empty()).then_some(client_id)
     }
 
     /// The host of the token endpoint, if this is an error of a credential's token request; with its port, unless that is the
@@ -633,8 +635,11 @@ impl fmt::Display for Error {
         }
         f.write_str(message)?;
         if let Some(requester) = requester {
-            let client_id = requester.client_id.escape_debug();
-            write!(f, " (client_id {client_id}, {})", requester.token_endpoint)?;
+            f.write_str(" (")?;
+            if let Some(client_id) = self.client_id() {
+                write!(f, "client_id {}, ", client_id.escape_debug())?;
+            }
+            write!(f, "{})", requester.token_endpoint)?;
         }
         match held_off {
             Some(left) => {

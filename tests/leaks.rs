@@ -86,7 +86,8 @@ use tower_bearer::{
     },
     cache::Keyed,
     client_credentials::{
-        Assertion, ClientCredentialsBuilder, Signer, SigningAlgorithm, SigningKey,
+        self, Assertion, ClientCredentialsBuilder, JwtBearer, Signer, SigningAlgorithm, SigningKey,
+        TokenExchange, TokenType, google_service_account,
     },
     config::Configuration,
     extension::{Deadline, MinValidity, NoRetry, NoToken},
@@ -228,9 +229,13 @@ mod traced {
         SecretJwt,
         Assertion,
         PrivateKey,
+        /// A public client that exchanges a token.
+        Exchange,
+        /// A public client that signs its grant.
+        SignedGrant,
     }
 
-    const AUTHS: [Auth; 7] = [
+    const AUTHS: [Auth; 9] = [
         Auth::Open,
         Auth::Post,
         Auth::Basic,
@@ -238,6 +243,8 @@ mod traced {
         Auth::SecretJwt,
         Auth::Assertion,
         Auth::PrivateKey,
+        Auth::Exchange,
+        Auth::SignedGrant,
     ];
 
     fn client_auth(auth: Auth, secret: &str) -> ClientAuth {
@@ -251,6 +258,18 @@ mod traced {
             Auth::PrivateKey => {
                 ClientAuth::private_key_jwt(SigningKey::from_pem(SigningAlgorithm::Es256, pem(KEY)))
             }
+            Auth::Exchange | Auth::SignedGrant => ClientAuth::none(),
+        }
+    }
+
+    fn grant(auth: Auth, secret: &str) -> client_credentials::Grant {
+        match auth {
+            Auth::Exchange => TokenExchange::new(secret, TokenType::Jwt).into(),
+            Auth::SignedGrant => {
+                let key = SigningKey::from_pem(SigningAlgorithm::Es256, pem(KEY));
+                JwtBearer::signed_by(key, "robot").into()
+            }
+            _ => client_credentials::Grant::default(),
         }
     }
 
@@ -267,7 +286,7 @@ mod traced {
         let tokens = hidden.tokens.clone();
         // The server knows the secret, unless it is a private key.
         let secret = match auth {
-            Auth::PrivateKey => String::new(),
+            Auth::PrivateKey | Auth::SignedGrant => String::new(),
             _ => hidden.secret.clone(),
         };
         let endpoint = Server::start(over, move |post, (head, body)| match tokens.get(post) {
@@ -302,6 +321,7 @@ mod traced {
                 &hidden.id,
                 client_auth(auth, &hidden.secret),
             )
+            .grant(grant(auth, &hidden.secret))
             .scopes(["billing"])
             // Not a URL: its `%3A%2F%2` is in a random text now and then.
             .audience("api");
@@ -561,7 +581,7 @@ mod printed {
     /// As they stand in the sources.
     fn public_types() -> Vec<String> {
         // Their values are shown, and not their names.
-        const BY_VALUE: [&str; 9] = [
+        const BY_VALUE: [&str; 10] = [
             "Answer",
             "Outcome",
             "AssertionAudience",
@@ -571,6 +591,7 @@ mod printed {
             "Reason",
             "SigningAlgorithm",
             "TokenState",
+            "TokenType",
         ];
         // A page of documentation, and what stands behind a private module.
         const NONE: [&str; 3] = ["Readme", "BufferedBody", "Kept"];
@@ -679,6 +700,26 @@ mod printed {
                 ClientAuth::tls(),
                 ClientAuth::none(),
             ];
+            let exchange = TokenExchange::new(secret.clone(), TokenType::Jwt);
+            let exchange = exchange.with_actor(secret.clone(), TokenType::AccessToken);
+            let signed = JwtBearer::signed_by(keys[0].clone(), "robot")
+                .with_audience(url(hidden))
+                .with_claim("password", &hidden.secret)
+                .with_header("api-key", &hidden.secret);
+            shown += &(debug(&exchange) + &debug(&signed));
+            for grant in [
+                exchange.into(),
+                client_credentials::Grant::from(signed),
+                client_credentials::Grant::jwt_bearer(secret.clone()),
+            ] {
+                let builder = ClientCredentials::without_client(url(hidden)).grant(grant);
+                shown += &debug(&builder);
+                shown += &result(builder.build_with(Never));
+            }
+            shown += &match google_service_account(secret.clone()) {
+                Ok(builder) => debug(&builder),
+                Err(error) => all_of(&error),
+            };
             let auths = auths
                 .into_iter()
                 .chain(keys.map(ClientAuth::private_key_jwt));

@@ -31,7 +31,7 @@ impl Schedule {
             Some(held) if held.is_dated => self.hold_again(held, token, lifetime, started, now),
             _ => {
                 let is_dated = lifetime.is_some();
-                let lifetime = lifetime.unwrap_or(self.default_lifetime);
+                let lifetime = token.lifetime_or(self.default_lifetime);
                 let stages = self.stages(lifetime, token.refresh_in(), took, fastrand::f64());
                 let held = Held {
                     landing: LANDINGS.fetch_add(1, Ordering::Relaxed),

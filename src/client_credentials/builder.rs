@@ -105,7 +105,7 @@ impl ClientCredentialsBuilder {
 
     /// Sends another `grant_type` than `client_credentials`. Everything else stays as it is for that grant.
     ///
-    /// For servers that have the client credentials grant by another name.
+    /// For servers that have the client credentials grant by another name. For another grant see [`grant`](Self::grant).
     ///
     /// # Example
     /// Zoom's server-to-server applications:
@@ -123,6 +123,32 @@ impl ClientCredentialsBuilder {
     /// ```
     pub fn grant_type(mut self, grant_type: impl Into<String>) -> Self {
         self.grant = Grant::named(grant_type.into());
+        self
+    }
+
+    /// Asks for the token by another [grant](crate::client_credentials::grant): token exchange, or JWT bearer.
+    ///
+    /// The client authentication stays as it is. The last call counts.
+    ///
+    /// # Example
+    /// One credential's token is exchanged for one of another API:
+    /// ```
+    /// use tower_bearer::{
+    ///     ClientCredentials, Secret, TokenCache,
+    ///     client_credentials::{TokenExchange, TokenType},
+    /// };
+    ///
+    /// # fn example(gateway: ClientCredentials) {
+    /// let gateway = TokenCache::new(gateway);
+    /// let url = "https://auth.example.com/oauth2/token";
+    /// let orders = ClientCredentials::builder(url, "my-client", "my-secret")
+    ///     .grant(TokenExchange::new(Secret::from_cache(gateway), TokenType::AccessToken))
+    ///     .audience("orders");
+    /// # let _ = orders;
+    /// # }
+    /// ```
+    pub fn grant(mut self, grant: impl Into<Grant>) -> Self {
+        self.grant = grant.into();
         self
     }
 
@@ -158,7 +184,9 @@ impl ClientCredentialsBuilder {
 
     /// Adds an `audience`: the API that the token is for. May be repeated.
     ///
-    /// No RFC defines it for this grant, but Auth0, Hydra and others use it.
+    /// [RFC 8693 §2.1] defines it for token exchange. For client credentials no RFC does, but Auth0, Hydra and others use it.
+    ///
+    /// [RFC 8693 §2.1]: https://www.rfc-editor.org/rfc/rfc8693#section-2.1
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.param(check::AUDIENCE, audience)
     }
@@ -432,7 +460,8 @@ impl ClientCredentialsBuilder {
     /// - The issuer contains a query.
     /// - The client id, the secret or a scope is blank or contains an invalid character.
     /// - The client id begins or ends with white space.
-    /// - The grant type is blank.
+    /// - The grant type is blank, or what the grant shows cannot be read or is not valid.
+    /// - There is no client, and the grant is client credentials.
     /// - A key cannot be used with its algorithm.
     /// - A parameter or a header is one that this crate sets, or a resource is not an absolute URI.
     /// - A header's name or value is not valid.
@@ -640,10 +669,16 @@ impl ClientCredentialsBuilder {
     }
 
     fn check(&self) -> Result<(), Error> {
-        check::client_id(&self.client_id)?;
+        if self.auth.has_client() {
+            check::client_id(&self.client_id)?;
+        } else if self.grant.is_client_credentials() {
+            return Err(Error::configuration(
+                "there is no client, so there are no client credentials; set a `grant`, or use `ClientCredentials::builder`",
+            ));
+        }
         let discovers = matches!(self.endpoint, Endpoint::Discovered(_));
         self.auth.check(&self.client_id, discovers)?;
-        self.grant.check()?;
+        self.grant.check(discovers)?;
         let mut scopes = self.scopes.iter().chain(&self.step_up_scopes);
         scopes.try_for_each(|it| check::scope(it))?;
         if self.answers_claims {
@@ -655,9 +690,9 @@ impl ClientCredentialsBuilder {
             .iter()
             .try_for_each(|it| check::resource(it))?;
         let id_in_header = self.auth.has_id_in_header();
-        self.params
-            .iter()
-            .try_for_each(|(name, value)| check::param(name, value, id_in_header))
+        self.params.iter().try_for_each(|(name, value)| {
+            check::param(name, value, id_in_header, self.grant.params())
+        })
     }
 }
 
@@ -673,6 +708,7 @@ impl fmt::Debug for ClientCredentialsBuilder {
         f.debug_struct("ClientCredentialsBuilder")
             .field("client_id", &self.client_id)
             .field("auth", &self.auth)
+            .field("grant", &self.grant)
             .field("scopes", &self.scopes)
             .finish_non_exhaustive()
     }

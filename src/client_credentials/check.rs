@@ -88,15 +88,20 @@ pub(crate) fn scope(scope: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// `id_in_header`: whether the client id is in a header, so that it may be in the form too.
-pub(crate) fn param(name: &str, value: &str, id_in_header: bool) -> Result<(), Error> {
+/// `id_in_header`: whether the client id is in a header, so that it may be in the form too. `of_grant`: what the grant sets.
+pub(crate) fn param(
+    name: &str,
+    value: &str,
+    id_in_header: bool,
+    of_grant: &[&str],
+) -> Result<(), Error> {
     if name == CLIENT_ID && id_in_header {
         return Ok(());
     }
-    if name.is_empty() || OWN_PARAMS.contains(&name) {
+    if name.is_empty() || OWN_PARAMS.contains(&name) || of_grant.contains(&name) {
         return Err(Error::configuration(format!(
             "the parameter {name:?} is empty or one that this crate sets itself; use the builder's own methods for \
-             grant type, client id, secret and scopes. `client_id` can be added only beside `ClientAuth::basic` and `ClientAuth::basic_raw`"
+             grant type, client id, secret and scopes, and the grant for what is its own. `client_id` can be added only beside `ClientAuth::basic` and `ClientAuth::basic_raw`"
         )));
     }
     if name == AUDIENCE && value.is_empty() {

@@ -6,13 +6,14 @@ use crate::util::wiped::Wiped;
 
 /// A form of the `oauth2` crate, with this `grant_type` and these pairs after the others. It is written once: a form that grows
 /// would leave a copy of a secret behind.
-pub(crate) fn with(form: &[u8], grant_type: &str, pairs: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn with<'a>(
+    form: &[u8],
+    grant_type: &str,
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Vec<u8> {
     let rest = form.strip_prefix(CLIENT_CREDENTIALS).unwrap_or(form);
     let grant_type = encode(grant_type);
-    let encoded: Vec<_> = pairs
-        .iter()
-        .map(|(name, value)| (name, encode(value)))
-        .collect();
+    let encoded: Vec<_> = pairs.map(|(name, value)| (name, encode(value))).collect();
     let mut parts = vec![b"grant_type=", grant_type.as_bytes(), rest];
     for (name, value) in &encoded {
         parts.extend([b"&", name.as_bytes(), b"=", value.as_bytes()]);

@@ -9,6 +9,7 @@ use super::{
     ClientCredentials,
     auth::{evidence::Evidence, proof::Proof},
     discovery::endpoint::Endpoint,
+    grant::ReadGrant,
     request::Credential,
 };
 use crate::{
@@ -42,11 +43,11 @@ impl ClientCredentials {
             Endpoint::Discovered(discovery) => add("issuer", discovery.issuer().as_bytes()),
         }
         add("client_id", client_id.as_bytes());
-        add("grant_type", grant.grant_type().as_bytes());
         for method in auth.methods() {
             add("method", method.as_bytes());
         }
         auth.read().await?.identify(add);
+        grant.read().await?.identify(add);
         #[cfg(feature = "rustls-no-provider")]
         if let Some(certificate) = certificate {
             // A token may be bound to it (RFC 8705 section 3).
@@ -100,22 +101,50 @@ impl Evidence {
             Self::Ready(Proof::BasicRaw(secret)) => add("basic_raw", secret.as_bytes()),
             Self::Ready(Proof::Assertion(assertion, form)) => {
                 add("assertion_type", form.kind.as_bytes());
-                match Subject::of(assertion) {
-                    Some(subject) => {
-                        add("issuer", subject.iss.as_bytes());
-                        add("subject", subject.sub.as_bytes());
-                        add("audience", subject.aud.to_string().as_bytes());
-                    }
-                    None => add("assertion", assertion.as_bytes()),
-                }
+                identify_third_party(assertion, add);
             }
-            Self::Ready(Proof::ClientId) => {}
+            Self::Ready(Proof::ClientId | Proof::Nothing) => {}
             #[cfg(feature = "jwt")]
             Self::Signed(assertion, form) => {
                 add("assertion_type", form.kind.as_bytes());
                 assertion.identify(add);
             }
         }
+    }
+}
+
+impl ReadGrant {
+    fn identify(&self, add: Add<'_>) {
+        match self {
+            Self::ClientCredentials(name) => add("grant_type", name.as_bytes()),
+            Self::TokenExchange(exchange) => {
+                add("grant", b"token exchange");
+                exchange.identify(add);
+                for token in exchange.tokens() {
+                    identify_third_party(&token.text, add);
+                }
+            }
+            Self::Assertion(assertion) => {
+                add("grant", b"assertion");
+                identify_third_party(&assertion.text, add);
+            }
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion) => {
+                add("grant", b"signed assertion");
+                assertion.identify(add);
+            }
+        }
+    }
+}
+
+fn identify_third_party(text: &str, add: Add<'_>) {
+    match Subject::of(text) {
+        Some(subject) => {
+            add("issuer", subject.iss.as_bytes());
+            add("subject", subject.sub.as_bytes());
+            add("audience", subject.aud.to_string().as_bytes());
+        }
+        None => add("assertion", text.as_bytes()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The client credentials grant ([RFC 6749 §4.4]), by the `oauth2` crate over any HTTP client.
+//! The client credentials grant ([RFC 6749 §4.4]), by the `oauth2` crate over any HTTP client; and other [grants](grant).
 //!
 //! [RFC 6749 §4.4]: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 
@@ -7,7 +7,7 @@ mod builder;
 mod check;
 pub(crate) mod discovery;
 mod form;
-mod grant;
+pub mod grant;
 mod headers;
 #[cfg(feature = "shared")]
 mod identity;
@@ -28,9 +28,12 @@ use url::Url;
 
 #[cfg(feature = "jwt")]
 pub use self::auth::jwt::{Assertion, AssertionAudience, Signer, SigningAlgorithm, SigningKey};
+#[cfg(feature = "jwt")]
+pub use self::grant::{JwtBearer, google_service_account};
 pub use self::{
     auth::{ClientAuth, secret::Secret},
     builder::ClientCredentialsBuilder,
+    grant::{Grant, TokenExchange, TokenType},
 };
 use self::{discovery::endpoint::Endpoint, request::Credential, transport::Transport};
 use crate::{
@@ -43,7 +46,8 @@ use crate::{
 /// Each call sends a token request. Nothing is cached here: the layer does that.
 ///
 /// # When to use
-/// For calls from server to server without a user: the client credentials grant ([RFC 6749 §4.4]).
+/// For calls from server to server without a user: the client credentials grant ([RFC 6749 §4.4]). For token exchange and signed
+/// assertions in its place see [`grant`].
 ///
 /// # Example
 /// ```
@@ -154,6 +158,15 @@ impl ClientCredentials {
         ClientCredentialsBuilder::new(endpoint, client_id.into(), auth.into())
     }
 
+    /// Returns a builder for a known token URL and no client: no client id is sent, and no client authentication.
+    ///
+    /// What is shown is then the [`grant`](ClientCredentialsBuilder::grant)'s, which must be set. Google's servers have it so: see
+    /// [`TokenExchange`] for workload identity, and the [grants](grant) for service accounts.
+    pub fn without_client(token_url: impl Into<String>) -> ClientCredentialsBuilder {
+        let endpoint = Endpoint::Known(token_url.into());
+        ClientCredentialsBuilder::new(endpoint, String::new(), ClientAuth::no_client())
+    }
+
     pub(crate) fn new(credential: Credential, transport: Transport) -> Self {
         Self {
             credential: Arc::new(credential),
@@ -189,6 +202,7 @@ impl fmt::Debug for ClientCredentials {
         };
         out.field("client_id", &self.credential.client_id)
             .field("auth", &self.credential.auth)
+            .field("grant", &self.credential.grant)
             .field("scopes", &self.credential.scopes)
             .finish_non_exhaustive()
     }

@@ -27,8 +27,8 @@ use crate::{
             Discovery,
             endpoint::{Endpoint, Target},
         },
-        grant::Grant,
-        response::{self, Answer, INVALID_CLIENT, Sent},
+        grant::{Grant, ReadGrant},
+        response::{self, Answer, INVALID_CLIENT, INVALID_GRANT, INVALID_REQUEST, Sent},
         transport::Transport,
     },
     error::{Error, ErrorKind, Requester},
@@ -91,21 +91,28 @@ impl Credential {
         outcome.map_err(|error| error.of(&self.requester))
     }
 
-    /// One attempt, or two if the secret was changed meanwhile.
+    /// One attempt, or two if the secret, or what the grant shows, was changed meanwhile.
     async fn attempts(
         self: &Arc<Self>,
         request: &TokenRequest,
         transport: &Transport,
     ) -> Result<Token, Error> {
-        let evidence = self.auth.read().await?;
-        let mut hidden = self.hidden(&evidence);
+        let (mut evidence, mut grant) = (self.auth.read().await?, self.grant.read().await?);
+        let mut hidden = self.hidden(&evidence, &grant);
         hidden.extend(request.rejected_token().into_iter().flat_map(in_all_forms));
         let target = self.target(transport, &hidden).await?;
         // It may be at another host than the issuer.
         let named =
             |error: Error| error.of(&Requester::new(&self.client_id, target.token_url.url()));
         let outcome = self
-            .attempt(request, &evidence, &target, transport, hidden.clone())
+            .attempt(
+                request,
+                &evidence,
+                &grant,
+                &target,
+                transport,
+                hidden.clone(),
+            )
             .await
             .map_err(named);
         if let (Endpoint::Discovered(discovery), Err(error)) = (&self.endpoint, &outcome)
@@ -114,22 +121,36 @@ impl Credential {
             discovery.doubt(&target);
         }
         let error = match outcome {
-            Err(error) if error.oauth_code() == Some(INVALID_CLIENT) => error,
+            Err(error) => error,
             outcome => return outcome,
         };
-        // The secret may have been rotated after it was read, or the server switched a little earlier. If it cannot be
-        // read now, the server's answer says more.
-        self.auth.reject(&evidence);
-        let Ok(reread) = self.auth.read().await else {
-            return Err(error);
-        };
-        if reread.is_same(&evidence) {
-            return Err(error);
+        // It may have been rotated after it was read, or the server switched a little earlier. If it cannot be read now,
+        // the server's answer says more. Only what was rejected is read again: with the same secret, and another subject
+        // token, a server would lock the client out.
+        match error.oauth_code() {
+            Some(INVALID_CLIENT) => {
+                self.auth.reject(&evidence);
+                match self.auth.read().await {
+                    Ok(reread) if !reread.is_same(&evidence) => {
+                        telemetry::secret_changed(&self.requester);
+                        evidence = reread;
+                    }
+                    _ => return Err(error),
+                }
+            }
+            // The second one is RFC 8693's (section 2.2.2).
+            Some(INVALID_GRANT | INVALID_REQUEST) if !self.grant.is_client_credentials() => {
+                self.grant.reject(&grant);
+                match self.grant.read().await {
+                    Ok(reread) if !reread.is_same(&grant) => grant = reread,
+                    _ => return Err(error),
+                }
+            }
+            _ => return Err(error),
         }
-        telemetry::secret_changed(&self.requester);
-        // The earlier secret must stay hidden too.
-        hidden.extend(self.hidden(&reread));
-        self.attempt(request, &reread, &target, transport, hidden)
+        // The earlier ones must stay hidden too.
+        hidden.extend(self.hidden(&evidence, &grant));
+        self.attempt(request, &evidence, &grant, &target, transport, hidden)
             .await
             .map_err(named)
     }
@@ -148,27 +169,29 @@ impl Credential {
         self: &Arc<Self>,
         request: &TokenRequest,
         evidence: &Evidence,
+        grant: &ReadGrant,
         target: &Target,
         transport: &Transport,
         hidden: Vec<Wiped>,
     ) -> Result<Token, Error> {
         let plain = Additions::default();
+        let post = async |additions: &Additions, hidden| {
+            self.post(additions, evidence, grant, target, transport, hidden)
+                .await
+        };
         let Some(remedies) = &self.remedies else {
-            return self.post(&plain, evidence, target, transport, hidden).await;
+            return post(&plain, hidden).await;
         };
         let additions = remedies.additions(request.challenges());
         let again = hidden.clone();
-        match self
-            .post(&additions, evidence, target, transport, hidden)
-            .await
-        {
+        match post(&additions, hidden).await {
             Ok(token) => {
                 remedies.granted(additions);
                 Ok(token.with_remedies(remedies, Origin::Here))
             }
             Err(error) if !additions.is_empty() && is_about_what_was_asked(&error) => {
                 remedies.denied();
-                let token = self.post(&plain, evidence, target, transport, again).await;
+                let token = post(&plain, again).await;
                 Ok(token?.with_remedies(remedies, Origin::Here))
             }
             Err(error) => Err(error),
@@ -180,12 +203,24 @@ impl Credential {
         self: &Arc<Self>,
         additions: &Additions,
         evidence: &Evidence,
+        grant: &ReadGrant,
         target: &Target,
         transport: &Transport,
         mut hidden: Vec<Wiped>,
     ) -> Result<Token, Error> {
         let Proven { proof, signed } = evidence.prove(target, &self.client_id, &hidden).await?;
+        let scopes = self.scopes.iter().map(|scope| scope.as_str());
+        let scopes: Vec<_> = scopes
+            .chain(additions.scopes.iter().map(|scope| &**scope))
+            .collect();
+        let asked = grant.ask(target, &scopes, &hidden).await?;
         hidden.extend(proof.hidden(&self.client_id));
+        hidden.extend(
+            asked
+                .assertion()
+                .into_iter()
+                .flat_map(proof::shown_in_all_forms),
+        );
         let sent = Arc::new(Sent {
             signed,
             picked: target
@@ -193,6 +228,9 @@ impl Credential {
                 .filter(|_| matches!(evidence, Evidence::Open(_))),
             proven: proof.description(),
             other_ways: proof.other_ways(),
+            advice: asked.advice.clone(),
+            asks_for_another_type: grant.asks_for_another_type(),
+            at_most: grant.left(),
             hidden,
             keep: self.keep.clone(),
             kept: OnceLock::new(),
@@ -206,11 +244,8 @@ impl Credential {
             client = client.set_client_secret(secret);
         }
         let mut token_request = client.exchange_client_credentials();
-        for scope in &self.scopes {
-            token_request = token_request.add_scope(scope.clone());
-        }
-        for scope in &additions.scopes {
-            token_request = token_request.add_scope(Scope::new(scope.clone()));
+        for scope in scopes.into_iter().filter(|_| !asked.has_scopes) {
+            token_request = token_request.add_scope(Scope::new(scope.to_owned()));
         }
         let asks_for_claims = additions.claims.is_some();
         for (name, value) in &self.params {
@@ -228,7 +263,7 @@ impl Credential {
             let transport = transport.clone();
             move |request: oauth2::HttpRequest| {
                 let (request, lent) =
-                    proof.add_to(request, &this.client_id, this.grant.grant_type());
+                    proof.add_to(request, &this.client_id, &asked.grant_type, asked.pairs());
                 let (transport, sent) = (transport.clone(), Arc::clone(&sent));
                 async move {
                     // Outlives the request, also where the token request is cut off.
@@ -295,9 +330,11 @@ impl Credential {
     }
 
     /// Texts that no error may show, in every form in which a server could echo them: the secret, parameters and headers that
-    /// may be secret, and the last token.
-    fn hidden(&self, evidence: &Evidence) -> Vec<Wiped> {
+    /// may be secret, what the grant shows, and the last token.
+    fn hidden(&self, evidence: &Evidence, grant: &ReadGrant) -> Vec<Wiped> {
         let mut hidden = evidence.hidden(&self.client_id);
+        let shown = grant.secrets().into_iter();
+        hidden.extend(shown.flat_map(|it| proof::shown_in_all_forms(it)));
         let params = self.params.iter().filter(|(name, _)| {
             ![check::AUDIENCE, check::CLIENT_ID, check::RESOURCE].contains(&&**name)
         });

@@ -64,8 +64,7 @@ pub(super) fn seal_token(
     generation: u64,
     taken_at: u64,
 ) -> Option<Put> {
-    let lifetime = token.lifetime().filter(|lifetime| !lifetime.is_zero());
-    let lifetime = in_millis(lifetime.unwrap_or(UNKNOWN_LIFETIME));
+    let lifetime = in_millis(token.lifetime_or(UNKNOWN_LIFETIME));
     let stored = StoredToken {
         token: token.expose_secret().to_owned(),
         taken_at,

@@ -190,13 +190,50 @@ mod tests {
     }
 
     /// Promise: D8
+    #[tokio::test]
+    async fn what_a_grant_shows_and_asks_for_is_part_of_the_identity() {
+        use crate::client_credentials::{Grant, TokenExchange, TokenType};
+
+        let of = |subject: &str| TokenExchange::new(subject, TokenType::Jwt);
+        let exchange = |subject: &str| client("s").grant(of(subject));
+        let one = jwt(r#"{"iss":"k","sub":"a"}"#);
+        let builders = [
+            client("s"),
+            exchange("t"),
+            exchange("u"),
+            exchange(&one),
+            exchange(&jwt(r#"{"iss":"k","sub":"b"}"#)),
+            client("s").grant(TokenExchange::new("t", TokenType::AccessToken)),
+            client("s").grant(of("t").with_requested_type(TokenType::Jwt)),
+            client("s").grant(of("t").with_actor("a", TokenType::Jwt)),
+            client("s").grant(of("t").with_actor("b", TokenType::Jwt)),
+            client("s").grant(of("t").with_actor("b", TokenType::IdToken)),
+            client("s").grant(Grant::jwt_bearer("t")),
+            client("s").grant(Grant::jwt_bearer(one.clone())),
+            ClientCredentials::without_client(URL).grant(of("t")),
+        ];
+        let mut seen = Vec::new();
+        for builder in builders {
+            let digest = digest(builder).await;
+            assert!(!seen.contains(&digest));
+            seen.push(digest);
+        }
+        // Each pod has a token of its own.
+        let another = jwt(r#"{"iss":"k","sub":"a","jti":"2"}"#);
+        assert!(seen.contains(&digest(exchange(&another)).await));
+    }
+
+    /// Promise: D8
     #[cfg(feature = "jwt")]
     #[tokio::test]
     async fn a_key_and_what_it_signs_are_part_of_the_identity() {
-        use crate::client_credentials::{Assertion, SigningAlgorithm::Hs256, SigningKey};
+        use crate::client_credentials::{
+            Assertion, JwtBearer, SigningAlgorithm::Hs256, SigningKey,
+        };
 
         let key = |secret: &str| SigningKey::from_secret(Hs256, secret);
         let signed = |secret: &str| Assertion::signed_by(key(secret));
+        let granted = |secret: &str| JwtBearer::signed_by(key(secret), "i");
         let (one, other) = (
             "a-secret-of-32-bytes-or-more-aaaa",
             "b-secret-of-32-bytes-or-more-bbbb",
@@ -209,6 +246,15 @@ mod tests {
             client(signed(one).with_claim("tenant", "a")),
             client(signed(one).with_claim("tenant", "b")),
             client(Assertion::signed_by(key(one).with_key_id("k"))),
+            client("s").grant(granted(one)),
+            client("s").grant(granted(other)),
+            client("s").grant(JwtBearer::signed_by(key(one), "j")),
+            client("s").grant(granted(one).with_subject("u")),
+            client("s").grant(granted(one).without_subject()),
+            client("s").grant(granted(one).with_audience("https://a")),
+            client("s").grant(granted(one).with_typ("t")),
+            client("s").grant(granted(one).with_scopes_as_claim()),
+            client("s").grant(granted(one).with_claim("tenant", "a")),
         ];
         let mut seen = Vec::new();
         for builder in builders {

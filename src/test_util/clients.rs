@@ -103,6 +103,8 @@ impl Clients {
                 let is_seen = |connection: &Connection| connection.certificate.is_some();
                 !auth.is_by_certificate() || shown.connection.is_none_or(is_seen)
             }
+            // Without an id there is no client to register.
+            Evidence::Ready(Proof::Nothing) => false,
             #[cfg(feature = "jwt")]
             Evidence::Signed(assertion, beside) => {
                 shown.form("client_assertion_type") == Some(&beside.kind)

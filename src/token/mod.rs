@@ -63,6 +63,7 @@ pub struct Token {
 struct Details {
     scopes: Option<Box<[Box<str>]>>,
     refresh_in: Option<Duration>,
+    longest_lifetime: Option<Duration>,
     extra: Vec<(Box<str>, Box<str>)>,
     /// What its source can do about a challenge, if it was told to do anything.
     remedies: Option<(Arc<Remedies>, Origin)>,
@@ -128,6 +129,20 @@ impl Token {
     pub fn with_refresh_in(mut self, refresh_in: Duration) -> Self {
         self.details_mut().refresh_in = Some(refresh_in);
         self
+    }
+
+    /// It is used no longer than this, also if its lifetime is not known.
+    pub(crate) fn with_longest_lifetime(mut self, at_most: Duration) -> Self {
+        self.details_mut().longest_lifetime = Some(at_most);
+        self
+    }
+
+    /// The lifetime as the server said it, or else this one, within what is allowed.
+    pub(crate) fn lifetime_or(&self, unknown: Duration) -> Duration {
+        let said = self.lifetime.filter(|lifetime| !lifetime.is_zero());
+        let longest = self.details.as_ref().and_then(|it| it.longest_lifetime);
+        let lifetime = said.unwrap_or(unknown);
+        longest.map_or(lifetime, |longest| lifetime.min(longest))
     }
 
     /// Adds something else that belongs to the token, for [`extra`](Self::extra). It replaces what has the same name.

@@ -62,7 +62,8 @@ impl Hidden {
     /// What a token endpoint was sent has a secret in it: the client's own, or an assertion, which is looked for as well.
     pub(crate) fn sent_in(&mut self, head: &Parts, form: &[u8]) {
         let form: Vec<_> = url::form_urlencoded::parse(form).collect();
-        let assertion = form.iter().find(|(name, _)| name == "client_assertion");
+        let shown = ["client_assertion", "assertion", "subject_token"];
+        let assertion = form.iter().find(|(name, _)| shown.contains(&&**name));
         if let Some((_, assertion)) = assertion {
             self.and(assertion);
             return;

@@ -80,6 +80,8 @@ enum Kind {
     Assertion(Secret),
     Tls,
     None,
+    /// There is no client, and nothing is sent.
+    NoClient,
 }
 
 /// How a secret is sent.
@@ -216,14 +218,24 @@ impl ClientAuth {
 
     /// Sends the client id alone, without authentication: `none` ([RFC 7591 §2]).
     ///
-    /// The grant requires confidential clients ([RFC 6749 §4.4]). Use this only with servers that identify clients in some
-    /// other way, such as by network.
+    /// Client credentials require confidential clients ([RFC 6749 §4.4]). Use this with another
+    /// [grant](crate::client_credentials::grant), or with servers that identify clients in some other way, such as by network.
     ///
     /// [RFC 7591 §2]: https://www.rfc-editor.org/rfc/rfc7591#section-2
     /// [RFC 6749 §4.4]: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
     #[must_use]
     pub fn none() -> Self {
         Self::new(Kind::None)
+    }
+
+    /// There is no client: nothing is sent, not even an id.
+    pub(crate) fn no_client() -> Self {
+        Self::new(Kind::NoClient)
+    }
+
+    /// Whether there is a client to authenticate.
+    pub(crate) fn has_client(&self) -> bool {
+        !matches!(self.kind, Kind::NoClient)
     }
 
     fn new(kind: Kind) -> Self {
@@ -255,7 +267,7 @@ impl ClientAuth {
             Kind::Assertion(_) if self.form.kind == JWT_SPIFFE => &["spiffe_jwt"],
             Kind::Assertion(_) => &["private_key_jwt"],
             Kind::Tls => &["tls_client_auth", "self_signed_tls_client_auth"],
-            Kind::None => &["none"],
+            Kind::None | Kind::NoClient => &["none"],
         }
     }
 
@@ -287,7 +299,7 @@ impl ClientAuth {
             #[cfg(feature = "jwt")]
             Kind::Signed(assertion) => assertion.check(discovers),
             Kind::Assertion(assertion) => assertion.peek(ASSERTION).map(drop),
-            Kind::Tls | Kind::None => Ok(()),
+            Kind::Tls | Kind::None | Kind::NoClient => Ok(()),
         }
     }
 
@@ -296,7 +308,7 @@ impl ClientAuth {
             #[cfg(feature = "jwt")]
             Kind::Signed(_) => true,
             Kind::Assertion(_) => true,
-            Kind::Secret(..) | Kind::Tls | Kind::None => false,
+            Kind::Secret(..) | Kind::Tls | Kind::None | Kind::NoClient => false,
         };
         if !has_assertion && self.form != AssertionForm::default() {
             return Err(Error::configuration(
@@ -334,6 +346,7 @@ impl ClientAuth {
                 Evidence::Ready(Proof::Assertion(assertion, self.form.clone()))
             }
             Kind::Tls | Kind::None => Evidence::Ready(Proof::ClientId),
+            Kind::NoClient => Evidence::Ready(Proof::Nothing),
         })
     }
 
@@ -399,7 +412,7 @@ impl fmt::Debug for ClientAuth {
             #[cfg(feature = "jwt")]
             Kind::Signed(assertion) => out.field("assertion", assertion),
             Kind::Assertion(assertion) => out.field("assertion", assertion),
-            Kind::Tls | Kind::None => &mut out,
+            Kind::Tls | Kind::None | Kind::NoClient => &mut out,
         };
         out.finish()
     }

@@ -30,6 +30,8 @@ pub(crate) enum Proof {
     Assertion(Wiped, AssertionForm),
     /// Nothing but the client id.
     ClientId,
+    /// Not even that.
+    Nothing,
 }
 
 /// What is beside an assertion in the form.
@@ -66,33 +68,35 @@ impl Proof {
     fn has_client_id_in_form(&self) -> bool {
         match self {
             Self::Post(_) | Self::ClientId => true,
-            Self::Basic(_) | Self::BasicRaw(_) => false,
+            Self::Basic(_) | Self::BasicRaw(_) | Self::Nothing => false,
             Self::Assertion(_, form) => form.with_client_id,
         }
     }
 
-    /// Adds the proof to the `oauth2` crate's request, and the grant. Also returns what must be wiped once it is sent. A header
-    /// with the secret is marked sensitive.
-    pub(crate) fn add_to(
-        &self,
+    /// Adds the proof to the `oauth2` crate's request, and what is asked for. Also returns what must be wiped once it is sent. A
+    /// header with the secret is marked sensitive.
+    pub(crate) fn add_to<'a>(
+        &'a self,
         request: Request<Vec<u8>>,
         client_id: &str,
         grant_type: &str,
+        asked: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> (Request<Bytes>, [Lent; 2]) {
-        let pairs: &[(&str, &str)] = match self {
+        let own: &[(&str, &str)] = match self {
             Self::Post(secret) => &[("client_secret", secret)],
             Self::Assertion(assertion, beside) => &[
                 ("client_assertion_type", &beside.kind),
                 ("client_assertion", assertion),
             ],
-            Self::Basic(_) | Self::BasicRaw(_) | Self::ClientId => &[],
+            Self::Basic(_) | Self::BasicRaw(_) | Self::ClientId | Self::Nothing => &[],
         };
+        let pairs = asked.chain(own.iter().copied());
         let mut request = request.map(|form| Bytes::from(form::with(&form, grant_type, pairs)));
         let form = Lent::new(request.body());
         let pair = match self {
             Self::Basic(secret) => Some(pair(&encode(client_id), &encode(secret))),
             Self::BasicRaw(secret) => Some(pair(client_id, secret)),
-            Self::Post(_) | Self::Assertion(..) | Self::ClientId => None,
+            Self::Post(_) | Self::Assertion(..) | Self::ClientId | Self::Nothing => None,
         };
         // The placeholder's.
         request.headers_mut().remove(AUTHORIZATION);
@@ -117,6 +121,7 @@ impl Proof {
             Self::BasicRaw(_) => "the secret was sent in a Basic header without form encoding",
             Self::Assertion(..) => "an assertion was sent",
             Self::ClientId => "only the client id was sent, no secret and no assertion",
+            Self::Nothing => "no client id was sent",
         }
     }
 
@@ -144,6 +149,9 @@ impl Proof {
                 "check the client id and the client certificate; if the client is registered with a secret or a key, use \
                  `ClientAuth::basic`, `ClientAuth::post` or `ClientAuth::private_key_jwt`"
             }
+            Self::Nothing => {
+                "if the server wants a client, use `ClientCredentials::builder`; otherwise check what the grant shows"
+            }
         }
     }
 
@@ -155,12 +163,10 @@ impl Proof {
             }
             Self::Assertion(assertion, _) => {
                 let mut hidden = in_all_forms(client_id, assertion);
-                // Without the signature the rest proves nothing, and neither does a text too short to be one.
-                let signature = assertion.rsplit_once('.').map(|(_, signature)| signature);
-                hidden.extend(signature.filter(|it| it.len() > 20).map(Into::into));
+                hidden.extend(signature(assertion));
                 hidden
             }
-            Self::ClientId => Vec::new(),
+            Self::ClientId | Self::Nothing => Vec::new(),
         }
     }
 }
@@ -188,6 +194,17 @@ pub(crate) fn alone_in_all_forms(text: &str) -> Vec<Wiped> {
         encoded,
         text.into(),
     ]
+}
+
+/// The same for an assertion or a token that is shown, which may be a JWT.
+pub(crate) fn shown_in_all_forms(text: &str) -> impl Iterator<Item = Wiped> {
+    alone_in_all_forms(text).into_iter().chain(signature(text))
+}
+
+/// The signature of a JWT: without it the rest proves nothing, and neither does a text too short to be one.
+fn signature(jwt: &str) -> Option<Wiped> {
+    let (_, signature) = jwt.rsplit_once('.')?;
+    (signature.len() > 20).then(|| signature.into())
 }
 
 /// The credentials of a Basic header, in base64.

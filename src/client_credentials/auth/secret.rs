@@ -8,13 +8,18 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::task::spawn_blocking;
 use tower::BoxError;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{cache::TokenCache, error::Error, util::wiped::Wiped};
+use crate::{
+    cache::{TokenCache, TokenState},
+    error::Error,
+    util::wiped::Wiped,
+};
 
 /// A client secret, assertion or private key: the text itself, or where it is stored.
 ///
@@ -178,6 +183,24 @@ impl Secret {
             Kept::Cache(cache) => Ok(cache.get().await?.expose_secret().into()),
             Kept::Text(_) | Kept::Variable { .. } => self.at_hand(what),
         }
+    }
+
+    /// Reads it, and what is left of it if it is the token of a cache.
+    pub(crate) async fn read_with_rest(
+        &self,
+        what: &'static str,
+    ) -> Result<(Wiped, Option<Duration>), Error> {
+        let Kept::Cache(cache) = &self.0 else {
+            return Ok((self.read(what).await?, None));
+        };
+        let token = cache.get().await?;
+        // The token knows its end by the wall clock. The cache knows more, but may have another token by now.
+        let by_cache = match cache.state().token() {
+            TokenState::Fresh { usable_for } | TokenState::Stale { usable_for } => Some(usable_for),
+            _ => None,
+        };
+        let left = token.remaining().into_iter().chain(by_cache).min();
+        Ok((token.expose_secret().into(), left))
     }
 
     /// The server rejected `text`, which was read here: another read should return a newer one, if there is one.

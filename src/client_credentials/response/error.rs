@@ -12,7 +12,7 @@ use http::{
 use url::Url;
 
 use super::{
-    Answer, INVALID_CLIENT, LONGEST_NAME, Sent, json_object,
+    Answer, INVALID_CLIENT, INVALID_GRANT, INVALID_REQUEST, LONGEST_NAME, Sent, json_object,
     said::{self, Said},
     without_mark,
 };
@@ -132,6 +132,9 @@ pub(super) fn denied(
     }
     if status == StatusCode::UNAUTHORIZED || code.as_deref() == Some(INVALID_CLIENT) {
         advice = Some(on_authentication(sent, headers, now, advice));
+    }
+    if let Some(INVALID_GRANT | INVALID_REQUEST) = code.as_deref() {
+        advice = advice.or_else(|| sent.advice.clone());
     }
     if code.is_none() && is_wrong_place(status) {
         advice = Some("is the token URL right?".to_owned());

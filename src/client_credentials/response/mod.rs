@@ -25,6 +25,15 @@ use crate::{
 /// The secret is wrong, or the client unknown (RFC 6749 §5.2).
 pub(crate) const INVALID_CLIENT: &str = "invalid_client";
 
+/// What is shown for the grant is not valid: an assertion ([RFC 7521 §4.1.1](https://www.rfc-editor.org/rfc/rfc7521#section-4.1.1)).
+pub(crate) const INVALID_GRANT: &str = "invalid_grant";
+
+/// The same of a token that is exchanged ([RFC 8693 §2.2.2](https://www.rfc-editor.org/rfc/rfc8693#section-2.2.2)).
+pub(crate) const INVALID_REQUEST: &str = "invalid_request";
+
+/// The type of a token that is for the token endpoint alone ([RFC 8693 §3](https://www.rfc-editor.org/rfc/rfc8693#section-3)).
+pub(crate) const REFRESH_TOKEN: &str = "urn:ietf:params:oauth:token-type:refresh_token";
+
 /// A short text, such as the name of a token type, is cut here, in characters.
 const LONGEST_NAME: usize = 100;
 
@@ -38,6 +47,8 @@ const LONGEST_NAME: usize = 100;
 pub(crate) struct Answer {
     access_token: AccessToken,
     token_type: BasicTokenType,
+    /// RFC 8693 §2.2.1.
+    issued_token_type: Option<String>,
     expires_in: Option<Duration>,
     refresh_in: Option<Duration>,
     scopes: Option<Vec<Scope>>,
@@ -50,6 +61,7 @@ pub(crate) struct Answer {
 struct Fields {
     access_token: Value,
     token_type: Value,
+    issued_token_type: Value,
     expires_in: Value,
     /// Microsoft Entra ID.
     refresh_in: Value,
@@ -66,6 +78,7 @@ impl From<Fields> for Answer {
         Self {
             access_token: AccessToken::new(text(fields.access_token).unwrap_or_default()),
             token_type: token_type(text(fields.token_type)),
+            issued_token_type: text(fields.issued_token_type),
             expires_in: life::seconds(&fields.expires_in).or_else(|| {
                 let now = clock::wall();
                 let mut ends = [&fields.expires_on, &fields.expires].into_iter();
@@ -87,7 +100,9 @@ impl Answer {
     /// The token in it.
     pub(crate) fn into_token(mut self, sent: &Sent) -> Result<Token, Error> {
         // A proof-of-possession token sent as a bearer token would be rejected, and could be misused in transit.
-        if let BasicTokenType::Extension(name) = &self.token_type {
+        if let BasicTokenType::Extension(name) = &self.token_type
+            && !(sent.asks_for_another_type && name.eq_ignore_ascii_case(NOT_APPLICABLE))
+        {
             let token = proof::alone_in_all_forms(self.access_token.secret());
             let hidden = sent.hidden.iter().chain(&token);
             return Err(Error::not_bearer(&redact::clean(
@@ -96,13 +111,20 @@ impl Answer {
                 hidden,
             )));
         }
+        if self.issued_token_type.as_deref() == Some(REFRESH_TOKEN) {
+            return Err(Error::not_bearer("refresh_token"));
+        }
         let token = Token::new(self.access_token.secret()).map_err(|error| {
             Error::invalid_answer(format!(
                 "the token endpoint returned no usable token: {error}"
             ))
         })?;
         let token = match self.expires_in {
-            Some(lifetime) => token.with_lifetime(lifetime),
+            Some(lifetime) => token.with_lifetime(lifetime.min(sent.at_most.unwrap_or(lifetime))),
+            None => token,
+        };
+        let token = match sent.at_most {
+            Some(at_most) => token.with_longest_lifetime(at_most),
             None => token,
         };
         let token = match self.refresh_in {
@@ -140,6 +162,12 @@ pub(crate) struct Sent {
     pub(crate) proven: &'static str,
     /// What to do if the server does not accept that.
     pub(crate) other_ways: &'static str,
+    /// What to check if the server does not accept what the grant shows.
+    pub(crate) advice: Option<String>,
+    /// Whether something else than an access token was asked for.
+    pub(crate) asks_for_another_type: bool,
+    /// A token lives no longer, whatever the answer says.
+    pub(crate) at_most: Option<Duration>,
     /// The names of the members to keep beside the token.
     pub(crate) keep: Vec<String>,
     /// Those members, once there is an answer: the `oauth2` crate's reading of it has no place for them.
@@ -210,6 +238,9 @@ fn token_type(value: Option<String>) -> BasicTokenType {
         None => BasicTokenType::Bearer,
     }
 }
+
+/// The `token_type` of what is no access token ([RFC 8693 §2.2.1](https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1)).
+const NOT_APPLICABLE: &str = "N_A";
 
 /// `scope` as the standard's string with spaces, or as an array of strings.
 fn scopes(value: Value) -> Option<Vec<Scope>> {

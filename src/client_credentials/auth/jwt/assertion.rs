@@ -139,18 +139,7 @@ impl Assertion {
     /// Checks it once, when a credential is built, without calling providers. `discovers` says whether the issuer is known.
     pub(crate) fn check(&self, discovers: bool) -> Result<(), Error> {
         self.key.check(&self.header)?;
-        self.header.check(
-            "header member",
-            &[
-                ("alg", "it is the algorithm of the key"),
-                ("typ", "use `with_typ`"),
-                (
-                    "crit",
-                    "this crate has no extension that a server has to understand",
-                ),
-                ("b64", "the payload is always encoded"),
-            ],
-        )?;
+        check_header(&self.header, self.typ.as_deref())?;
         self.claims.check(
             "claim",
             &[
@@ -161,22 +150,7 @@ impl Assertion {
                 ("jti", "it is new for each request"),
             ],
         )?;
-        match &self.typ {
-            Some(typ) if !is_media_type(typ) => Err(Error::configuration(
-                "the assertion's `typ` is empty or not a media type; use `JWT` or `client-authentication+jwt`, or remove it",
-            )),
-            _ => Ok(()),
-        }?;
-        match &self.audience {
-            Some(AssertionAudience::Issuer) if !discovers => Err(Error::configuration(
-                "the assertion's audience is the issuer, which a token URL does not name; give the issuer's text as audience, or \
-                 use `ClientCredentials::discover`",
-            )),
-            Some(AssertionAudience::Other(text)) if text.is_empty() => Err(Error::configuration(
-                "the assertion's audience is empty; remove it to use the default",
-            )),
-            _ => Ok(()),
-        }
+        check_audience(self.audience.as_ref(), discovers)
     }
 
     /// Reads its key for one token request.
@@ -251,12 +225,7 @@ impl ReadAssertion {
             claims,
         } = &self.assertion;
         self.key.identify(add);
-        match audience {
-            Some(AssertionAudience::Issuer) => add("audience", b"issuer"),
-            Some(AssertionAudience::TokenEndpoint) => add("audience", b"token endpoint"),
-            Some(AssertionAudience::Other(audience)) => add("other audience", audience.as_bytes()),
-            None => {}
-        }
+        identify_audience(audience.as_ref(), add);
         add("typ", typ.as_deref().unwrap_or_default().as_bytes());
         header.identify("header", add);
         claims.identify("claim", add);
@@ -314,14 +283,7 @@ impl ReadAssertion {
 
     /// The audience at this server.
     fn audience<'a>(&'a self, target: &'a Target) -> &'a str {
-        match (&self.assertion.audience, &target.issuer) {
-            (Some(AssertionAudience::Other(text)), _) => text,
-            (None | Some(AssertionAudience::Issuer), Some(issuer)) => issuer,
-            // The builder has checked that the issuer is known where it is named.
-            (Some(AssertionAudience::TokenEndpoint | AssertionAudience::Issuer) | None, _) => {
-                &target.token_endpoint
-            }
-        }
+        audience_at(self.assertion.audience.as_ref(), target)
     }
 }
 
@@ -329,6 +291,70 @@ impl Assertion {
     fn is_for_issuer(&self, target: &Target) -> bool {
         let by_name = matches!(self.audience, None | Some(AssertionAudience::Issuer));
         by_name && target.issuer.is_some()
+    }
+}
+
+/// Checks what a builder may set in the header of any assertion.
+pub(crate) fn check_header(header: &Members, typ: Option<&str>) -> Result<(), Error> {
+    header.check(
+        "header member",
+        &[
+            ("alg", "it is the algorithm of the key"),
+            ("typ", "use `with_typ`"),
+            (
+                "crit",
+                "this crate has no extension that a server has to understand",
+            ),
+            ("b64", "the payload is always encoded"),
+        ],
+    )?;
+    match typ {
+        Some(typ) if !is_media_type(typ) => Err(Error::configuration(
+            "the assertion's `typ` is empty or not a media type; use `JWT` or `client-authentication+jwt`, or remove it",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The same for its audience. `discovers` says whether the issuer is known.
+pub(crate) fn check_audience(
+    audience: Option<&AssertionAudience>,
+    discovers: bool,
+) -> Result<(), Error> {
+    match audience {
+        Some(AssertionAudience::Issuer) if !discovers => Err(Error::configuration(
+            "the assertion's audience is the issuer, which a token URL does not name; give the issuer's text as audience, or \
+             use `ClientCredentials::discover`",
+        )),
+        Some(AssertionAudience::Other(text)) if text.is_empty() => Err(Error::configuration(
+            "the assertion's audience is empty; remove it to use the default",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The audience of an assertion at this server.
+pub(crate) fn audience_at<'a>(
+    audience: Option<&'a AssertionAudience>,
+    target: &'a Target,
+) -> &'a str {
+    match (audience, &target.issuer) {
+        (Some(AssertionAudience::Other(text)), _) => text,
+        (None | Some(AssertionAudience::Issuer), Some(issuer)) => issuer,
+        // The builder has checked that the issuer is known where it is named.
+        (Some(AssertionAudience::TokenEndpoint | AssertionAudience::Issuer) | None, _) => {
+            &target.token_endpoint
+        }
+    }
+}
+
+#[cfg(feature = "shared")]
+pub(crate) fn identify_audience(audience: Option<&AssertionAudience>, add: Add<'_>) {
+    match audience {
+        Some(AssertionAudience::Issuer) => add("audience", b"issuer"),
+        Some(AssertionAudience::TokenEndpoint) => add("audience", b"token endpoint"),
+        Some(AssertionAudience::Other(audience)) => add("other audience", audience.as_bytes()),
+        None => {}
     }
 }
 
