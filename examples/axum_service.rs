@@ -2,10 +2,9 @@
 //!
 //! ```sh
 //! cargo run --example axum_service
+//! cargo test --example axum_service
 //! ```
 //! [`Shop`] is the state. [`Failure`] is what a caller sees when there is no token. [`ready`] is the readiness probe.
-
-mod embedded;
 
 use axum::extract::{Path, State};
 use axum::http::{Request, StatusCode};
@@ -13,12 +12,11 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, body::Body, body::to_bytes, routing::get};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::{BoxError, Layer, ServiceExt};
+use tower_bearer::test_util::{AuthorizationServer, ProtectedApi, Served};
 use tower_bearer::{BearerAuth, BearerAuthLayer, ClientCredentials};
 use tower_bearer::{Error, ErrorKind, TokenCache, select::Origins};
-
-use self::embedded::{Gateway, Hydra, Registration, TENANT};
 
 /// Cheap to clone: the clones share connections and token.
 #[derive(Clone)]
@@ -29,15 +27,14 @@ struct Shop {
 }
 
 impl Shop {
-    fn new(hydra: &Hydra, secret: &str, gateway: &Gateway) -> Result<Self, Error> {
-        let client_id = &hydra.registration().client_id;
-        let source = ClientCredentials::builder(hydra.token_url(), client_id, secret);
-        let bearer = BearerAuthLayer::new(source.scopes(["ecommerce"]).build()?)
-            .select(Origins::new([gateway.origin()])?);
+    fn new(token_url: &str, secret: &str, origin: &str) -> Result<Self, Error> {
+        let source = ClientCredentials::builder(token_url, "client", secret);
+        let bearer =
+            BearerAuthLayer::new(source.scopes(["ecommerce"]).build()?).origins([origin])?;
         Ok(Self {
             tokens: bearer.cache().clone(),
             api: bearer.layer(Client::builder(TokioExecutor::new()).build_http()),
-            origin: gateway.origin(),
+            origin: origin.to_owned(),
         })
     }
 
@@ -48,7 +45,7 @@ impl Shop {
 }
 
 async fn cart(State(shop): State<Shop>, Path(cart): Path<u32>) -> Result<Json<Value>, Failure> {
-    let uri = format!("{}/ecommerce/public/{TENANT}/cart/{cart}", shop.origin);
+    let uri = format!("{}/carts/{cart}", shop.origin);
     let answer = shop.api.oneshot(Request::get(uri).body("".into())?).await?;
     let status = answer.status();
     let body = to_bytes(Body::new(answer.into_body()), 1 << 20).await?;
@@ -88,33 +85,80 @@ impl IntoResponse for Failure {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), BoxError> {
-    let hydra = Hydra::start(Registration::default()).await?;
-    let gateway = Gateway::start(&hydra).await?;
-    // Your own service continues with `axum::serve(listener, shop.routes())`.
-    let shop = Shop::new(&hydra, &hydra.registration().client_secret, &gateway)?;
-    let (good, mut answers) = (shop.routes(), Vec::new());
-    answers.push(ask(&good, "/carts/7").await?);
-    hydra.revoke_all();
-    answers.push(ask(&good, "/carts/8").await?);
-    answers.push(ask(&good, "/ready").await?);
-    let denied = Shop::new(&hydra, "yesterday's secret", &gateway)?.routes();
-    answers.push(ask(&denied, "/carts/9").await?);
-    answers.push(ask(&denied, "/ready").await?);
-
-    let seen = (answers, hydra.token_requests(), gateway.answered());
-    println!("statuses, token requests, calls of the API: {seen:?}");
-    let told = (vec![200, 200, 200, 502, 503], 3, 3);
-    let as_told = (seen == told).then_some(());
-    as_told.ok_or_else(|| format!("they should be {told:?}").into())
+/// An authorization server, and an API that has a cart for everybody with a token.
+async fn servers() -> Result<(AuthorizationServer, ProtectedApi, [Served; 2]), BoxError> {
+    let server = AuthorizationServer::new();
+    let carts = Router::new().route(
+        "/carts/{cart}",
+        get(async |Path(cart): Path<u32>| Json(json!({"cart": cart, "items": []}))),
+    );
+    let api = ProtectedApi::with_handler(&server, carts);
+    let served = [server.serve().await?, api.serve().await?];
+    Ok((server, api, served))
 }
 
-async fn ask(routes: &Router, path: &str) -> Result<u16, BoxError> {
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let (server, api, [auth, served]) = servers().await?;
+    // Your own service continues with `axum::serve(listener, shop.routes())`.
+    let shop = Shop::new(auth.url(), "secret", served.url())?.routes();
+    println!("GET /carts/7: {:?}", ask(&shop, "/carts/7").await?);
+    server.revoke_all();
+    println!("GET /carts/8: {:?}", ask(&shop, "/carts/8").await?);
+    println!("GET /ready:   {:?}", ask(&shop, "/ready").await?);
+    server.assert_token_requests(2);
+    api.assert_calls(3);
+    Ok(())
+}
+
+/// What a caller of the service sees.
+async fn ask(routes: &Router, path: &str) -> Result<(u16, String), BoxError> {
     let request = Request::get(path).body(Body::empty())?;
     let answer = routes.clone().oneshot(request).await?;
-    let status = answer.status();
+    let status = answer.status().as_u16();
     let body = to_bytes(answer.into_body(), 1 << 20).await?;
-    println!("GET {path}: {status} {}", String::from_utf8_lossy(&body));
-    Ok(status.as_u16())
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_bearer::test_util::Answer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_callers_request_survives_a_revoked_token() -> Result<(), BoxError> {
+        let (server, api, [auth, served]) = servers().await?;
+        let shop = Shop::new(auth.url(), "secret", served.url())?.routes();
+        assert_eq!(ask(&shop, "/carts/7").await?.0, 200);
+        server.revoke_all();
+        let (status, body) = ask(&shop, "/carts/8").await?;
+        assert_eq!((status, &*body), (200, r#"{"cart":8,"items":[]}"#));
+        api.assert_calls(3);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn callers_are_told_that_there_is_no_token_and_the_probe_as_well() -> Result<(), BoxError>
+    {
+        let (server, api, [auth, served]) = servers().await?;
+        let shop = Shop::new(auth.url(), "yesterday's secret", served.url())?.routes();
+        assert_eq!(ask(&shop, "/ready").await?.0, 200);
+        let (status, why) = ask(&shop, "/carts/7").await?;
+        assert_eq!((status, &*why), (502, "no token for the API"));
+        assert_eq!(ask(&shop, "/ready").await?.0, 503);
+        server.assert_token_requests(1);
+        api.assert_calls(0);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_token_endpoint_that_is_busy_is_not_the_callers_fault() -> Result<(), BoxError> {
+        let (server, _, [auth, served]) = servers().await?;
+        server.script([Answer::TooManyRequests(std::time::Duration::from_secs(9))]);
+        let shop = Shop::new(auth.url(), "secret", served.url())?.routes();
+        let (status, why) = ask(&shop, "/carts/7").await?;
+        assert_eq!((status, &*why), (503, "no token for now"));
+        Ok(())
+    }
 }

@@ -1,91 +1,149 @@
-//! reqwest's client with a token on each request, and reqwest as the transport of the token request.
+//! A client of an API, over reqwest: a token on each request, and reqwest as the transport of the token request.
 //!
 //! ```sh
 //! cargo run --example reqwest
+//! cargo test --example reqwest
 //! ```
-//! It calls an authorization server and an API that run in this process and count what reaches them.
-
-mod embedded;
+//! [`Billing`] is all that a program needs. `main` calls servers of the test kit, which run in this process and count what
+//! reaches them. The tests at the end are those that a program of yours would have.
 
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
-use reqwest::{Body, Client};
+use http::{Request, header::CONTENT_TYPE};
+use reqwest::{Body, Client, Response};
 use tokio::task::JoinSet;
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder, ServiceExt, timeout::Timeout};
 use tower_bearer::{
-    BearerAuthLayer, ClientCredentials, Error,
+    BearerAuth, BearerAuthLayer, ClientCredentials, Error,
     adapter::reqwest::{ReqwestService, ReusableBody},
     select::Origins,
+    test_util::{AuthorizationServer, ProtectedApi},
+    unauthorized::BearerChallenge,
 };
 
-use self::embedded::{Gateway, Hydra, Registration, TENANT};
+/// Cheap to clone: the clones share connections and token.
+#[derive(Clone)]
+struct Billing {
+    service: Timeout<BearerAuth<ReqwestService, Origins, BearerChallenge, ReusableBody>>,
+    origin: String,
+}
+
+impl Billing {
+    fn new(token_url: &str, secret: &str, origin: &str) -> Result<Self, Error> {
+        let source = ClientCredentials::builder(token_url, "client", secret)
+            .scopes(["billing"])
+            // This client has the proxies, TLS roots and timeouts for token requests.
+            .build_with_reqwest(Client::builder().connect_timeout(Duration::from_secs(5)))?;
+        let bearer = BearerAuthLayer::new(source)
+            // The token goes to this origin only.
+            .origins([origin])?
+            // Bodies of bytes or text are replayed after a 401; streams are not.
+            .replay(ReusableBody);
+        let service = ServiceBuilder::new()
+            // Above the layer, so that it times the whole call: the wait for a token and the retry included.
+            .timeout(Duration::from_secs(30))
+            .layer(bearer)
+            .service(ReqwestService::new(Client::new()));
+        let origin = origin.to_owned();
+        Ok(Self { service, origin })
+    }
+
+    async fn invoice(&self, number: u32) -> Result<String, BoxError> {
+        let url = format!("{}/invoices/{number}", self.origin);
+        self.send(Request::get(url).body(Body::default())?).await
+    }
+
+    async fn credit(&self, number: u32, amount: u32) -> Result<String, BoxError> {
+        let request = Request::post(format!("{}/invoices/{number}/credits", self.origin))
+            .header(CONTENT_TYPE, "application/json")
+            .body(format!(r#"{{"amount": {amount}}}"#).into())?;
+        self.send(request).await
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<String, BoxError> {
+        let response = self.service.clone().oneshot(request).await?;
+        Ok(Response::from(response).error_for_status()?.text().await?)
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let hydra = Hydra::start(Registration::default()).await?;
-    let gateway = Gateway::start(&hydra).await?;
-    let known = hydra.registration();
-    let tenant = format!("{}/ecommerce/public/{TENANT}", gateway.origin());
-
-    let id = &known.client_id;
-    let source = ClientCredentials::builder(hydra.token_url(), id, &*known.client_secret)
-        .scopes(["ecommerce", "credits"])
-        // This client has the proxies, TLS roots and timeouts for token requests.
-        .build_with_reqwest(Client::builder().connect_timeout(Duration::from_secs(5)))?;
-    let bearer = BearerAuthLayer::new(source)
-        // The token goes to this origin only.
-        .select(Origins::new([gateway.origin()])?)
-        // Bodies of bytes or text are replayed after a 401; streams are not.
-        .replay(ReusableBody);
-    let api = ServiceBuilder::new()
-        // Above the layer, so that it times the whole call: the wait for a token and the retry included.
-        .timeout(Duration::from_secs(30))
-        .layer(bearer)
-        .service(ReqwestService::new(Client::new()));
+    let server = AuthorizationServer::new();
+    let api = ProtectedApi::new(&server);
+    let (auth, served) = (server.serve().await?, api.serve().await?);
+    let billing = Billing::new(auth.url(), "secret", served.url())?;
 
     let mut calls = JoinSet::new();
     for number in 0..20 {
-        let request = Request::get(format!("{tenant}/cart/{number}")).body(Body::default())?;
-        calls.spawn(send(api.clone(), request));
+        let billing = billing.clone();
+        calls.spawn(async move { billing.invoice(number).await });
     }
-    let ok = calls.join_all().await.into_iter().flatten();
-    let ok = ok.filter(|status| status.is_success()).count();
-    let seen = (hydra.token_requests(), gateway.answered());
+    let ok = calls.join_all().await.iter().flatten().count();
     println!("20 calls at once, without a token yet: {ok} ok");
-    expect(seen, (1, 20))?;
+    server.assert_token_requests(1);
 
-    hydra.revoke_all();
-    let request = Request::post(format!("{tenant}/orders/7/credits/apply"))
-        .header(CONTENT_TYPE, "application/json")
-        .body(Body::from(r#"{"amount": 63}"#))?;
-    let status = send(api, request).await?;
-    let rejected = gateway.answered_with(StatusCode::UNAUTHORIZED);
-    println!("another one, with a revoked token: {status}, after {rejected} rejection");
-    expect((hydra.token_requests(), gateway.answered()), (2, 22))
+    server.revoke_all();
+    billing.credit(7, 63).await?;
+    println!("another one, with a revoked token, is rejected, and retried with a new token:");
+    for call in api.calls().iter().skip(20) {
+        println!("  {call}");
+    }
+    api.assert_calls(22);
+    Ok(())
 }
 
-/// Makes a call and reads its answer.
-async fn send<S>(api: S, request: Request<Body>) -> Result<StatusCode, BoxError>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = BoxError>,
-{
-    let response = match api.oneshot(request).await {
-        Ok(response) => reqwest::Response::from(response),
-        Err(error) if error.is::<Error>() => return Err(format!("no token: {error}").into()),
-        // Of reqwest, or of the timeout.
-        Err(error) => return Err(error),
-    };
-    let status = response.status();
-    response.text().await?;
-    Ok(status)
-}
+#[cfg(test)]
+mod tests {
+    use tower_bearer::test_util::{Answer, Served};
 
-/// Prints what the servers counted so far, and fails if it is wrong.
-fn expect(seen: (u64, u64), expected: (u64, u64)) -> Result<(), BoxError> {
-    println!("  token requests: {}, calls to the API: {}", seen.0, seen.1);
-    match seen == expected {
-        true => Ok(()),
-        false => Err(format!("should be {expected:?}").into()),
+    use super::*;
+
+    async fn serve(
+        server: &AuthorizationServer,
+        api: &ProtectedApi,
+    ) -> Result<(Billing, [Served; 2]), BoxError> {
+        let (auth, served) = (server.serve().await?, api.serve().await?);
+        let billing = Billing::new(auth.url(), "secret", served.url())?;
+        Ok((billing, [auth, served]))
+    }
+
+    #[tokio::test]
+    async fn many_calls_share_one_token() -> Result<(), BoxError> {
+        let server = AuthorizationServer::new();
+        let api = ProtectedApi::new(&server);
+        let (billing, _served) = serve(&server, &api).await?;
+        tokio::try_join!(billing.invoice(1), billing.invoice(2), billing.invoice(3))?;
+        server.assert_token_requests(1);
+        api.assert_calls(3);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_credit_is_sent_again_when_the_token_was_revoked() -> Result<(), BoxError> {
+        let server = AuthorizationServer::new();
+        let api = ProtectedApi::new(&server);
+        let (billing, _served) = serve(&server, &api).await?;
+        billing.invoice(1).await?;
+        server.revoke_all();
+        billing.credit(1, 63).await?;
+
+        let calls = api.calls();
+        let bodies: Vec<_> = calls.iter().map(|call| call.body.clone()).collect();
+        assert_eq!(bodies, ["", r#"{"amount": 63}"#, r#"{"amount": 63}"#]);
+        server.assert_token_requests(2);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn without_a_token_nothing_is_sent_and_the_error_says_why() -> Result<(), BoxError> {
+        let server = AuthorizationServer::new();
+        let api = ProtectedApi::new(&server);
+        let (billing, _served) = serve(&server, &api).await?;
+        server.script([Answer::Denied("invalid_client")]);
+        let error = billing.invoice(1).await.expect_err("no token");
+        let error = Error::find_in(&*error).expect("an error of this crate");
+        assert_eq!(error.oauth_code(), Some("invalid_client"));
+        api.assert_calls(0);
+        Ok(())
     }
 }

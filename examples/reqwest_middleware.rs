@@ -1,75 +1,130 @@
-//! The layer as a middleware of reqwest-middleware, between its retries and its tracing.
+//! Uploads with reqwest-middleware: a multipart form is kept while it is sent, and sent again if its token was rejected.
 //!
 //! ```sh
 //! cargo run --example reqwest_middleware
+//! cargo test --example reqwest_middleware
 //! ```
-//! It calls an authorization server and an API that run in this process and count what reaches them.
+//! [`Uploads`] is all that a program needs. `main` calls servers of the test kit, which run in this process and count what
+//! reaches them. The tests at the end are those that a program of yours would have.
 
-mod embedded;
-
-use http::{StatusCode, header::CONTENT_TYPE};
-use reqwest::Client;
-use reqwest_middleware::ClientBuilder;
-use reqwest_retry::{RetryTransientMiddleware, policies::ExponentialBackoff};
+use reqwest::{
+    Client,
+    multipart::{Form, Part},
+};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use reqwest_tracing::TracingMiddleware;
-use tokio::task::JoinSet;
 use tower::BoxError;
-use tower_bearer::{BearerAuthLayer, ClientCredentials, extension::NoToken, select::Origins};
+use tower_bearer::{
+    BearerAuthLayer, ClientCredentials, Error,
+    replay::Buffered,
+    test_util::{AuthorizationServer, ProtectedApi},
+};
 
-use self::embedded::{Gateway, Hydra, Registration, TENANT};
+/// Cheap to clone: the clones share connections and token.
+#[derive(Clone)]
+struct Uploads {
+    client: ClientWithMiddleware,
+    url: String,
+}
+
+impl Uploads {
+    fn new(token_url: &str, secret: &str, origin: &str) -> Result<Self, Error> {
+        let source = ClientCredentials::builder(token_url, "client", secret)
+            .scopes(["uploads"])
+            .build_with_reqwest(Client::builder())?;
+        let bearer = BearerAuthLayer::new(source)
+            // The token goes to this origin only.
+            .origins([origin])?
+            // A form is a stream. Without this it is sent once; past this limit it is as well.
+            .replay(Buffered::up_to(1024 * 1024));
+        let client = ClientBuilder::new(Client::new())
+            // Retries of reqwest-retry go here, before the layer, if bodies are bytes or text: it cannot retry a form.
+            .with(bearer)
+            // After the layer, so that each attempt has a span of its own.
+            .with(TracingMiddleware::default())
+            .build();
+        let url = format!("{origin}/uploads");
+        Ok(Self { client, url })
+    }
+
+    async fn send(&self, name: &'static str, contents: &'static str) -> Result<(), BoxError> {
+        let file = Part::text(contents).file_name(name);
+        let request = self
+            .client
+            .post(&self.url)
+            .multipart(Form::new().part("file", file));
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let hydra = Hydra::start(Registration::default()).await?;
-    let gateway = Gateway::start(&hydra).await?;
-    let known = hydra.registration();
-    let tenant = format!("{}/ecommerce/public/{TENANT}", gateway.origin());
+    let server = AuthorizationServer::new();
+    let api = ProtectedApi::new(&server);
+    let (auth, served) = (server.serve().await?, api.serve().await?);
+    let uploads = Uploads::new(auth.url(), "secret", served.url())?;
 
-    let id = &known.client_id;
-    let source = ClientCredentials::builder(hydra.token_url(), id, &*known.client_secret)
-        .scopes(["ecommerce", "credits"])
-        .build_with_reqwest(Client::builder())?;
-    // The token goes to this origin only.
-    let bearer = BearerAuthLayer::new(source).select(Origins::new([gateway.origin()])?);
-    let backoff = ExponentialBackoff::builder().build_with_max_retries(3);
-    let api = ClientBuilder::new(Client::new())
-        // Before the layer, so that each attempt has the current token.
-        .with(RetryTransientMiddleware::new_with_policy(backoff))
-        .with(bearer)
-        // After it, so that each try has a span of its own.
-        .with(TracingMiddleware::default())
-        .build();
-
-    let mut calls = JoinSet::new();
-    for number in 0..20 {
-        let call = api.get(format!("{tenant}/cart/{number}")).send();
-        calls.spawn(async { Ok::<_, BoxError>(call.await?.text().await?) });
+    uploads.send("november.csv", "day;amount\n1;63\n").await?;
+    server.revoke_all();
+    uploads.send("december.csv", "day;amount\n1;64\n").await?;
+    println!("two uploads, the token revoked between them:");
+    for call in api.calls() {
+        println!("  {call}, {} bytes", call.body.len());
     }
-    let ok = calls.join_all().await.iter().flatten().count();
-    println!("20 calls at once, without a token yet: {ok} ok");
-    expect((hydra.token_requests(), gateway.answered()), (1, 20))?;
-
-    hydra.revoke_all();
-    let call = api
-        .post(format!("{tenant}/orders/7/credits/apply"))
-        .header(CONTENT_TYPE, "application/json")
-        .body(r#"{"amount": 63}"#);
-    let status = call.send().await?.status();
-    let rejected = gateway.answered_with(StatusCode::UNAUTHORIZED);
-    println!("another one, with a revoked token: {status}, after {rejected} rejection");
-    expect((hydra.token_requests(), gateway.answered()), (2, 22))?;
-
-    let call = api.get(format!("{tenant}/cart")).with_extension(NoToken);
-    let status = call.send().await?.status();
-    println!("a call with `NoToken`: {status}");
-    expect((hydra.token_requests(), gateway.answered()), (2, 23))
+    server.assert_token_requests(2);
+    api.assert_calls(3);
+    Ok(())
 }
 
-/// Prints what the servers counted so far, and fails if it is wrong.
-fn expect(seen: (u64, u64), expected: (u64, u64)) -> Result<(), BoxError> {
-    println!("  token requests: {}, calls to the API: {}", seen.0, seen.1);
-    match seen == expected {
-        true => Ok(()),
-        false => Err(format!("should be {expected:?}").into()),
+#[cfg(test)]
+mod tests {
+    use tower_bearer::test_util::Served;
+
+    use super::*;
+
+    async fn serve(
+        server: &AuthorizationServer,
+        api: &ProtectedApi,
+    ) -> Result<(Uploads, [Served; 2]), BoxError> {
+        let (auth, served) = (server.serve().await?, api.serve().await?);
+        let uploads = Uploads::new(auth.url(), "secret", served.url())?;
+        Ok((uploads, [auth, served]))
+    }
+
+    #[tokio::test]
+    async fn a_form_is_sent_again_byte_for_byte_with_the_new_token() -> Result<(), BoxError> {
+        let server = AuthorizationServer::new();
+        let api = ProtectedApi::new(&server);
+        let (uploads, _served) = serve(&server, &api).await?;
+        uploads.send("1.csv", "first").await?;
+        server.revoke_all();
+        uploads.send("2.csv", "second").await?;
+
+        let calls = api.calls();
+        let [_, rejected, retried] = &calls[..] else {
+            panic!("{} calls", calls.len());
+        };
+        assert_eq!(rejected.body, retried.body);
+        assert_eq!(
+            rejected.headers["content-type"],
+            retried.headers["content-type"]
+        );
+        assert_eq!(retried.token(), Some("client.2"));
+        let body = String::from_utf8_lossy(&retried.body);
+        assert!(body.contains("filename=\"2.csv\"") && body.contains("second"));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn an_upload_without_a_token_is_not_sent() -> Result<(), BoxError> {
+        let server = AuthorizationServer::new();
+        server.deny("unauthorized_client");
+        let api = ProtectedApi::new(&server);
+        let (uploads, _served) = serve(&server, &api).await?;
+        let error = uploads.send("1.csv", "first").await.expect_err("no token");
+        assert!(Error::find_in(&*error).is_some_and(Error::is_denied));
+        api.assert_calls(0);
+        Ok(())
     }
 }

@@ -201,7 +201,7 @@ fn the_body_of_an_answer_is_passed_on_and_said_again() {
             let [_, first, second] = &calls[..] else {
                 panic!("{} calls", calls.len());
             };
-            assert_eq!(first.status, StatusCode::UNAUTHORIZED);
+            assert_eq!(first.status, Some(StatusCode::UNAUTHORIZED));
             assert_eq!(first.body, second.body);
             let json: serde_json::Value = serde_json::from_slice(&second.body).unwrap();
             assert_eq!(json["cart"], "7");

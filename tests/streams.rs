@@ -4,7 +4,7 @@
 #![cfg(all(feature = "reqwest-middleware", feature = "tonic"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../examples/embedded/grpc.rs"]
+#[path = "support/grpc.rs"]
 mod grpc;
 
 use std::{

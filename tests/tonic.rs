@@ -5,7 +5,7 @@
 
 #[path = "../examples/embedded/mod.rs"]
 mod embedded;
-#[path = "../examples/embedded/grpc.rs"]
+#[path = "support/grpc.rs"]
 mod grpc;
 mod support;
 
@@ -719,7 +719,7 @@ async fn a_wrong_secret_is_unauthenticated_and_shown_nowhere() {
             assert!(!shown.contains(form), "{shown}");
         }
     }
-    assert_eq!((hydra.token_requests(), hydra.issued()), (1, 0));
+    assert_eq!(hydra.token_requests(), 1);
     assert_eq!((api.calls().len(), api.connections()), (0, 0));
 }
 

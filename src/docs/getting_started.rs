@@ -18,7 +18,8 @@
 //! | another tower service | | [any tower service](#any-tower-service) |
 //!
 //! The repository has a complete program for each, `cargo run --example hyper` and so on.
-//! They run against a server of their own and print what it counted.
+//! They run against a server of their own and print what it counted. Most have tests as yours
+//! may be: see [testing](super::testing).
 //!
 //! # hyper-util
 //! ```toml

@@ -1,201 +1,289 @@
 //! Testing: your service without an authorization server, a network or real time.
 //!
+//! The feature `test-util` has an authorization server, an API and a source of tokens, which
+//! count what reaches them and fail as they are told to. Switch it on for tests only:
+//! ```toml
+//! [dev-dependencies]
+//! tower-bearer = { version = "0.1", features = [
+//!     "test-util",
+//! ] }
+//! tokio = { version = "1", features = [
+//!     "macros", "rt", "test-util",
+//! ] }
+//! ```
+//!
 //! | what you test | use |
 //! | --- | --- |
 //! | your own code, tokens do not matter | [`FixedToken`](crate::token::FixedToken) and a `service_fn` as the API |
-//! | what your code does when a token is rejected | a source that counts, and an API that rejects |
-//! | your credentials' configuration | `build_with` and a `service_fn` as the token endpoint |
-//! | expiry and backoff | Tokio's paused time |
-//! | what your code does when there is no token | a source that fails |
+//! | how many token requests and calls are made | [both servers in memory](#both-servers-in-memory) |
+//! | a rejected token, an upload that is sent again | [`revoke_all`](#a-rejected-token) |
+//! | a server that is slow, busy, down or wrong | [`script`](#faults) |
+//! | your credentials: scopes, client authentication | [`register`](#your-credentials) |
+//! | expiry, refresh, backoff | [paused time](#expiry) |
+//! | what your code makes of each error | [`error`](#no-token) and `ScriptedSource` |
+//! | a client that needs a socket or TLS | [`serve`](#over-a-socket) |
 //!
-//! # An API in memory
+#![cfg_attr(
+    feature = "test-util",
+    doc = "The reference is [`test_util`](crate::test_util)."
+)]
+//! The repository's examples `reqwest`, `reqwest_middleware`, `axum_service`, `tonic` and
+//! `multi_tenant` are programs with such tests: `cargo test --example reqwest`.
+//!
+//! # Both servers in memory
+//! They are tower services. The authorization server issues tokens for `credentials()`, and
+//! the API lets in who has one. With paused time, no test waits for a clock:
 //! ```
-//! use http::{Request, Response};
-//! use tower::{
-//!     BoxError, Layer, ServiceExt, service_fn,
-//! };
+//! use std::time::Duration;
+//!
+//! use http::Request;
+//! use tower::{BoxError, Layer, ServiceExt};
 //! use tower_bearer::{
-//!     BearerAuthLayer, token::FixedToken,
+//!     BearerAuthLayer,
+//!     test_util::{
+//!         AuthorizationServer, ProtectedApi,
+//!     },
 //! };
 //!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), BoxError> {
-//! let api = service_fn(
-//!     async |request: Request<String>| {
-//!         let token =
-//!             request.headers()["authorization"]
-//!                 .clone();
-//!         assert_eq!(token, "Bearer test-token");
-//!         Ok::<_, BoxError>(Response::new(
-//!             "hello".to_owned(),
-//!         ))
-//!     },
-//! );
-//! let layer = BearerAuthLayer::new(
-//!     FixedToken::new("test-token")?,
-//! );
-//! let client = layer.layer(api);
+//! # /*
+//! #[tokio::test(start_paused = true)]
+//! async fn two_calls_share_one_token()
+//! # */
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main()
+//! -> Result<(), BoxError> {
+//!     let server = AuthorizationServer::new();
+//!     server.delay(Duration::from_secs(2));
+//!     let api = ProtectedApi::new(&server);
+//!     let client =
+//!         BearerAuthLayer::new(server.credentials())
+//!             .layer(api.clone());
 //!
-//! let request =
-//!     Request::get("https://api.example.com/")
-//!         .body(String::new())?;
-//! let response = client.oneshot(request).await?;
-//! assert_eq!(response.body(), "hello");
-//! # Ok(())
-//! # }
+//!     let call = || {
+//!         let request =
+//!             Request::get("https://api.test/")
+//!                 .body(String::new());
+//!         let client = client.clone();
+//!         async { client.oneshot(request?).await }
+//!     };
+//!     tokio::try_join!(call(), call())?;
+//!     server.assert_token_requests(1);
+//!     api.assert_calls(2);
+//!     Ok(())
+//! }
 //! ```
+//! An assertion that fails lists what came:
+//! ```text
+//! expected token requests: 1, but there were 2
+//!   1. POST /token of no known client: 401
+//!   2. POST /token of "client": 200
+//! ```
+//! `ProtectedApi::with_handler` takes any tower service for the answers, such as an axum
+//! router. It finds whose token came in the request's extensions, as a `Grant`.
 //!
 //! # A rejected token
-//! The source numbers its tokens, and the API accepts the second one only. The caller sees
-//! 200, and the source was called twice.
+//! `revoke_all` ends the life of all tokens, and the client does not know. A call is sent,
+//! rejected, and sent again:
 //! ```
-//! use std::sync::{
-//!     Arc,
-//!     atomic::{AtomicUsize, Ordering},
-//! };
-//!
-//! use http::{Request, Response, StatusCode};
-//! use tower::{
-//!     BoxError, Layer, ServiceExt, service_fn,
-//! };
+//! use http::{Request, StatusCode};
+//! use tower::{BoxError, Layer, ServiceExt};
 //! use tower_bearer::{
-//!     BearerAuthLayer, Token, token::TokenRequest,
+//!     BearerAuthLayer,
+//!     test_util::{
+//!         AuthorizationServer, ProtectedApi,
+//!     },
 //! };
 //!
-//! # #[tokio::main(flavor = "current_thread")]
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
-//! let token_requests =
-//!     Arc::new(AtomicUsize::new(0));
-//! let counter = Arc::clone(&token_requests);
-//! let source =
-//!     service_fn(move |_: TokenRequest| {
-//!         let number = counter
-//!             .fetch_add(1, Ordering::SeqCst)
-//!             + 1;
-//!         async move {
-//!             Token::new(format!("token-{number}"))
-//!         }
-//!     });
-//! let api = service_fn(
-//!     async |request: Request<String>| {
-//!         let token =
-//!             &request.headers()["authorization"];
-//!         let is_good = token == "Bearer token-2";
-//!         let mut response =
-//!             Response::new(String::new());
-//!         if !is_good {
-//!             *response.status_mut() =
-//!                 StatusCode::UNAUTHORIZED;
-//!         }
-//!         Ok::<_, BoxError>(response)
-//!     },
-//! );
-//! let client =
-//!     BearerAuthLayer::new(source).layer(api);
+//! let server = AuthorizationServer::new();
+//! let api = ProtectedApi::new(&server);
+//! let layer =
+//!     BearerAuthLayer::new(server.credentials());
+//! layer.cache().get().await?;
+//! server.revoke_all();
 //!
 //! let request =
-//!     Request::get("https://api.example.com/")
-//!         .body(String::new())?;
+//!     Request::post("https://api.test/orders")
+//!         .body("63 EUR".to_owned())?;
+//! let client = layer.layer(api.clone());
 //! let response = client.oneshot(request).await?;
 //! assert_eq!(response.status(), StatusCode::OK);
-//! assert_eq!(
-//!     token_requests.load(Ordering::SeqCst),
-//!     2
-//! );
+//!
+//! let calls = api.calls();
+//! assert_eq!(calls.len(), 2);
+//! assert_eq!(calls[0].token(), Some("client.1"));
+//! assert_eq!(calls[1].token(), Some("client.2"));
+//! assert_eq!(calls[1].body, "63 EUR");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # A token endpoint in memory
-//! `build_with` takes any tower service as the transport for token requests. This test sees
-//! what your credentials send:
+//! # Faults
+//! `script` gives the next answers of the token endpoint: `Hang`, `TooManyRequests`,
+//! `Unavailable`, `Garbage`, `Disconnected`, `Denied`, `SameToken`, `LateToken`. After them the
+//! server is well again.
 //! ```
-//! use bytes::Bytes;
-//! use http::{Request, Response};
-//! use http_body_util::{BodyExt, Full};
-//! use tower::{BoxError, service_fn};
+//! use std::time::Duration;
+//!
 //! use tower_bearer::{
-//!     ClientCredentials, TokenCache,
+//!     ErrorKind, TokenCache,
+//!     test_util::{Answer, AuthorizationServer},
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_bearer::Error> {
+//! let server = AuthorizationServer::new();
+//! let busy = Duration::from_secs(20);
+//! server.script([Answer::TooManyRequests(busy)]);
+//! let cache = TokenCache::new(server.credentials());
+//!
+//! let error = cache.get().await.unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::Unavailable);
+//! // `Retry-After` is obeyed: nothing is sent.
+//! assert!(cache.get().await.is_err());
+//! server.assert_token_requests(1);
+//!
+//! tokio::time::sleep(busy).await;
+//! assert!(cache.get().await.is_ok());
+//! # Ok(())
+//! # }
+//! ```
+//! `deny("invalid_client")` denies all, until `allow()`. `hold()` stops the requests that have
+//! come until you let them go.
+//!
+//! # Your credentials
+//! Register the client as it authenticates. `build_with` takes the server as transport for any
+//! credentials, with any URL. This test sees what they send:
+//! ```
+//! use tower_bearer::{
+//!     ClientAuth, ClientCredentials, TokenCache,
+//!     test_util::AuthorizationServer,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), BoxError> {
-//! async fn answer(
-//!     request: Request<Full<Bytes>>,
-//! ) -> Result<Response<String>, BoxError> {
-//!     let form = request
-//!         .into_body()
-//!         .collect()
-//!         .await?
-//!         .to_bytes();
-//!     let form = std::str::from_utf8(&form)?;
-//!     assert!(form.contains(
-//!         "grant_type=client_credentials"
-//!     ));
-//!     assert!(form.contains("scope=billing"));
-//!     let token = r#"{"access_token":"t"}"#;
-//!     Ok(Response::new(token.to_owned()))
-//! }
+//! # async fn main() -> Result<(), tower_bearer::Error> {
+//! let server = AuthorizationServer::new();
+//! server.register(
+//!     "billing",
+//!     ClientAuth::basic("s3cret"),
+//! );
 //!
 //! let source = ClientCredentials::builder(
 //!     "https://auth.example.com/oauth2/token",
-//!     "my-client",
-//!     "my-secret",
+//!     "billing",
+//!     ClientAuth::basic("s3cret"),
 //! )
-//! .scopes(["billing"])
-//! .build_with(service_fn(answer))?;
+//! .scopes(["invoices"])
+//! .build_with(server.clone())?;
 //! let token = TokenCache::new(source).get().await?;
-//! assert_eq!(token.authorization(), "Bearer t");
+//! assert_eq!(token.expose_secret(), "billing.1");
+//!
+//! let request = &server.calls()[0];
+//! let scope = request.form("scope");
+//! assert_eq!(scope.as_deref(), Some("invoices"));
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # No token
-//! A source that fails, and what the caller gets. Paused time skips each pause and backoff:
+//! `error` makes an error of each kind, as the layer returns it, and `ScriptedSource` is a
+//! source that fails with it:
 //! ```
-//! use http::{Request, Response};
-//! use tower::{
-//!     BoxError, Layer, ServiceExt, service_fn,
-//! };
+//! use http::Request;
+//! use tower::{BoxError, Layer, ServiceExt};
 //! use tower_bearer::{
-//!     BearerAuthLayer, Error, ErrorKind, Token,
-//!     token::TokenRequest,
+//!     BearerAuthLayer, Error, ErrorKind,
+//!     test_util::{
+//!         self, AuthorizationServer, ProtectedApi,
+//!         ScriptedSource,
+//!     },
 //! };
+//!
+//! /// What your service answers.
+//! fn status(error: &BoxError) -> u16 {
+//!     match Error::find_in(&**error) {
+//!         Some(error) if error.is_transient() => 503,
+//!         _ => 502,
+//!     }
+//! }
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
-//! let source =
-//!     service_fn(async |_: TokenRequest| {
-//!         Err::<Token, BoxError>(
-//!             "the vault is sealed".into(),
-//!         )
-//!     });
-//! let api =
-//!     service_fn(async |_: Request<String>| {
-//!         Ok::<_, BoxError>(Response::new(
-//!             String::new(),
-//!         ))
-//!     });
-//! let client =
-//!     BearerAuthLayer::new(source).layer(api);
-//!
-//! let request =
-//!     Request::get("https://api.example.com/")
-//!         .body(String::new())?;
-//! let error =
-//!     client.oneshot(request).await.unwrap_err();
-//! let error = error
-//!     .downcast_ref::<Error>()
-//!     .expect("an error of this crate");
-//! assert_eq!(error.kind(), ErrorKind::Source);
+//! for (kind, expected) in [
+//!     (ErrorKind::Denied, 502),
+//!     (ErrorKind::Timeout, 503),
+//! ] {
+//!     let error = test_util::error(kind);
+//!     let source = ScriptedSource::new([Err(error)]);
+//!     let api = ProtectedApi::new(
+//!         &AuthorizationServer::new(),
+//!     );
+//!     let client = BearerAuthLayer::new(source)
+//!         .layer(api.clone());
+//!     let request =
+//!         Request::get("https://api.test/")
+//!             .body(String::new())?;
+//!     let error =
+//!         client.oneshot(request).await.unwrap_err();
+//!     assert_eq!(status(&error), expected);
+//!     api.assert_calls(0);
+//! }
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Expiry
-//! See [paused time](super::runtimes#paused-time). Note that paused time also moves the
-//! timeouts of real sockets; use it with servers in memory.
+//! The servers in memory go by Tokio's clock, as the cache does. An hour takes no time:
+//! ```
+//! use std::time::Duration;
 //!
-//! # Over real sockets
-//! The repository's `examples/embedded` has a small authorization server and an API that run
-//! in your process and count requests. Copy what you need.
+//! use tokio::time::sleep;
+//! use tower_bearer::{
+//!     TokenCache, test_util::AuthorizationServer,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_bearer::Error> {
+//! let server = AuthorizationServer::new();
+//! server.lifetime(Duration::from_secs(600));
+//! let cache = TokenCache::new(server.credentials());
+//! cache.get().await?;
+//! sleep(Duration::from_secs(601)).await;
+//! cache.get().await?;
+//! server.assert_token_requests(2);
+//! # Ok(())
+//! # }
+//! ```
+//! See [paused time](super::runtimes#paused-time).
+//!
+//! # Over a socket
+//! Clients such as reqwest and tonic need one. `serve` puts a server on a free port of this
+//! machine until its handle is dropped. `serve_tls` (with a feature for TLS, such as `rustls`)
+//! does so over TLS: have the client trust `test_util::ROOT_CERTIFICATE`. Do not pause time
+//! then: it also moves the timeouts of real sockets.
+//! ```
+//! use tower_bearer::{
+//!     ClientCredentials, TokenCache, test_util,
+//!     test_util::AuthorizationServer,
+//! };
+//!
+//! # #[cfg(not(feature = "rustls"))] fn main() {}
+//! # #[cfg(feature = "rustls")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! let server = AuthorizationServer::new();
+//! let served = server.serve_tls().await?;
+//! let source = ClientCredentials::builder(
+//!     format!("{}/token", served.url()),
+//!     "client",
+//!     "secret",
+//! )
+//! .root_certificates(test_util::ROOT_CERTIFICATE)
+//! .build()?;
+//! TokenCache::new(source).get().await?;
+//! server.assert_token_requests(1);
+//! # Ok(())
+//! # }
+//! ```
+//! Discovery works as well: give the handle's `url()` as the issuer.

@@ -186,6 +186,12 @@ impl AuthorizationServer {
         self.0.tokens.revoke(|grant| grant.client_id == client_id);
     }
 
+    /// What a token allows, for an API of your own; `None` if it is not valid now.
+    #[must_use]
+    pub fn grant(&self, token: &str) -> Option<Grant> {
+        self.0.tokens.grant(token)
+    }
+
     /// Holds token requests: each has arrived and is counted, and waits until what this returns is dropped.
     pub fn hold(&self) -> Held {
         self.0.gate.hold()
@@ -237,10 +243,6 @@ impl AuthorizationServer {
     pub async fn serve_tls(&self) -> io::Result<Served> {
         let this = self.clone();
         super::tls::serve(move |request| this.answer(request)).await
-    }
-
-    pub(super) fn grant(&self, token: &str) -> Option<Grant> {
-        self.0.tokens.grant(token)
     }
 
     fn answer(&self, request: Request<Bytes>) -> Answering {
@@ -306,7 +308,10 @@ impl Shared {
         let scopes = form.get("scope").cloned().unwrap_or_default();
         let client_id = match self.clients.recognize(request, form).await {
             Ok(client_id) => client_id,
-            Err(why) => return Ok(denied("invalid_client", &why)),
+            Err(why) => {
+                let why = format!("Client authentication failed. {why}");
+                return Ok(denied("invalid_client", &why));
+            }
         };
         self.log.recognized(place, &client_id);
         let lifetime = lock(&self.conduct).lifetime;

@@ -205,8 +205,10 @@ fn rejection(request: &HeaderMap) -> Response<Body> {
     };
     let mut response = without_body(StatusCode::UNAUTHORIZED);
     let challenge = HeaderValue::from_static(challenge);
-    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    response
+    let headers = response.headers_mut();
+    headers.insert(WWW_AUTHENTICATE, challenge);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.map(|_| r#"{"message":"Unauthorized"}"#.into())
 }
 
 impl<B> Service<Request<B>> for ProtectedApi

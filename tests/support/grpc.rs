@@ -8,10 +8,6 @@
     reason = "the example and the test use their own part of it"
 )]
 
-#[allow(
-    clippy::duplicate_mod,
-    reason = "not everyone who has embedded servers has this one, nor tonic"
-)]
 #[path = "gate.rs"]
 mod gate;
 
