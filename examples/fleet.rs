@@ -95,7 +95,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     );
     println!(
         "{:<58} {:>9} {:>14} {:>8}",
-        "", "processes", "token requests", "time"
+        "what happens", "processes", "token requests", "time"
     );
     let demonstrated = demonstrate(&store, own.as_mut()).await;
     let _ = fs::remove_dir_all(folder);
@@ -211,8 +211,8 @@ impl Fleet {
             }
         }
         let token_requests = self.hydra.token_requests() - before;
-        let took = started.elapsed();
-        println!("{what:<58} {processes:>9} {token_requests:>14} {took:>8.1?}");
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{what:<58} {processes:>9} {token_requests:>14} {seconds:>6.1} s");
         match token_requests == expected as u64 {
             true => Ok(()),
             false => Err(format!("{expected} token requests were promised").into()),

@@ -114,7 +114,7 @@
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
 //! | `metrics` | no | counters, histograms and gauges, by the facade `metrics` |
 //! | `proxy` | no | an HTTP proxy for the default transport |
-//! | `redis` | no | one token for many machines or pods, through Redis or Valkey; includes `shared` |
+//! | `redis` | no | one token for many machines or pods, through Redis or Valkey: one server, behind Sentinels, or a Cluster; includes `shared` |
 //! | `reqwest` | no | the layer around reqwest's client; it can also send the token requests |
 //! | `reqwest-middleware` | no | the layer as a middleware of reqwest-middleware; includes `reqwest` |
 //! | `shared` | no | `SharedLayer`: one token for many processes, through a folder on one machine |
