@@ -74,6 +74,7 @@
 //! | --- | --- |
 //! | add tokens to my client | [getting started](docs::getting_started) |
 //! | use Entra ID, Auth0, Okta, Keycloak, Cognito, Kubernetes, Salesforce, IPXO | [providers](docs::providers) |
+//! | use a token of my platform (Kubernetes, GitHub, Azure) or a service account's key | [workloads](docs::providers::workloads), [grants](client_credentials::grant) |
 //! | rotate secrets, use a private CA | [credentials](docs::credentials) |
 //! | know what this crate does about a server's quirk | [quirks](docs::quirks) |
 //! | understand refresh, backoff, the retry after a 401 | [token lifetime](docs::token_lifetime), [rejected tokens](docs::token_lifetime#rejected-tokens) |

@@ -46,8 +46,10 @@
 //! kind of failure.
 //!
 //! # What is not supported
-//! - **Other grants.** There are no users, refresh tokens or authorization codes. Fetch their
-//!   tokens in a [source of your own](super::writing_a_source).
+//! - **Grants for users.** There are no authorization codes, passwords or refresh tokens. Fetch
+//!   such tokens in a [source of your own](super::writing_a_source). For machines there are
+//!   client credentials, token exchange and JWT bearer:
+//!   [`grant`](crate::client_credentials::grant).
 //! - **DPoP** ([RFC 9449]). Tokens can be bound to the client certificate ([RFC 8705]), where
 //!   the server does that.
 //! - **Retries of other failures.** Use tower's `Retry`: see

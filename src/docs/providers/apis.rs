@@ -104,8 +104,38 @@
 //! [`Token::extra`](crate::Token::extra)`("instance_url")` of the cache's token is the API's
 //! base URL.
 //!
-//! *Checked against* "Step Three: Connect to Connect REST API Using OAuth" of the
-//! Salesforce developer documentation on 2026-11-25.
+//! With a certificate instead of a secret, use the JWT bearer grant (feature `jwt`): the app's key
+//! signs for a user who has approved it beforehand.
+//! ```
+//! # #[cfg(feature = "jwt")] {
+//! use tower_bearer::{
+//!     ClientCredentials, Secret,
+//!     client_credentials::{
+//!         JwtBearer, SigningAlgorithm, SigningKey,
+//!     },
+//! };
+//!
+//! let pem = Secret::from_file("/run/keys/app.pem");
+//! let key = SigningKey::from_pem(
+//!     SigningAlgorithm::Rs256,
+//!     pem,
+//! );
+//! let user =
+//!     JwtBearer::signed_by(key, "{consumer_key}")
+//!         .with_subject("{user}")
+//!         .with_audience("https://login.salesforce.com");
+//! let url = "https://{my_domain}.my.salesforce.com\
+//!     /services/oauth2/token";
+//! let credentials =
+//!     ClientCredentials::without_client(url)
+//!         .grant(user)
+//!         .keep(["instance_url"]);
+//! # let _ = credentials; }
+//! ```
+//! The audience of a sandbox is `https://test.salesforce.com`.
+//!
+//! *Checked against* "Step Three: Connect to Connect REST API Using OAuth" and "OAuth 2.0 JWT Bearer
+//! Flow for Server-to-Server Integration" of the Salesforce documentation on 2026-11-25.
 //!
 //! # ServiceNow
 //! Token endpoint: `https://{instance}.service-now.com/oauth_token.do`.

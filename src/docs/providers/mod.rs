@@ -10,14 +10,14 @@
 //! | [Apigee](apis#apigee) | secret | `token_type` is `BearerToken` |
 //! | [Auth0](platforms#auth0) | secret or private key | `audience`; tokens cost money |
 //! | [Cloud Foundry UAA](platforms#cloud-foundry-uaa) | secret by Basic | opaque tokens by a parameter |
-//! | [Google](workloads#google) | none of these | another grant, or a metadata server |
+//! | [Google](workloads#google) | none, or a key | token exchange, JWT bearer, or a metadata server |
 //! | [IPXO](apis#ipxo) | secret in the form | one credential a company; [a preset](crate::ipxo) |
 //! | [Keycloak](platforms#keycloak) | secret, private key, certificate, federated assertion | the assertion's audience |
 //! | [Kubernetes](workloads#kubernetes) | a projected token | the client id, or none |
 //! | [MCP servers](apis#mcp-servers) | secret or private key | `resource`, step-up scopes |
 //! | [Microsoft Entra ID](entra) | secret, certificate, federated assertion, managed identity | one scope that ends in `/.default` |
 //! | [Okta](platforms#okta) | private key; secret for custom servers | DPoP must be off |
-//! | [Salesforce](apis#salesforce) | secret in the form | no lifetime; the API's host is in the answer |
+//! | [Salesforce](apis#salesforce) | secret in the form, or a key | no lifetime; the API's host is in the answer |
 //! | [ServiceNow](apis#servicenow) | secret in the form | off by default |
 //! | [SMART on FHIR](apis#smart-on-fhir) | private key, RS384 or ES384 | the token URL as audience |
 //! | [SPIFFE](workloads#spiffe) | a JWT-SVID or a certificate | another assertion type |

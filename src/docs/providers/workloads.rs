@@ -1,16 +1,87 @@
 //! Workload identities: Google, Kubernetes and SPIFFE. No secret is kept.
 //!
 //! # Google
-//! Google's APIs have no client credentials grant, so
-//! [`ClientCredentials`](crate::ClientCredentials) alone does not fit. On Google's own machines,
-//! the metadata server gives a token without a secret:
+//! Google's token endpoints have no client credentials grant. Three ways lead to a token:
+//!
+//! | where the program runs | use |
+//! | --- | --- |
+//! | on Google's machines | [the metadata server](#the-metadata-server) |
+//! | elsewhere, with an identity of its platform | [workload identity federation](#workload-identity-federation) |
+//! | elsewhere, with a key file | [a service account's key](#a-service-accounts-key) |
+//!
+//! ## The metadata server
+//! It gives a machine's token without a secret, by a protocol of its own:
 //! [a metadata server](super::super::writing_a_source#a-metadata-server) has the code.
 //!
-//! Elsewhere, a service account signs a JWT that *is* the grant ([RFC 7523 §2.1]); workload
-//! identity federation is a token exchange ([RFC 8693]).
+//! ## Workload identity federation
+//! A token exchange ([RFC 8693]): Google trusts the issuer of a token that the workload has, here
+//! the projected token of a pod in any Kubernetes. There is no client. `audience` is the full name
+//! of the provider in the pool, without `https:`.
+//! ```
+//! use tower_bearer::{
+//!     ClientCredentials, Secret,
+//!     client_credentials::{
+//!         TokenExchange, TokenType,
+//!     },
+//! };
 //!
-//! *Checked against* "Using OAuth 2.0 for Server to Server Applications" (Google
-//! Identity) and "Method: token" (Security Token Service API) on 2026-11-25.
+//! let pool = "//iam.googleapis.com/projects\
+//!     /{project_number}/locations/global\
+//!     /workloadIdentityPools/{pool}\
+//!     /providers/{provider}";
+//! let pod = Secret::from_file(
+//!     "/var/run/secrets/tokens/google",
+//! );
+//! let exchange =
+//!     TokenExchange::new(pod, TokenType::Jwt)
+//!         .with_requested_type(TokenType::AccessToken);
+//! let federated = ClientCredentials::without_client(
+//!     "https://sts.googleapis.com/v1/token",
+//! )
+//! .grant(exchange)
+//! .audience(pool)
+//! .scopes([
+//!     "https://www.googleapis.com/auth/cloud-platform",
+//! ]);
+//! # let _ = federated;
+//! ```
+//! - The token is used no longer than the subject token is valid.
+//! - From Azure, the subject token is that of a managed identity,
+//!   [`Secret::from_cache`](crate::Secret::from_cache) of
+//!   [its cache](super::entra#a-managed-identity). In GitHub Actions, fetch it with
+//!   [`Secret::from_provider`](crate::Secret::from_provider).
+//! - The pool's principal needs access to the API itself. *Service account impersonation* is one
+//!   more call, in JSON: write a [source](super::super::writing_a_source) that has this
+//!   credential's cache.
+//!
+//! *Checked against* "Method: token" of the Security Token Service API on 2026-11-25.
+//!
+//! ## A service account's key
+//! The account signs a JWT that *is* the grant ([RFC 7523 §2.1]; feature `jwt`). Google advises
+//! against key files where one of the other ways is possible.
+//! ```
+//! # #[cfg(feature = "jwt")]
+//! # fn example() -> Result<(), tower_bearer::Error> {
+//! use tower_bearer::{
+//!     Secret,
+//!     client_credentials::google_service_account,
+//! };
+//!
+//! let file =
+//!     Secret::from_file("/run/secrets/google.json");
+//! let account = google_service_account(file)?
+//!     .scopes([
+//!         "https://www.googleapis.com/auth/cloud-platform",
+//!     ]);
+//! # let _ = account;
+//! # Ok(())
+//! # }
+//! ```
+//! For *domain-wide delegation*, sign for the user with `JwtBearer::with_subject`, and put the
+//! scopes into the assertion: `with_scopes_as_claim`.
+//!
+//! *Checked against* "Using OAuth 2.0 for Server to Server Applications" (Google Identity) on
+//! 2026-11-25.
 //!
 //! [RFC 7523 §2.1]: https://www.rfc-editor.org/rfc/rfc7523#section-2.1
 //! [RFC 8693]: https://www.rfc-editor.org/rfc/rfc8693
