@@ -93,6 +93,62 @@ fn metrics_in_the_guide() -> BTreeMap<String, BTreeSet<String>> {
     rows.collect()
 }
 
+/// `examples/observed`: its queries are for series that are exported, by labels that they have, and it leaves no metric out.
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_what_is_exported() {
+    let alerts = include_str!("../examples/observed/alerts.yml");
+    let dashboard = include_str!("../examples/observed/dashboard.json");
+    let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().unwrap());
+    let queries: Vec<_> = targets
+        .map(|target| target["expr"].as_str().unwrap())
+        .collect();
+    assert!(queries.len() >= panels.len());
+
+    let series = series_in_the_guide();
+    for query in queries.iter().chain([&alerts]) {
+        let parts = query.match_indices("tower_bearer_");
+        for part in parts.map(|(at, _)| &query[at..]) {
+            let end = part.find(|letter: char| !(letter.is_ascii_lowercase() || letter == '_'));
+            let (name, rest) = part.split_at(end.unwrap_or(part.len()));
+            let labels = series.get(name);
+            let labels = labels.unwrap_or_else(|| panic!("{name} is not exported: {query}"));
+            let selector = rest
+                .strip_prefix('{')
+                .and_then(|rest| rest.split('}').next());
+            for matcher in selector
+                .into_iter()
+                .flat_map(|selector| selector.split(','))
+            {
+                let label = matcher.split(['=', '!']).next().unwrap();
+                assert!(label == "job" || labels.contains(label), "{label}: {query}");
+            }
+        }
+    }
+    for metric in metrics_in_the_guide().into_keys() {
+        let is_shown = queries.iter().any(|query| query.contains(&metric));
+        assert!(is_shown, "{metric} is on no panel");
+    }
+}
+
+/// Of each time series in Prometheus its labels.
+fn series_in_the_guide() -> BTreeMap<String, BTreeSet<String>> {
+    let mut all = metrics_in_the_guide();
+    for row in table("Metrics") {
+        if row[1] == "histogram" {
+            let name = quoted(row[0]).pop_first().unwrap().replace('.', "_") + "_seconds";
+            let labels = all.remove(&name).unwrap();
+            for suffix in ["_bucket", "_sum", "_count"] {
+                all.insert(format!("{name}{suffix}"), labels.clone());
+            }
+        }
+    }
+    all
+}
+
 #[tokio::test(start_paused = true)]
 async fn token_requests_are_counted_by_reason_and_by_what_went_wrong() {
     let recorder = recorder();

@@ -127,10 +127,17 @@
 //!
 //! # An example
 //! `cargo run --example observed` is an axum service with three credentials, one of which
-//! fails. It has readiness, `/metrics` for Prometheus, logs in JSON, and spans. Beside it are a
-//! [dashboard for Grafana](https://github.com/tower-bearer/tower-bearer/blob/main/examples/observed/dashboard.json)
-//! and [alerts for Prometheus](https://github.com/tower-bearer/tower-bearer/blob/main/examples/observed/alerts.yml):
-//! token requests fail, fresh tokens are rejected, and a refresh is late.
+//! fails. It has readiness, `/metrics` for Prometheus, logs in JSON, and traces. In its folder,
+//! `examples/observed`, are two files to start from:
+//!
+//! - `dashboard.json`, for Grafana: which credential fails, since when, why, and whether
+//!   requests suffer; then times, durations, rejections.
+//! - `alerts.yml`, for Prometheus: token requests fail, requests end without a token, the API
+//!   rejects fresh tokens, a refresh is late.
+//!
+//! Both use the names that `metrics-exporter-prometheus` gives with
+//! `with_recommended_naming(true)`: with the unit, as in `tower_bearer_token_expiry_seconds`.
+//! Give durations buckets, as the example does.
 //!
 //! For a probe, or for numbers of your own without a recorder, see
 //! [readiness](super::token_lifetime#readiness-metrics-and-logs).
