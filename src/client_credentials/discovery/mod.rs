@@ -181,7 +181,7 @@ impl Discovery {
         if !head.status.is_success() {
             let why = match head.status.is_redirection() {
                 true => " (a redirect, which is not followed)".to_owned(),
-                false => response::said(&body, hidden),
+                false => response::explanation_in(&body, hidden),
             };
             return Err(Error::answered(
                 head.status,

@@ -12,9 +12,9 @@ use http::{
 use url::Url;
 
 use super::{
-    Answer, INVALID_CLIENT, INVALID_GRANT, INVALID_REQUEST, LONGEST_NAME, Sent, json_object,
-    said::{self, Said},
-    without_mark,
+    Answer, INVALID_CLIENT, INVALID_GRANT, INVALID_REQUEST, LONGEST_NAME, Sent,
+    explanation::{self, Explanation},
+    json_object, without_mark,
 };
 use crate::{
     client_credentials::{
@@ -40,7 +40,7 @@ pub(super) fn unreadable(headers: &HeaderMap, body: &[u8], sent: &Sent) -> Error
     let what = match without_mark(body).trim_ascii_start().first() {
         None => "with an empty body".to_owned(),
         _ if encoded.is_some() => "with something that cannot be read".to_owned(),
-        Some(b'<') => match said::title(&String::from_utf8_lossy(body)) {
+        Some(b'<') => match explanation::title(&String::from_utf8_lossy(body)) {
             Some(title) => {
                 let title = redact::clean(&title, LONGEST_TEXT, &sent.hidden);
                 format!("with a web page titled {title:?} (check the token URL)")
@@ -60,13 +60,13 @@ pub(super) fn unreadable(headers: &HeaderMap, body: &[u8], sent: &Sent) -> Error
 pub(super) fn without_token(body: &[u8], sent: &Sent) -> Error {
     Error::invalid_answer(format!(
         "there is no access_token in the answer of the token endpoint{} [check the token URL]",
-        said(body, &sent.hidden)
+        explanation_in(body, &sent.hidden)
     ))
 }
 
 /// What a body says to people, after a colon.
-pub(crate) fn said(body: &[u8], hidden: &[Wiped]) -> String {
-    match Said::read(without_mark(body)).text {
+pub(crate) fn explanation_in(body: &[u8], hidden: &[Wiped]) -> String {
+    match Explanation::read(without_mark(body)).text {
         Some(text) => format!(": {}", redact::clean(&text, LONGEST_TEXT, hidden)),
         None => String::new(),
     }
@@ -112,18 +112,18 @@ pub(super) fn denied(
         message.push(' ');
         message.push_str(code);
     }
-    let said = match &answer {
+    let explanation = match &answer {
         // It cannot be read, so its token is not known, and its text may hold it.
-        None if json_object(body).is_some() => Said::default(),
-        _ => Said::read(without_mark(body)),
+        None if json_object(body).is_some() => Explanation::default(),
+        _ => Explanation::read(without_mark(body)),
     };
     let mut advice = None;
-    if let Some(text) = &said.text {
+    if let Some(text) = &explanation.text {
         message.push_str(": ");
         message.push_str(&redact::clean(text, LONGEST_TEXT, hidden()));
         advice = ClientAuth::advised_by(text).map(Into::into);
     }
-    if let Some(uri) = &said.uri {
+    if let Some(uri) = &explanation.uri {
         let uri = redact::clean(uri, LONGEST_NAME, hidden());
         message.push_str(&format!(" (see {uri})"));
     }

@@ -1,9 +1,9 @@
 //! The answers of token endpoints, read as leniently as real servers require.
 
 mod error;
-mod kept;
+mod explanation;
+mod extra;
 mod life;
-mod said;
 
 use std::{mem, sync::OnceLock, time::Duration};
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use zeroize::Zeroize;
 
-pub(crate) use self::error::{encoding, is_wrong_place, retry_after, said};
+pub(crate) use self::error::{encoding, explanation_in, is_wrong_place, retry_after};
 use crate::{
     client_credentials::{auth::proof, redact},
     error::Error,
@@ -202,7 +202,7 @@ pub(crate) fn accept(answer: Response<Bytes>, sent: &Sent) -> Result<oauth2::Htt
         }
         (Some(_), Some(json)) => {
             // Only one request is sent for each, so it is not set yet.
-            let _ = sent.kept.set(kept::read(json, &sent.keep));
+            let _ = sent.kept.set(extra::read(json, &sent.keep));
             Ok(Response::new(json.to_vec()))
         }
         _ => Err(error::unreadable(&head.headers, &body, sent)),

@@ -1,4 +1,4 @@
-//! What an answer that brings no token says to people, in whatever shape it says it.
+//! What an answer that brings no token explains to people, in whatever shape it does.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ const TEXTS: [&str; 6] = [
     "error_description",
     "errorSummary",
     "message",
-    "Message",
+    "Explanation",
     "detail",
     "title",
 ];
@@ -20,13 +20,13 @@ const NESTED: [&str; 2] = ["error", "errors"];
 
 /// What the server says. It is data: it has to be cleaned before it is shown, and is never followed.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Said {
+pub(super) struct Explanation {
     pub(super) text: Option<String>,
     /// A page about the error (`error_uri`).
     pub(super) uri: Option<String>,
 }
 
-impl Said {
+impl Explanation {
     pub(super) fn read(body: &[u8]) -> Self {
         let Ok(body) = str::from_utf8(body) else {
             return Self::default();
@@ -118,7 +118,7 @@ mod tests {
             ("<title></title>", None),
             ("<title>cut", None),
             ("<title", None),
-            ("<Error><Message>denied</Message></Error>", None),
+            ("<Error><Explanation>denied</Explanation></Error>", None),
         ] {
             assert_eq!(title(page).as_deref(), title_of_it, "{page}");
         }

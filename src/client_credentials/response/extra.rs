@@ -1,4 +1,4 @@
-//! The members of a token answer that a client keeps by name.
+//! The extra members of a token answer: those that are kept with the token, by name.
 
 use std::fmt;
 
