@@ -82,6 +82,7 @@
 //! | use many credentials (tenants) behind one layer | [many credentials](docs::credentials#many-credentials) |
 //! | combine it with timeouts, limits and other retries | [composition](docs::composition) |
 //! | use it in blocking code or in AWS Lambda | [runtimes and serverless](docs::runtimes) |
+//! | exchange a token, or sign the grant (RFC 8693, RFC 7523) | [grants](client_credentials::grant) |
 //! | fetch tokens in my own way | [writing a source](docs::writing_a_source) |
 //! | test code that uses it | [testing](docs::testing) |
 #![cfg_attr(

@@ -236,9 +236,12 @@ async fn a_private_key_signs_with_the_names_that_it_is_given() {
 
 /// The header and the claims of a form's assertion.
 fn assertion_in(form: &HashMap<String, Vec<String>>) -> [Value; 2] {
-    let assertion = &form["client_assertion"][0];
+    read_jwt(&form["client_assertion"][0])
+}
+
+fn read_jwt(jwt: &str) -> [Value; 2] {
     [0, 1].map(|nth| {
-        let part = assertion.split('.').nth(nth).unwrap();
+        let part = jwt.split('.').nth(nth).unwrap();
         serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
     })
 }
@@ -359,6 +362,205 @@ async fn the_environment_gives_all_of_it_as_strings() {
     assert_eq!(form["scope"], ["billing ecommerce"]);
     assert_eq!(form["resource"].len(), 2);
     assert_eq!(form["tenant"], ["7"]);
+}
+
+/// A folder of its own for a test, with this file.
+fn file(test: &str, text: impl AsRef<[u8]>) -> String {
+    let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("config-{test}"));
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_exchanged_without_a_client_by_a_public_one_or_with_a_secret() {
+    const TYPE: &str = "urn:ietf:params:oauth:token-type:";
+    let subject = file("subject", "s.t\n");
+    let actor = file("actor", "a.t");
+    let exchange = json!({
+        "subject_token_file": subject, "subject_token_type": "jwt",
+        "actor_token_file": actor, "actor_token_type": "urn:example:robot",
+        "requested_token_type": "access_token",
+    });
+    for (members, client) in [
+        (json!({"client_id": null}), &[][..]),
+        (json!({"client_auth": "none"}), &["client_id"]),
+        (
+            json!({"client_secret": SECRET}),
+            &["client_id", "client_secret"],
+        ),
+    ] {
+        let mut members = members;
+        members["token_exchange"] = exchange.clone();
+        members["audience"] = json!("orders");
+        let (header, mut form) = requested(from_json(members).unwrap()).await;
+        assert_eq!(header, None);
+        for (name, value) in [
+            (
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:token-exchange".to_owned(),
+            ),
+            ("subject_token", "s.t".to_owned()),
+            ("subject_token_type", format!("{TYPE}jwt")),
+            ("actor_token", "a.t".to_owned()),
+            ("actor_token_type", "urn:example:robot".to_owned()),
+            ("requested_token_type", format!("{TYPE}access_token")),
+            ("audience", "orders".to_owned()),
+        ] {
+            assert_eq!(form.remove(name), Some(vec![value]), "{name}");
+        }
+        let mut left: Vec<_> = form.keys().collect();
+        left.sort();
+        assert_eq!(left, client);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assertion_as_grant_is_ready_or_is_signed_here() {
+    let ready = file("assertion", "a.b.c");
+    let configuration = from_json(json!({
+        "client_secret": SECRET, "jwt_bearer": {"assertion_file": ready},
+    }));
+    let (_, form) = requested(configuration.unwrap()).await;
+    assert_eq!(
+        form["grant_type"],
+        ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
+    );
+    assert_eq!(form["assertion"], ["a.b.c"]);
+
+    let configuration = from_json(json!({
+        "client_id": null, "scopes": "a b",
+        "jwt_bearer": {
+            "private_key_file": KEY, "algorithm": "ES256", "key_id": "k1", "issuer": "robot",
+            "subject": "user", "audience": "https://auth.example.com", "typ": "a+jwt",
+            "claims": {"tenant": "7"}, "lifetime": "10m", "scopes_as_claim": true,
+        },
+    }));
+    let (_, form) = requested(configuration.unwrap()).await;
+    let [header, claims] = read_jwt(&form["assertion"][0]);
+    assert_eq!(header, json!({"alg": "ES256", "typ": "a+jwt", "kid": "k1"}));
+    for (name, value) in [
+        ("iss", "robot"),
+        ("sub", "user"),
+        ("aud", "https://auth.example.com"),
+        ("tenant", "7"),
+        ("scope", "a b"),
+    ] {
+        assert_eq!(claims[name], value, "{name}");
+    }
+    assert_eq!(
+        claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(),
+        600
+    );
+    assert_eq!(form.len(), 2);
+
+    let configuration = from_json(json!({
+        "client_id": null,
+        "jwt_bearer": {"private_key_jwk_file": JWK, "issuer": "robot", "omit_subject": true},
+    }));
+    let (_, form) = requested(configuration.unwrap()).await;
+    let [_, claims] = read_jwt(&form["assertion"][0]);
+    assert_eq!(claims.get("sub"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_google_service_account_is_its_key_file() {
+    let account = json!({
+        "client_email": "robot@project.iam.gserviceaccount.com", "private_key_id": "k7",
+        "private_key": include_str!("keys/rsa.pem"), "token_uri": "https://oauth2.googleapis.com/token",
+    });
+    let account = file("account", account.to_string());
+    let configuration = from_json(json!({
+        "token_url": null, "client_id": null, "scopes": "a", "google_service_account_file": account,
+    }));
+    let (_, form) = requested(configuration.unwrap()).await;
+    let [header, claims] = read_jwt(&form["assertion"][0]);
+    assert_eq!(header["kid"], "k7");
+    assert_eq!(claims["aud"], "https://oauth2.googleapis.com/token");
+    assert_eq!(claims["scope"], "a");
+}
+
+#[test]
+fn each_mistake_of_a_grant_is_an_error_that_names_its_fields() {
+    let exchange = json!({"subject_token_file": KEY, "subject_token_type": "jwt"});
+    let signed = json!({"private_key_jwk_file": JWK, "issuer": "i"});
+    for (members, named) in [
+        (
+            json!({"token_exchange": {}}),
+            "`token_exchange.subject_token_file` is missing",
+        ),
+        (
+            json!({"token_exchange": {"subject_token_file": KEY}}),
+            "`token_exchange.subject_token_type` is missing",
+        ),
+        (
+            json!({"token_exchange": {"subject_token_file": KEY, "subject_token_env": "A"}}),
+            "`token_exchange.subject_token_env` cannot be used with",
+        ),
+        (
+            json!({"token_exchange": {"subject_token_file": KEY, "subject_token_type": "jwt", "actor_token_type": "jwt"}}),
+            "`token_exchange.actor_token_type` is given without",
+        ),
+        (
+            json!({"token_exchange": {"subject": KEY}}),
+            "unknown field `subject`",
+        ),
+        (
+            json!({"jwt_bearer": {}}),
+            "`jwt_bearer.assertion_file` is missing",
+        ),
+        (
+            json!({"jwt_bearer": {"assertion_file": KEY, "issuer": "i"}}),
+            "`jwt_bearer.issuer` is for an assertion that is signed here",
+        ),
+        (
+            json!({"jwt_bearer": {"private_key_jwk_file": JWK}}),
+            "`jwt_bearer.issuer` is missing",
+        ),
+        (
+            json!({"jwt_bearer": {"private_key_jwk_file": JWK, "private_key_file": KEY}}),
+            "`jwt_bearer.private_key_jwk_file` cannot be used with",
+        ),
+        (
+            json!({"jwt_bearer": {"private_key_file": KEY, "issuer": "i"}}),
+            "`jwt_bearer.algorithm` must be RS256",
+        ),
+        (
+            json!({"jwt_bearer": {"private_key_jwk_file": JWK, "issuer": "i", "subject": "s", "omit_subject": true}}),
+            "`jwt_bearer.omit_subject` cannot be used with `jwt_bearer.subject`",
+        ),
+        (
+            json!({"token_exchange": exchange, "jwt_bearer": signed}),
+            "`token_exchange` cannot be used with `jwt_bearer`",
+        ),
+        (
+            json!({"jwt_bearer": signed, "grant_type": "a"}),
+            "`token_exchange` cannot be used with `jwt_bearer`",
+        ),
+        (
+            json!({"google_service_account_file": KEY}),
+            "`google_service_account_file` names the token URL",
+        ),
+        (
+            json!({"google_service_account_file": KEY, "token_url": null, "client_id": null}),
+            "`google_service_account_file` is not valid",
+        ),
+        // A secret is not dropped for want of a client.
+        (
+            json!({"client_id": null, "token_exchange": exchange, "client_secret": "x"}),
+            "`client_secret`",
+        ),
+        (
+            json!({"client_id": null, "token_exchange": exchange, "client_secret": "x", "client_auth": "basic"}),
+            "`client_id` is missing",
+        ),
+        (
+            json!({"client_id": null, "token_url": null, "issuer": "https://auth.example.com", "token_exchange": exchange}),
+            "`client_id` is missing",
+        ),
+    ] {
+        let error = from_json(members.clone()).expect_err(&members.to_string());
+        assert!(error.contains(named), "{members}: {error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

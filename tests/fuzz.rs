@@ -1,4 +1,4 @@
-//! What comes from outside, as anything at all: the token endpoint's answers, metadata, `Retry-After`, and
+//! What comes from outside, as anything at all: the token endpoint's answers, metadata, `Retry-After`, subject tokens, and
 //! `WWW-Authenticate` with what it asks for.
 //!
 //! Each target takes bytes: every file of its folder in `tests/corpus`, then random ones and mutations of those files.
@@ -24,6 +24,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -36,6 +37,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{ServiceExt, service_fn};
 use tower_bearer::{
     ClientCredentials, Error, Token, TokenCache,
+    client_credentials::{TokenExchange, TokenType},
     token::{Reason, TokenRequest},
     unauthorized::{BearerChallenge, ResponseHead, Unauthorized},
 };
@@ -54,6 +56,8 @@ const SECRETS: [&str; 4] = [
 
 /// A code and a description of 300 characters of up to four bytes each, and a sentence around them.
 const LONGEST_TEXT: usize = 2560;
+
+const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// No more is told of what a server asks for.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -332,6 +336,33 @@ async fn challenged(values: Vec<HeaderValue>) -> Vec<(String, String)> {
     source.oneshot(request).await.unwrap();
     let form = form.lock().unwrap();
     form.clone()
+}
+
+/// What a platform's token says of its end, with no key to verify it.
+#[test]
+fn any_bytes_as_the_claims_of_a_subject_token_are_a_life_within_that_of_the_answer() {
+    let runtime = runtime();
+    fuzz("subject", &SUBJECT, |claims| {
+        let subject = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        let source = ClientCredentials::without_client("https://auth.test/token")
+            .grant(TokenExchange::new(subject, TokenType::Jwt))
+            .build_with(service_fn(async |_: http::Request<Full<Bytes>>| {
+                let body = r#"{"access_token":"t","expires_in":3600}"#;
+                Ok::<_, Infallible>(Response::new(body.to_owned()))
+            }));
+        let now = SystemTime::now();
+        let token = runtime.block_on(source.unwrap().oneshot(TokenRequest::new(Reason::Cold)));
+        let lifetime = token.unwrap().lifetime().unwrap();
+        let exp = object(claims).and_then(|claims| claims["exp"].as_f64());
+        let end = exp
+            .and_then(|exp| Duration::try_from_secs_f64(exp).ok())
+            .and_then(|exp| SystemTime::UNIX_EPOCH.checked_add(exp));
+        let left = end.and_then(|end| end.duration_since(now).ok());
+        let left = left.unwrap_or(AN_HOUR).min(AN_HOUR);
+        let over = Duration::from_secs(60);
+        assert!(lifetime <= left || left < over, "{lifetime:?}, {left:?}");
+        assert!(lifetime + over > left, "{lifetime:?}, {left:?}");
+    });
 }
 
 /// One token request with a server that gives this answer, and how long until the next one may be tried.
@@ -642,6 +673,21 @@ const ERROR_ANSWER: [&str; 30] = [
 
 const END: [&str; 14] = [
     "Z", "T", "+", "-", ":", ".", "00", "60", "9999", "02-29", "GMT", "1e9", "\"", "\u{E9}",
+];
+
+const SUBJECT: [&str; 12] = [
+    r#""exp":"#,
+    r#""iat":"#,
+    "{",
+    "}",
+    "-",
+    ".",
+    "e9",
+    "9",
+    "4102444800",
+    "\"",
+    "null",
+    ",",
 ];
 
 const METADATA: [&str; 16] = [

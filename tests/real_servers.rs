@@ -32,9 +32,10 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceExt, util::MapRequest};
 use tower_bearer::{
-    BearerAuthLayer, ClientAuth, ClientCredentials, Error, ErrorKind, Secret, Token,
+    BearerAuthLayer, ClientAuth, ClientCredentials, Error, ErrorKind, Secret, Token, TokenCache,
     client_credentials::{
         Assertion, AssertionAudience, ClientCredentialsBuilder, SigningAlgorithm, SigningKey,
+        TokenExchange, TokenType,
     },
     unauthorized::ResponseHead,
 };
@@ -261,6 +262,45 @@ mod oidc_provider {
                     assert_says(&error, "for the audience");
                 }
             }
+        }
+    }
+
+    /// By a client with a secret and by a public one, and the subject token is that of another client's cache.
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn the_token_of_a_cache_is_exchanged_for_one_that_the_api_accepts() {
+        let server = server();
+        for (id, auth) in [
+            ("exchanger", ClientAuth::post(SECRET)),
+            ("public", ClientAuth::none()),
+        ] {
+            let token_requests = Calls::default();
+            let subject = server.credentials("post", "read").build().unwrap();
+            let subject = TokenCache::new(token_requests.counted(subject));
+            let exchange = |kind| {
+                TokenExchange::new(Secret::from_cache(subject.clone()), kind)
+                    .with_requested_type(TokenType::AccessToken)
+            };
+            let credentials = server.client(id, auth.clone()).scopes(["read"]);
+            let credentials = credentials.require_all_scopes();
+            let of_access_token = credentials.clone().grant(exchange(TokenType::AccessToken));
+            let answer = server.call(of_access_token.clone()).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            assert_eq!(answer.body(), id);
+            assert_eq!(token_requests.so_far(), 1);
+
+            // Rejected as subject token, it is replaced once.
+            let token = subject.get().await.unwrap();
+            server.revoke("post", &token).await;
+            let answer = server.call(of_access_token).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            assert_eq!(token_requests.so_far(), 2);
+
+            // Of a type that this server does not exchange.
+            let of_jwt = credentials.grant(exchange(TokenType::Jwt));
+            let error = server.call(of_jwt).await.unwrap_err();
+            assert_denied(&error, StatusCode::BAD_REQUEST, "invalid_request");
+            assert_says(&error, "token-type:jwt");
         }
     }
 

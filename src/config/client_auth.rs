@@ -181,8 +181,8 @@ fn plain(field: Named) -> Result<Proof, Error> {
 }
 
 #[cfg(feature = "jwt")]
-fn key(file: Named, algorithm: Named, key_id: Named) -> Result<SigningKey, Error> {
-    let (is_jwk, name) = (file.0 == "private_key_jwk_file", algorithm.0);
+pub(super) fn key(file: Named, algorithm: Named, key_id: Named) -> Result<SigningKey, Error> {
+    let (is_jwk, name) = (file.0.ends_with("private_key_jwk_file"), algorithm.0);
     let file = Secret::from_file(file.required()?);
     let key = match (is_jwk, algorithm.text()?) {
         (true, None) => SigningKey::from_jwk(file),
@@ -252,12 +252,9 @@ fn assertion(
     claims: Named,
 ) -> Result<Assertion, Error> {
     let mut assertion = Assertion::signed_by(key);
-    assertion = match audience.text()?.as_deref() {
-        None => assertion,
-        Some("issuer") => assertion.with_audience(AssertionAudience::Issuer),
-        Some("token_endpoint") => assertion.with_audience(AssertionAudience::TokenEndpoint),
-        Some(text) => assertion.with_audience(text),
-    };
+    if let Some(audience) = self::audience(audience)? {
+        assertion = assertion.with_audience(audience);
+    }
     if let Some(typ) = typ.text()? {
         assertion = assertion.with_typ(typ);
     }
@@ -265,6 +262,15 @@ fn assertion(
         assertion = assertion.with_claim(name, value);
     }
     Ok(assertion)
+}
+
+#[cfg(feature = "jwt")]
+pub(super) fn audience(audience: Named) -> Result<Option<AssertionAudience>, Error> {
+    Ok(audience.text()?.map(|text| match &*text {
+        "issuer" => AssertionAudience::Issuer,
+        "token_endpoint" => AssertionAudience::TokenEndpoint,
+        _ => AssertionAudience::Other(text),
+    }))
 }
 
 /// The client certificate of the TLS connection, and its key.
@@ -320,7 +326,7 @@ fn mismatch(method: &str, proof: Option<&str>) -> Error {
 const OPEN: &str = "";
 
 #[cfg(not(feature = "jwt"))]
-const NEEDS_JWT: &str = "needs the crate feature `jwt`; enable it";
+pub(super) const NEEDS_JWT: &str = "needs the crate feature `jwt`; enable it";
 
 #[cfg(not(feature = "rustls-no-provider"))]
 pub(super) const NEEDS_RUSTLS: &str =

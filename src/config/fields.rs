@@ -5,7 +5,7 @@ use serde::Deserialize;
 #[cfg(feature = "shared")]
 use super::shared;
 use super::{
-    Configuration, Destinations, client_auth,
+    Configuration, Destinations, client_auth, grant,
     value::{Field, Given, wrong},
 };
 #[cfg(feature = "rustls-no-provider")]
@@ -53,6 +53,9 @@ pub(super) struct Fields {
     client_id: Option<Given>,
     client_auth: Option<Given>,
     grant_type: Option<Given>,
+    token_exchange: Option<grant::Exchange>,
+    jwt_bearer: Option<grant::Assertion>,
+    google_service_account_file: Option<Given>,
     client_secret: Option<Given>,
     client_secret_file: Option<Given>,
     client_secret_env: Option<Given>,
@@ -98,8 +101,21 @@ impl TryFrom<Fields> for Configuration {
     type Error = Error;
 
     fn try_from(fields: Fields) -> Result<Self, Error> {
+        let grant = grant::read(
+            field!(fields.grant_type),
+            fields.token_exchange,
+            fields.jwt_bearer,
+        )?;
+        let client_id = field!(fields.client_id);
+        let account = field!(fields.google_service_account_file);
+        // Another grant can do without a client, where the token URL is known.
+        let is_other_grant = grant.as_ref().is_some_and(|it| !it.is_client_credentials());
+        let method = field!(fields.client_auth).text()?;
+        let is_client = client_id.is_given() || method.as_ref().is_some_and(|it| it != NONE);
+        let has_client = !account.is_given() && (is_client || !is_other_grant);
+        let method = method.or_else(|| (!has_client).then(|| NONE.to_owned()));
         let proven = client_auth::Fields {
-            method: field!(fields.client_auth).text()?,
+            method,
             proofs: [
                 field!(fields.client_secret),
                 field!(fields.client_secret_file),
@@ -121,32 +137,47 @@ impl TryFrom<Fields> for Configuration {
             certificate_key: field!(fields.client_certificate_key_file),
         }
         .read()?;
-        let client_id = field!(fields.client_id).required()?;
         let credentials = match (
             field!(fields.token_url).text()?,
             field!(fields.issuer).text()?,
+            account.text()?,
         ) {
-            (Some(token_url), None) => {
-                ClientCredentials::builder(token_url, client_id, proven.auth)
+            (Some(token_url), None, None) if !has_client => {
+                ClientCredentials::without_client(token_url)
             }
-            (None, Some(issuer)) => ClientCredentials::discover(issuer, client_id, proven.auth),
-            (Some(_), Some(_)) => {
+            (Some(token_url), None, None) => {
+                ClientCredentials::builder(token_url, client_id.required()?, proven.auth)
+            }
+            (None, Some(issuer), None) => {
+                ClientCredentials::discover(issuer, client_id.required()?, proven.auth)
+            }
+            (None, None, Some(file)) if !client_id.is_given() && grant.is_none() => {
+                grant::google(file)?
+            }
+            (_, _, Some(_)) => {
+                return Err(wrong(
+                    "google_service_account_file",
+                    "names the token URL and the account, and is a grant; remove `token_url`, `issuer`, `client_id`, `grant_type`, \
+                     `token_exchange` and `jwt_bearer`",
+                ));
+            }
+            (Some(_), Some(_), None) => {
                 return Err(wrong(
                     "issuer",
                     "cannot be used with `token_url`; remove one of them",
                 ));
             }
-            (None, None) => {
+            (None, None, None) => {
                 return Err(wrong(
                     "token_url",
                     "is missing, and so is `issuer`; give one of them",
                 ));
             }
         };
-        let mut credentials = credentials;
-        if let Some(grant_type) = field!(fields.grant_type).text()? {
-            credentials = credentials.grant_type(grant_type);
-        }
+        let mut credentials = match grant {
+            Some(grant) => credentials.grant(grant),
+            None => credentials,
+        };
         credentials = credentials.scopes(field!(fields.scopes).list()?);
         if let Some(true) = field!(fields.require_all_scopes).parsed(BOOLEAN)? {
             credentials = credentials.require_all_scopes();
@@ -316,6 +347,8 @@ fn schedule(given: Cache) -> Result<Schedule, Error> {
     Ok(schedule)
 }
 
+/// The method of those who have nothing to prove.
+const NONE: &str = "none";
 const BOOLEAN: &str = "true or false";
 const HEADER_NAME: &str = "the name of a header, such as X-Serverless-Authorization";
 

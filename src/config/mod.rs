@@ -2,6 +2,7 @@
 
 mod client_auth;
 mod fields;
+mod grant;
 #[cfg(feature = "shared")]
 mod shared;
 mod value;
@@ -64,7 +65,7 @@ use crate::{
 /// ```
 ///
 /// # Fields
-/// Required: `client_id`, and one of `token_url` and `issuer`. Unknown fields and contradictory combinations are errors.
+/// Required: `client_id`, and one of `token_url` and `issuer`; but see [grants](#grants). Unknown fields and contradictory combinations are errors.
 ///
 /// In a struct that flattens it (`#[serde(flatten)]`) it is not shown the fields that it does not know. There, put
 /// `#[serde(deny_unknown_fields)]` on that struct, which then rejects them.
@@ -89,6 +90,7 @@ use crate::{
 /// | `proxy` | the URL of an HTTP proxy: see [`proxy`](ClientCredentialsBuilder#method.proxy) (feature `proxy`) |
 /// | `proxy_from_environment` | `true`: see [`proxy_from_environment`](ClientCredentialsBuilder#method.proxy_from_environment) (feature `proxy`) |
 /// | `grant_type` | another name of the client credentials grant: see [`grant_type`](ClientCredentialsBuilder::grant_type) |
+/// | `token_exchange`, `jwt_bearer`, `google_service_account_file` | another grant: see [below](#grants) |
 /// | `scopes`, `audience`, `resource` | lists, as for the [builder](ClientCredentialsBuilder) |
 /// | `params` | a table of additional parameters; a value is a string or a list of strings |
 /// | `keep` | a list of members of the token endpoint's answer: see [`keep`](ClientCredentialsBuilder::keep) |
@@ -116,6 +118,23 @@ use crate::{
 /// | a client certificate alone | `tls` | `tls` |
 /// | none | `none` | must be given |
 ///
+/// # Grants
+/// By default the grant is client credentials. At most one of these can be given instead. See the
+/// [grants](crate::client_credentials::grant). With `token_url` and another grant, `client_id` may be left out: no client is sent
+/// then. A public client has `client_auth = "none"`.
+///
+/// The table `token_exchange` has `subject_token_file` or `subject_token_env`, with `subject_token_type`; optionally
+/// `actor_token_file` or `actor_token_env`, with `actor_token_type`; and `requested_token_type`. A type is a URI, or one of
+/// `access_token`, `id_token`, `jwt`, `saml1` and `saml2`.
+///
+/// The table `jwt_bearer` has `assertion_file` or `assertion_env`, which a third party signs. Or the assertion is signed here
+/// (feature `jwt`): `private_key_file` with `algorithm`, or `private_key_jwk_file`; `issuer`; and optionally `key_id`, `subject` or
+/// `omit_subject`, `audience` (as `assertion_audience`), `typ`, `claims`, `lifetime` and `scopes_as_claim`.
+///
+/// `google_service_account_file` is the key file of a Google service account (feature `jwt`). It has the token URL and the account,
+/// so neither `token_url` nor `client_id` is given. It is read when the configuration is deserialized.
+///
+/// # Tables
 /// The table `cache` has the durations `token_request_timeout`, `default_lifetime`, `hard_margin`,
 /// `transient_backoff`, `transient_backoff_max`, `permanent_backoff`, `permanent_backoff_max`, `longest_retry_after`,
 /// `rejection_cool_down`, `rejection_cool_down_max` and `rejection_allowance_interval`; the fractions `refresh_at`,

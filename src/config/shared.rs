@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::value::{Field, Given, wrong};
+use super::value::{Field, Given, secret, wrong};
 use crate::{
     client_credentials::Secret,
     error::Error,
@@ -168,25 +168,4 @@ impl Shared {
             )),
         }
     }
-}
-
-/// A secret as text, in a file or in a variable; at most one of them.
-fn secret(fields: [Field<&'static str>; 3]) -> Result<Option<Secret>, Error> {
-    let mut given = fields.into_iter().filter(Field::is_given);
-    let Some(field) = given.next() else {
-        return Ok(None);
-    };
-    if let Some(other) = given.next() {
-        return Err(wrong(
-            other.0,
-            &format!("cannot be used with `{}`; remove one of them", field.0),
-        ));
-    }
-    let name = field.0;
-    let value = field.required_secret()?;
-    Ok(Some(match name {
-        _ if name.ends_with("_file") => Secret::from_file(value.into_text()),
-        _ if name.ends_with("_env") => Secret::from_env(value.into_text()),
-        _ => Secret::of(value),
-    }))
 }

@@ -10,7 +10,7 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-use crate::{error::Error, util::wiped::Wiped};
+use crate::{client_credentials::Secret, error::Error, util::wiped::Wiped};
 
 /// Any value; parts of it may be secret.
 pub(super) enum Given {
@@ -130,6 +130,29 @@ impl<N: fmt::Display> Field<N> {
 /// Creates an error: `name` is the field's name, and `what` says what to change.
 pub(super) fn wrong(name: impl fmt::Display, what: &str) -> Error {
     Error::configuration(format!("`{name}` {what}"))
+}
+
+/// A secret as text, in a file or in a variable; at most one of them.
+pub(super) fn secret(
+    fields: impl IntoIterator<Item = Field<&'static str>>,
+) -> Result<Option<Secret>, Error> {
+    let mut given = fields.into_iter().filter(Field::is_given);
+    let Some(field) = given.next() else {
+        return Ok(None);
+    };
+    if let Some(other) = given.next() {
+        return Err(wrong(
+            other.0,
+            &format!("cannot be used with `{}`; remove one of them", field.0),
+        ));
+    }
+    let name = field.0;
+    let value = field.required_secret()?;
+    Ok(Some(match name {
+        _ if name.ends_with("_file") => Secret::from_file(value.into_text()),
+        _ if name.ends_with("_env") => Secret::from_env(value.into_text()),
+        _ => Secret::of(value),
+    }))
 }
 
 impl<'de> Deserialize<'de> for Given {

@@ -39,6 +39,9 @@ const client = (client_id, own) => ({
   ...own,
 });
 
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+
 const clients = [
   client('post'),
   client('basic', { token_endpoint_auth_method: 'client_secret_basic' }),
@@ -46,6 +49,12 @@ const clients = [
   client('without-grant', { grant_types: [] }),
   client('counted'),
   client('short-lived'),
+  client('exchanger', { grant_types: [TOKEN_EXCHANGE] }),
+  client('public', {
+    client_secret: undefined,
+    grant_types: [TOKEN_EXCHANGE],
+    token_endpoint_auth_method: 'none',
+  }),
   client('secret-jwt', { token_endpoint_auth_method: 'client_secret_jwt' }),
   ...['HS256', 'HS384', 'HS512'].map((alg) => client(alg, {
     client_secret: SECRET + SECRET,
@@ -132,6 +141,7 @@ const provider = new Provider(origin, {
   clients,
   scopes: ['read', 'write'],
   clientAuthMethods: [
+    'none',
     'client_secret_basic',
     'client_secret_post',
     'client_secret_jwt',
@@ -164,6 +174,29 @@ const provider = new Provider(origin, {
     revocation: { enabled: true },
   },
 });
+
+// RFC 8693, for access tokens of this server. A subject token that is not valid is an invalid request (section 2.2.2).
+provider.registerGrantType(TOKEN_EXCHANGE, async (ctx) => {
+  const { client: exchanger, params } = ctx.oidc;
+  const { requested_token_type: requested = ACCESS_TOKEN } = params;
+  if (params.subject_token_type !== ACCESS_TOKEN || requested !== ACCESS_TOKEN) {
+    throw new errors.InvalidRequest('only access tokens are exchanged');
+  }
+  const subject = await provider.ClientCredentials.find(params.subject_token);
+  if (!subject?.isValid) throw new errors.InvalidRequest('the subject_token is not valid');
+  // No more than the subject may, and than was asked for.
+  const asked = params.scope?.split(' ') ?? [...subject.scopes];
+  const scope = asked.filter((it) => subject.scopes.has(it)).join(' ') || undefined;
+  const token = new provider.ClientCredentials({ client: exchanger, scope });
+  ctx.oidc.entity('ClientCredentials', token);
+  ctx.body = {
+    access_token: await token.save(),
+    issued_token_type: ACCESS_TOKEN,
+    token_type: token.tokenType,
+    expires_in: token.expiration,
+    scope,
+  };
+}, ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'scope'], []);
 
 function certificateOf(ctx) {
   const certificate = ctx.socket.getPeerCertificate?.();
