@@ -209,7 +209,7 @@ impl SingleFlight {
             match flight.landed(patience).await {
                 // A waiter that is polled late may find that its token has ended or was rejected meanwhile, or is the current
                 // one no more.
-                Waited::Landed(Landing::Held(held)) if !self.is_to_be_sent(&held) => {
+                Waited::Landed(Landing::Held(held)) if !self.is_to_be_sent(&held, need) => {
                     caller = Caller::Late;
                 }
                 Waited::Landed(Landing::Held(held)) => return Ok(held),
@@ -245,19 +245,20 @@ impl SingleFlight {
     /// A token that is still good for a while goes before the failure to replace it.
     fn or_current(&self, need: Need<'_>, error: Error) -> Outcome {
         let current = self.usable();
-        let is_enough =
-            |held: &Arc<Held>| matches!(need, Need::Usable) || held.meets(need, Moment::now());
+        let is_enough = |held: &Arc<Held>| {
+            matches!(need, Need::Usable { .. }) || held.meets(need, Moment::now())
+        };
         current.filter(is_enough).ok_or(error)
     }
 
     /// Whether it is the current token still, and it is not being replaced after a rejection.
-    fn is_to_be_sent(&self, held: &Held) -> bool {
+    fn is_to_be_sent(&self, held: &Held, need: Need<'_>) -> bool {
         let generation = held.token.generation();
         let current = self.current.load();
         let is_same = |current: &Arc<Held>| current.token.generation() == generation;
         current.as_ref().is_some_and(is_same)
             && !held.ends_at.is_over(Moment::now())
-            && !self.is_being_replaced(generation)
+            && !(need.waits_for_replacement() && self.is_being_replaced(generation))
     }
 
     /// What a caller is told whose own time is over.
@@ -273,9 +274,10 @@ impl SingleFlight {
 
     /// Waits with the flight under way, or starts one, unless a token that meets the need is there already.
     ///
-    /// A caller that has waited is not given a token that was rejected meanwhile, but waits for the one that replaces it. It asks for
-    /// none on its own account: that is for those who saw the rejection, and for the guard. So where no other token comes
-    /// (the token request fails, brings the same one, or is not permitted), it is given the one that callers who come now are given.
+    /// A caller that has waited is not given a token that was rejected meanwhile, but waits for the one that replaces it
+    /// ([`Need::waits_for_replacement`]). It asks for none on its own account: that is for those who saw the rejection, and for
+    /// the guard. So where no other token comes (the token request fails, brings the same one, or is not permitted), it is given
+    /// the one that callers who come now are given.
     pub(super) fn join(self: &Arc<Self>, need: Need<'_>, caller: Caller) -> Joined {
         let spawner = match self.spawner() {
             Ok(spawner) => spawner,
@@ -294,6 +296,7 @@ impl SingleFlight {
                 return match &slot.flying {
                     Some(flying)
                         if caller != Caller::New
+                            && need.waits_for_replacement()
                             && self.is_being_replaced(held.token.generation()) =>
                     {
                         Joined::Wait(flying.clone())
@@ -319,7 +322,7 @@ impl SingleFlight {
             if let Some(error) = objection {
                 // In its last stretch a token is good enough while there is no other.
                 return match current.filter(|held| !held.ends_at.is_over(now)) {
-                    Some(held) if matches!(need, Need::Usable) => Joined::Have(held),
+                    Some(held) if matches!(need, Need::Usable { .. }) => Joined::Have(held),
                     _ => Joined::Fail(error),
                 };
             }

@@ -61,7 +61,8 @@ use crate::{
 /// - A token request runs as a Tokio task with a time limit of its own. Each caller waits by a timer of its own runtime, and
 ///   takes over if the task's runtime stops or is not driven. See the guide [runtimes](crate::docs::runtimes).
 /// - A caller that waited is not given a token that ended, was invalidated or is being replaced after a rejection meanwhile. It
-///   waits for the next one. If the rejected token cannot be replaced, it gets that one, as callers who come later do.
+///   waits for the next one. If the rejected token cannot be replaced, it gets that one, as callers who come later do. A
+///   request of the layer may be sent with a token that is being replaced: its retry has the new one.
 /// - If the last handle is dropped during a token request, the request goes on to its end or its time limit.
 /// - After a transient failure (no connection, 429, 5xx) the backoff is 1 s, doubled up to 60 s. After a permanent one (wrong
 ///   secret, unknown scope) it is 30 s, doubled up to 5 minutes. Both are jittered. A `Retry-After` is honoured up to 5 minutes.
@@ -128,7 +129,10 @@ impl TokenCache {
     pub async fn get(&self) -> Result<Token, Error> {
         match self.read(Token::clone) {
             Some(token) => Ok(token),
-            None => Ok(self.wait_for_usable().await?.token.clone()),
+            None => {
+                let need = Need::Usable { is_retried: false };
+                Ok(self.flight.wait(need).await?.token.clone())
+            }
         }
     }
 
@@ -185,9 +189,9 @@ impl TokenCache {
         self.flight.read(read)
     }
 
-    /// Waits for a token that may be sent.
+    /// Waits for a token that may be sent, for a request that is sent again if the API rejects it.
     pub(crate) async fn wait_for_usable(&self) -> Outcome {
-        self.flight.wait(Need::Usable).await
+        self.flight.wait(Need::Usable { is_retried: true }).await
     }
 
     /// The same for a token that may be sent that long, or is as new as one can reasonably be had.

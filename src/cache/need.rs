@@ -29,7 +29,10 @@ pub(crate) struct Held {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Need<'a> {
     /// Any token that may be sent.
-    Usable,
+    Usable {
+        /// Whether it is for a request that is sent again if the API rejects the token.
+        is_retried: bool,
+    },
     /// A token that may be sent that long, or as new as one can reasonably be had.
     Lasting(Duration),
     /// A token that is not yet due for refresh.
@@ -51,7 +54,7 @@ impl Held {
     pub(super) fn meets(&self, need: Need<'_>, now: Moment) -> bool {
         let usable = !self.unusable_at.is_over(now);
         match need {
-            Need::Usable => usable,
+            Need::Usable { .. } => usable,
             // Not in its first half, or tokens that are too short for it would be requested per request.
             Need::Lasting(least) => {
                 usable
@@ -69,6 +72,15 @@ impl Held {
 }
 
 impl Need<'_> {
+    /// Whether the caller waits on, if its token was rejected while it waited and the request for another is under way.
+    ///
+    /// Not for a request that is sent again: its retry has the new token. Were it held back, it would send the new token at its
+    /// first try. If that is rejected as well, it is news of one more route, and costs one more token request: a hundred requests
+    /// that an API rejects whatever they carry would cost seven, and not two.
+    pub(super) fn waits_for_replacement(self) -> bool {
+        !matches!(self, Self::Usable { is_retried: true } | Self::Lasting(_))
+    }
+
     /// What the source is asked.
     pub(super) fn request(self, current: Option<&Held>) -> TokenRequest {
         let refresh =
@@ -83,8 +95,12 @@ impl Need<'_> {
                 .with_current_token(held.token.clone())
                 .challenged_by(challenges.clone()),
             // In its last stretch there is one that can be sent, should no other come.
-            (Self::Usable, Some(held)) if !held.ends_at.is_over(Moment::now()) => refresh(held),
-            (_, None) | (Self::Usable | Self::Other { .. }, _) => TokenRequest::new(Reason::Cold),
+            (Self::Usable { .. }, Some(held)) if !held.ends_at.is_over(Moment::now()) => {
+                refresh(held)
+            }
+            (_, None) | (Self::Usable { .. } | Self::Other { .. }, _) => {
+                TokenRequest::new(Reason::Cold)
+            }
             (Self::Lasting(_) | Self::Fresh | Self::New, Some(held)) => refresh(held),
         }
     }
