@@ -1,4 +1,5 @@
-//! Any history of requests, of what the servers do and of time that passes, against a model of what the promises allow.
+//! Any history of requests, of what the servers do and of time that passes, against a model of what the promises allow; and any
+//! history of runtimes that stop, stall and go on.
 //!
 //! `PROPTEST_CASES` sets how many histories; a failure prints the shortest one found that fails.
 
@@ -686,5 +687,391 @@ impl Moment {
     fn since(self, earlier: Self) -> Duration {
         let by_wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
         (self.steady - earlier.steady).max(by_wall)
+    }
+}
+
+/// One cache and several runtimes, of which some are not driven. Each has its own paused clock, and the history moves them
+/// together, by steps that are too short for a pilot to seem silent.
+mod runtimes {
+    use proptest::prelude::any;
+    use tokio::{runtime::Runtime, time::sleep_until};
+    use tower::service_fn;
+    use tower_bearer::{
+        cache::CacheState,
+        token::{TokenRequest, TokenSource},
+    };
+
+    use super::*;
+
+    const RUNTIMES: usize = 3;
+    const STEP: Duration = Duration::from_millis(250);
+
+    /// What a caller waits at the most: the time limit of a token request, and what it takes to see that it is over.
+    const LONGEST: Duration = Duration::from_millis(10_500);
+
+    /// What one interruption costs: it is noticed within 650 ms and a step, and then comes a token request.
+    const INTERRUPTION: Duration = Duration::from_millis(1500);
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        /// So many calls on this runtime, which nobody waits for.
+        Get(usize, usize),
+        /// A call that is dropped when it was polled once.
+        LeftGet(usize),
+        Refresh(usize),
+        /// Invalidates the token that was given last.
+        Invalidate,
+        KeepWarm(usize),
+        /// From here on nobody drives it.
+        Stall(usize),
+        /// It is driven again: its timers are late.
+        Resume(usize),
+        /// It is shut down, and another takes its place.
+        Stop(usize),
+        Answer(Answer),
+        Pass(Duration),
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        let runtime = || 0..RUNTIMES;
+        let times = select(&[10, 150, 700, 1500, 5000, 11_000][..]);
+        prop_oneof![
+            5 => (select(&[1, 1, 2, 10][..]), runtime()).prop_map(|(n, at)| Event::Get(n, at)),
+            1 => runtime().prop_map(Event::LeftGet),
+            1 => runtime().prop_map(Event::Refresh),
+            2 => Just(Event::Invalidate),
+            1 => runtime().prop_map(Event::KeepWarm),
+            3 => runtime().prop_map(Event::Stall),
+            3 => runtime().prop_map(Event::Resume),
+            2 => runtime().prop_map(Event::Stop),
+            2 => any_answer().prop_map(Event::Answer),
+            6 => times.prop_map(Duration::from_millis).prop_map(Event::Pass),
+        ]
+    }
+
+    fn any_answer() -> impl Strategy<Value = Answer> {
+        let after = select(&[0, 100, 400][..]).prop_map(Duration::from_millis);
+        prop_oneof![
+            4 => after.prop_map(|after| Answer::Token { seconds: 60, after }),
+            1 => Just(Answer::Unavailable),
+            1 => Just(Answer::Hang),
+            1 => Just(Answer::Panic),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        /// Promise: F8, F11, F12, F13, F14
+        #[test]
+        fn any_history_of_runtimes_keeps_the_promises(
+            seed: u64, is_healthy in any::<bool>(), history in vec(any_event(), 1..25),
+        ) {
+            fastrand::seed(seed);
+            let mut fleet = Fleet::new(is_healthy);
+            for event in history {
+                fleet.live_through(event);
+            }
+            fleet.end();
+            let broken = &lock(&fleet.world).broken;
+            prop_assert!(broken.is_empty(), "{broken}");
+        }
+    }
+
+    struct Fleet {
+        homes: Vec<Home>,
+        /// What time it is on the runtimes that are driven.
+        now: Instant,
+        cache: TokenCache,
+        world: Shared,
+        is_healthy: bool,
+    }
+
+    struct Home {
+        runtime: Runtime,
+        is_driven: bool,
+        keeps_warm: bool,
+    }
+
+    type Shared = Arc<Mutex<World>>;
+
+    #[derive(Default)]
+    struct World {
+        answer: Answer,
+        is_healthy: bool,
+        tokens: usize,
+        last: Option<Token>,
+        /// Calls that are not over, by runtime.
+        waiting: [usize; RUNTIMES],
+        /// How often a runtime was not driven any more, or a token was invalidated.
+        disturbances: u32,
+        /// How often this runtime was not driven.
+        stalls: [u32; RUNTIMES],
+        broken: String,
+    }
+
+    impl Fleet {
+        fn new(is_healthy: bool) -> Self {
+            let homes: Vec<_> = (0..RUNTIMES).map(|_| Home::new()).collect();
+            let now = homes.iter().map(Home::now).max().unwrap();
+            let world = Shared::default();
+            lock(&world).is_healthy = is_healthy;
+            let fleet = Self {
+                homes,
+                now,
+                cache: TokenCache::new(source(&world)),
+                world,
+                is_healthy,
+            };
+            fleet.homes.iter().for_each(|home| home.catch_up(now));
+            fleet
+        }
+
+        fn live_through(&mut self, event: Event) {
+            match event {
+                Event::Get(calls, at) => {
+                    for _ in 0..calls {
+                        let cache = self.cache.clone();
+                        self.call(at, async move { cache.get().await });
+                    }
+                }
+                Event::LeftGet(at) if self.homes[at].is_driven => {
+                    self.homes[at].runtime.block_on(async {
+                        let mut get = task::spawn(self.cache.get());
+                        let _ = get.poll();
+                    });
+                }
+                Event::Refresh(at) => {
+                    let cache = self.cache.clone();
+                    self.call(at, async move { cache.refresh().await });
+                }
+                Event::Invalidate => {
+                    let last = lock(&self.world).last.clone();
+                    if let Some(token) = last {
+                        lock(&self.world).disturbances += 1;
+                        self.cache.invalidate(&token);
+                    }
+                }
+                Event::KeepWarm(at) if self.homes[at].is_driven => {
+                    let cache = &self.cache;
+                    let home = &mut self.homes[at];
+                    home.keeps_warm = true;
+                    home.runtime.block_on(async { cache.keep_warm() }).unwrap();
+                }
+                Event::Stall(at) if self.homes[at].is_driven => {
+                    let mut world = lock(&self.world);
+                    world.disturbances += 1;
+                    world.stalls[at] += 1;
+                    self.homes[at].is_driven = false;
+                }
+                Event::Resume(at) => {
+                    self.homes[at].catch_up(self.now);
+                    self.homes[at].is_driven = true;
+                }
+                Event::Stop(at) => {
+                    self.homes[at] = Home::new();
+                    let mut world = lock(&self.world);
+                    world.disturbances += 1;
+                    world.stalls[at] += 1;
+                    drop(world);
+                    self.homes[at].catch_up(self.now);
+                }
+                Event::Answer(answer) => {
+                    let is_token = matches!(answer, Answer::Token { .. });
+                    if is_token || !self.is_healthy {
+                        lock(&self.world).answer = answer;
+                    }
+                }
+                Event::Pass(time) => self.pass(time),
+                Event::LeftGet(_) | Event::KeepWarm(_) | Event::Stall(_) => {}
+            }
+            self.settle();
+        }
+
+        /// A call on this runtime, if it is driven: it begins now, and is looked at when it ends.
+        fn call(
+            &self,
+            at: usize,
+            call: impl Future<Output = Result<Token, Error>> + Send + 'static,
+        ) {
+            if !self.homes[at].is_driven {
+                return;
+            }
+            let waits = Waits::new(&self.world, at);
+            let undriven = self.homes.iter().filter(|home| !home.is_driven).count();
+            let (disturbances, stalls) = {
+                let world = lock(&self.world);
+                (world.disturbances, world.stalls[at])
+            };
+            self.homes[at].runtime.spawn(async move {
+                let began = Instant::now();
+                let got = call.await;
+                let mut world = lock(&waits.world);
+                let times = world.disturbances - disturbances + undriven as u32 + 1;
+                if world.stalls[at] == stalls {
+                    let took = began.elapsed();
+                    world.claim(took <= LONGEST, "a call outlasts its time");
+                    let is_soon = !world.is_healthy || took <= INTERRUPTION * times;
+                    world.claim(is_soon, "a call waits for a runtime that is not its own");
+                }
+                match got {
+                    Ok(token) => world.last = Some(token),
+                    Err(error) if world.is_healthy => {
+                        world.claim(false, &format!("no token of a healthy endpoint: {error}"));
+                    }
+                    Err(_) => {}
+                }
+                drop(world);
+                drop(waits);
+            });
+        }
+
+        fn pass(&mut self, time: Duration) {
+            let end = self.now + time;
+            while self.now < end {
+                self.now = end.min(self.now + STEP);
+                for home in self.homes.iter().filter(|home| home.is_driven) {
+                    home.live_until(self.now);
+                }
+                self.look();
+            }
+        }
+
+        /// Lets everyone who can go on do so, also where one wakes another on a different runtime.
+        fn settle(&self) {
+            for _ in 0..2 {
+                for home in self.homes.iter().filter(|home| home.is_driven) {
+                    home.runtime.block_on(settle());
+                }
+            }
+            self.look();
+        }
+
+        /// What holds at any time.
+        fn look(&self) {
+            let backs_off = self.state().is_some_and(|state| state.error().is_some());
+            let mut world = lock(&self.world);
+            let is_sound = !world.is_healthy || !backs_off;
+            world.claim(is_sound, "a backoff, and the endpoint is healthy");
+        }
+
+        /// By the clock of a runtime that is driven.
+        fn state(&self) -> Option<CacheState> {
+            let home = self.homes.iter().find(|home| home.is_driven)?;
+            let _within = home.runtime.enter();
+            Some(self.cache.state())
+        }
+
+        fn end(&mut self) {
+            self.pass(LONGEST + STEP);
+            for at in 0..RUNTIMES {
+                let is_over = !self.homes[at].is_driven || lock(&self.world).waiting[at] == 0;
+                lock(&self.world).claim(is_over, "a call on a runtime that is driven does not end");
+            }
+            for at in 0..RUNTIMES {
+                self.live_through(Event::Resume(at));
+            }
+            self.pass(LONGEST + STEP);
+            let waiting = lock(&self.world).waiting;
+            lock(&self.world).claim(waiting == [0; RUNTIMES], "a call does not end");
+
+            if !self.is_healthy {
+                // The longest backoff.
+                lock(&self.world).answer = Answer::default();
+                self.pass(Duration::from_secs(60));
+                lock(&self.world).is_healthy = true;
+            }
+            let is_kept_warm = self.homes.iter().any(|home| home.keeps_warm);
+            let is_usable = self.state().is_some_and(|state| state.is_usable());
+            lock(&self.world).claim(is_usable || !is_kept_warm, "nobody keeps it warm");
+            for at in 0..RUNTIMES {
+                self.live_through(Event::Get(1, at));
+            }
+            self.pass(STEP * 2);
+            let waiting = lock(&self.world).waiting;
+            lock(&self.world).claim(waiting == [0; RUNTIMES], "it does not heal");
+        }
+    }
+
+    impl Home {
+        fn new() -> Self {
+            let mut builder = Builder::new_current_thread();
+            let runtime = builder.enable_time().start_paused(true).build().unwrap();
+            Self {
+                runtime,
+                is_driven: true,
+                keeps_warm: false,
+            }
+        }
+
+        fn now(&self) -> Instant {
+            let _within = self.runtime.enter();
+            Instant::now()
+        }
+
+        /// Its clock stood still until now. No timer went off in time.
+        fn catch_up(&self, now: Instant) {
+            let missed = now.saturating_duration_since(self.now());
+            self.runtime.block_on(async { advance(missed).await });
+        }
+
+        fn live_until(&self, then: Instant) {
+            self.runtime.block_on(async { sleep_until(then).await });
+        }
+    }
+
+    impl World {
+        fn claim(&mut self, holds: bool, otherwise: &str) {
+            if !holds {
+                writeln!(self.broken, "{otherwise}").unwrap();
+            }
+        }
+    }
+
+    /// A call that is not over, however it ends.
+    struct Waits {
+        world: Shared,
+        at: usize,
+    }
+
+    impl Waits {
+        fn new(world: &Shared, at: usize) -> Self {
+            lock(world).waiting[at] += 1;
+            Self {
+                world: Arc::clone(world),
+                at,
+            }
+        }
+    }
+
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            lock(&self.world).waiting[self.at] -= 1;
+        }
+    }
+
+    fn source(world: &Shared) -> impl TokenSource + use<> {
+        let world = Arc::clone(world);
+        service_fn(move |_: TokenRequest| {
+            let answer = lock(&world).answer;
+            let world = Arc::clone(&world);
+            async move {
+                match answer {
+                    Answer::Token { seconds, after } => {
+                        sleep(after).await;
+                        let number = {
+                            let mut world = lock(&world);
+                            world.tokens += 1;
+                            world.tokens
+                        };
+                        let token = Token::new(format!("t{number}"))?;
+                        Ok::<_, tower::BoxError>(token.with_lifetime(Duration::from_secs(seconds)))
+                    }
+                    Answer::Unavailable | Answer::Denied => Err("503".into()),
+                    Answer::Hang => pending().await,
+                    Answer::Panic => resume_unwind(Box::new(())),
+                }
+            }
+        })
     }
 }
