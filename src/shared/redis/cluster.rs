@@ -59,10 +59,14 @@ impl Nodes {
         }
     }
 
-    /// Another one each time, for one that does not answer takes all the time there is.
+    /// Another one each time, for one that does not answer takes all the time there is; and none that is known to be gone.
     fn any(&mut self) -> Option<Arc<Server>> {
-        self.turn = (self.turn + 1) % self.all.len().max(1);
-        self.all.get(self.turn).cloned()
+        let first = self.turn % self.all.len().max(1);
+        self.turn = first + 1;
+        let (before, after) = self.all.split_at(first);
+        let mut in_turn = after.iter().chain(before);
+        let well = in_turn.clone().find(|node| node.is_well());
+        well.or_else(|| in_turn.next()).cloned()
     }
 
     /// The node that another names in a redirection.
@@ -103,7 +107,7 @@ impl Servers for Cluster {
             };
             node = match error.kind() {
                 ErrorKind::Server(ServerErrorKind::Moved) => self.lock().moved(slot, asked, &error),
-                // The slot is on its way. A script has several keys, and is answered when all of them, or none, are where it asks.
+                // The slot is on its way. A script has several keys, and has to wait until they are all there.
                 ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain) => {
                     match timer(Instant::now() + PAUSE) {
                         Some(pause) => pause.await,

@@ -115,7 +115,7 @@ impl<T: Servers> Backend for Redis<T> {
             }
             let command = script::command(name, &operation, known);
             let answer = self.0.send(name, &command).await?;
-            script::reply(answer).ok_or_else(|| "Redis gave an answer that is none".into())
+            script::reply(&answer).ok_or_else(|| "Redis gave an answer that is none".into())
         })
     }
 }

@@ -84,56 +84,34 @@ pub(super) fn command(name: &str, operation: &Operation, known: Option<Seen>) ->
 }
 
 /// `None` if it is no answer of a script.
-pub(super) fn reply(value: Value) -> Option<Reply> {
-    let Value::Array(parts) = value else {
+pub(super) fn reply(answer: &Value) -> Option<Reply> {
+    use Value::{Array, BulkString, Int};
+
+    let Array(parts) = answer else { return None };
+    let [BulkString(what), parts @ ..] = &parts[..] else {
         return None;
     };
-    let mut parts = parts.into_iter();
-    let mut bytes = || match parts.next()? {
-        Value::BulkString(bytes) => Some(Part::Bytes(bytes)),
-        Value::Int(number) => Some(Part::Number(number.try_into().ok()?)),
-        _ => None,
-    };
-    let what = bytes()?.bytes()?;
-    Some(match &*what {
-        b"value" => Reply::Answer(Answer::Value {
-            generation: bytes()?.number()?,
-            sealed: bytes()?.bytes()?,
-            now: bytes()?.number()?,
+    let number = |number: &i64| u64::try_from(*number).ok();
+    Some(match (&what[..], parts) {
+        (b"value", [Int(generation), BulkString(sealed), Int(now)]) => {
+            Reply::Answer(Answer::Value {
+                generation: number(generation)?,
+                sealed: sealed.clone(),
+                now: number(now)?,
+            })
+        }
+        (b"held", []) => Reply::Answer(Answer::Held),
+        (b"failed", [BulkString(sealed), Int(left)]) => Reply::Answer(Answer::Failed {
+            sealed: sealed.clone(),
+            left: Duration::from_millis(number(left)?),
         }),
-        b"held" => Reply::Answer(Answer::Held),
-        b"failed" => Reply::Answer(Answer::Failed {
-            sealed: bytes()?.bytes()?,
-            left: Duration::from_millis(bytes()?.number()?),
+        (b"taken", [Int(generation), Int(now)]) => Reply::Answer(Answer::Taken {
+            generation: number(generation)?,
+            now: number(now)?,
         }),
-        b"taken" => Reply::Answer(Answer::Taken {
-            generation: bytes()?.number()?,
-            now: bytes()?.number()?,
-        }),
-        b"renewed" => Reply::Renewed(true),
-        b"lost" => Reply::Renewed(false),
-        b"done" => Reply::Done,
+        (b"renewed", []) => Reply::Renewed(true),
+        (b"lost", []) => Reply::Renewed(false),
+        (b"done", []) => Reply::Done,
         _ => return None,
     })
-}
-
-enum Part {
-    Bytes(Vec<u8>),
-    Number(u64),
-}
-
-impl Part {
-    fn bytes(self) -> Option<Vec<u8>> {
-        match self {
-            Self::Bytes(bytes) => Some(bytes),
-            Self::Number(_) => None,
-        }
-    }
-
-    fn number(self) -> Option<u64> {
-        match self {
-            Self::Number(number) => Some(number),
-            Self::Bytes(_) => None,
-        }
-    }
 }
