@@ -7,7 +7,6 @@
 //! Each process of the fleet is a child process of this program. Without any Redis they share a folder. It prints what the
 //! authorization server saw, and fails if that is not what was promised.
 
-mod embedded;
 #[path = "fleet/redis.rs"]
 #[allow(dead_code, reason = "what the tests use")]
 mod redis;
@@ -27,12 +26,10 @@ use tower::{BoxError, Layer};
 use tower_bearer::{
     ClientCredentials, TokenCache,
     shared::{SealingKeys, SharedLayer, SharedStore},
+    test_util::{AuthorizationServer, Served},
 };
 
-use self::{
-    embedded::{Hydra, Registration},
-    redis::RedisServer,
-};
+use self::redis::RedisServer;
 
 const PROCESSES: usize = 50;
 
@@ -131,7 +128,7 @@ async fn demonstrate(store: &str, redis: Option<&mut RedisServer>) -> Result<(),
 
     // Another client secret would do as well: this one has nothing in the store yet.
     let fleet = Fleet::new(store).await?;
-    let held = fleet.hydra.hold();
+    let held = fleet.server.hold();
     let mut holder = fleet.process(&KEYS[..1])?;
     held.arrived(1).await?;
     holder.kill().await?;
@@ -160,28 +157,27 @@ async fn demonstrate(store: &str, redis: Option<&mut RedisServer>) -> Result<(),
 
 /// Processes, and the authorization server that they ask.
 struct Fleet {
-    hydra: Hydra,
+    server: AuthorizationServer,
+    served: Served,
     store: String,
 }
 
 impl Fleet {
     async fn new(store: &str) -> Result<Self, BoxError> {
-        let hydra = Hydra::start(Registration {
-            token_request_delay: Duration::from_millis(120),
-            ..Registration::default()
-        });
+        let server = AuthorizationServer::new();
+        server.delay(Duration::from_millis(120));
         Ok(Self {
-            hydra: hydra.await?,
+            served: server.serve().await?,
+            server,
             store: store.to_owned(),
         })
     }
 
     fn process(&self, keys: &[&str]) -> Result<Child, BoxError> {
-        let account = self.hydra.registration();
         let child = Command::new(env::current_exe()?)
-            .env("TOKEN_URL", self.hydra.token_url())
-            .env("CLIENT_ID", &account.client_id)
-            .env("CLIENT_SECRET", &account.client_secret)
+            .env("TOKEN_URL", self.served.url())
+            .env("CLIENT_ID", "client")
+            .env("CLIENT_SECRET", "secret")
             .env("STORE", &self.store)
             .env("KEYS", keys.join(" "))
             .stdin(Stdio::null())
@@ -199,7 +195,7 @@ impl Fleet {
         keys: &[&str],
         expected: usize,
     ) -> Result<(), BoxError> {
-        let (before, started) = (self.hydra.token_requests(), Instant::now());
+        let (before, started) = (self.server.token_requests(), Instant::now());
         let mut children = JoinSet::new();
         for _ in 0..processes {
             children.spawn(self.process(keys)?.wait_with_output());
@@ -210,10 +206,10 @@ impl Fleet {
                 return Err(format!("a process has no token: {output:?}").into());
             }
         }
-        let token_requests = self.hydra.token_requests() - before;
+        let token_requests = self.server.token_requests() - before;
         let seconds = started.elapsed().as_secs_f64();
         println!("{what:<58} {processes:>9} {token_requests:>14} {seconds:>6.1} s");
-        match token_requests == expected as u64 {
+        match token_requests == expected {
             true => Ok(()),
             false => Err(format!("{expected} token requests were promised").into()),
         }

@@ -6,8 +6,6 @@
 //! `/ready` is two lines: see [`ready`]. The example calls it before and after a token request, with the right and a wrong
 //! secret.
 
-mod embedded;
-
 use std::error::Error as StdError;
 
 use axum::{
@@ -19,9 +17,9 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use tower::{BoxError, ServiceExt};
-use tower_bearer::{TokenCache, cache::TokenState, ipxo};
-
-use self::embedded::{Hydra, Registration};
+use tower_bearer::{
+    ClientCredentials, TokenCache, cache::TokenState, test_util::AuthorizationServer,
+};
 
 /// Ready with a usable token, or if no token request has failed.
 async fn ready(State(cache): State<TokenCache>) -> StatusCode {
@@ -62,14 +60,10 @@ fn routes(cache: TokenCache) -> Router {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let hydra = Hydra::start(Registration::default()).await?;
-    for secret in [
-        hydra.registration().client_secret.as_str(),
-        "not the secret",
-    ] {
-        let source = ipxo::credentials(&hydra.registration().client_id, secret, ["ecommerce"])
-            .token_url(hydra.token_url())
-            .build()?;
+    let server = AuthorizationServer::new();
+    let auth = server.serve().await?;
+    for secret in ["secret", "not the secret"] {
+        let source = ClientCredentials::builder(auth.url(), "client", secret).build()?;
         let cache = TokenCache::new(source);
         println!("before the first token request: {}", ask(&cache).await?);
 

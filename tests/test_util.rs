@@ -89,6 +89,7 @@ async fn each_scripted_answer_is_what_a_credential_takes_it_for() {
         Answer::TooManyRequests(7 * SECOND),
         Answer::Denied("invalid_scope"),
         Answer::Garbage,
+        Answer::Custom(Response::new(r#"{"access_token":"theirs"}"#.into())),
         Answer::Token,
         Answer::SameToken,
     ]);
@@ -102,10 +103,10 @@ async fn each_scripted_answer_is_what_a_credential_takes_it_for() {
     assert_eq!(error.status(), Some(StatusCode::BAD_REQUEST));
     let error = fetch(&server).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidAnswer);
-    for expected in ["client.1", "client.1", "client.2"] {
+    for expected in ["theirs", "client.1", "client.1", "client.2"] {
         assert_eq!(fetch(&server).await.unwrap().expose_secret(), expected);
     }
-    server.assert_token_requests(7);
+    server.assert_token_requests(8);
 
     // A credential asks once more when a server was down for a moment.
     server.script([
@@ -118,7 +119,7 @@ async fn each_scripted_answer_is_what_a_credential_takes_it_for() {
         ErrorKind::Unavailable
     );
     assert!(fetch(&server).await.is_ok());
-    server.assert_token_requests(11);
+    server.assert_token_requests(12);
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,8 +121,8 @@
 //!
 //! # Faults
 //! `script` gives the next answers of the token endpoint: `Hang`, `TooManyRequests`,
-//! `Unavailable`, `Garbage`, `Disconnected`, `Denied`, `SameToken`, `LateToken`. After them the
-//! server is well again.
+//! `Unavailable`, `Garbage`, `Disconnected`, `Denied`, `SameToken`, `LateToken`, or, as
+//! `Custom`, what your provider answered. After them the server is well again.
 //! ```
 //! use std::time::Duration;
 //!

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Response;
+
 /// An answer of the token endpoint, for [`AuthorizationServer::script`](super::AuthorizationServer::script).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -20,6 +23,8 @@ pub enum Answer {
     Unavailable,
     /// 200 with a web page in place of a token.
     Garbage,
+    /// This response: what your provider answered, for example.
+    Custom(Response<Bytes>),
     /// No answer: the connection fails.
     Disconnected,
     /// No answer, for ever.

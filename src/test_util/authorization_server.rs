@@ -283,6 +283,7 @@ impl Shared {
             Some(Answer::Hang) => std::future::pending().await,
             Some(Answer::Disconnected) => return Err("the connection failed, as scripted".into()),
             Some(Answer::Garbage) => return Ok(garbage()),
+            Some(Answer::Custom(response)) => return Ok(response.map(Body::from)),
             Some(Answer::Unavailable) => return Ok(without_body(StatusCode::SERVICE_UNAVAILABLE)),
             Some(Answer::TooManyRequests(retry_after)) => {
                 let mut answer = without_body(StatusCode::TOO_MANY_REQUESTS);
