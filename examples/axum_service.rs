@@ -4,7 +4,8 @@
 //! cargo run --example axum_service
 //! cargo test --example axum_service
 //! ```
-//! [`Shop`] is the state. [`Failure`] is what a caller sees when there is no token. [`ready`] is the readiness probe.
+//! [`Shop`] is the state. [`Failure`] is what a caller sees when there is no token. [`ready`] is the readiness probe. The tests at
+//! the end are those that a service of yours would have. The example `observed` adds metrics, logs and a trace.
 
 use axum::extract::{Path, State};
 use axum::http::{Request, StatusCode};
