@@ -2,13 +2,22 @@
 //!
 //! ```sh
 //! cargo bench --bench memory
+//! cargo bench --bench memory -- --guard       # has it grown over benches/baseline.csv?
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
+#[path = "support/client.rs"]
+mod client;
 mod support;
 
-use std::{alloc::System, mem::size_of_val};
+use std::{
+    alloc::System,
+    future::pending,
+    mem::size_of_val,
+    pin::Pin,
+    task::{Context, Waker},
+};
 
 use http::Request;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
@@ -18,10 +27,14 @@ use tower_bearer::{
     BearerAuthLayer, Token, TokenCache, cache::Keyed, replay::NoReplay, token::FixedToken,
 };
 
-use self::support::{
-    options::Options,
-    table::{NONE, Table, ratio},
-    warm::{Body, Drivers, TOKEN, api, request},
+use self::{
+    client::client,
+    support::{
+        baseline::{Guarded, guard},
+        options::Options,
+        table::{NONE, Table, ratio},
+        warm::{Body, Drivers, TOKEN, api, request},
+    },
 };
 
 /// Counts what is allocated, and what of it was freed again.
@@ -57,31 +70,47 @@ fn main() {
     }
     table.done("memory_request", &options);
 
-    futures(&options);
-    credentials(&options);
+    let mut figures = futures(&options);
+    figures.push(waiters(&options));
+    figures.push(credentials(&options));
+    if options.guard {
+        guard(&options, &figures);
+    }
 }
 
 /// How large the future of a warm request is.
-fn futures(options: &Options) {
+fn futures(options: &Options) -> Vec<Guarded> {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
     let layer = BearerAuthLayer::new(FixedToken::new(TOKEN).unwrap());
-    let inner = size_of_val(&api().call(request()));
     let mut table = Table::new(
         "The future of a warm request, in bytes",
         ["driver", "future", "over the inner one", "in requests"],
     );
     let of_request = size_of::<Request<Body>>();
-    for (name, future) in [
-        ("the service alone", inner),
+    let once = layer.clone().replay(NoReplay);
+    let alone = size_of_val(&api().call(request()));
+    let of_client = size_of_val(&client().call(request()));
+    let over_client = size_of_val(&layer.layer(client()).call(request()));
+    for (name, future, inner) in [
+        ("the service alone", alone, alone),
         (
             "tower-bearer, NoReplay",
-            size_of_val(&layer.clone().replay(NoReplay).layer(api()).call(request())),
+            size_of_val(&once.layer(api()).call(request())),
+            alone,
         ),
         (
             "tower-bearer",
             size_of_val(&layer.layer(api()).call(request())),
+            alone,
         ),
+        ("hyper's client", of_client, of_client),
+        (
+            "tower-bearer, NoReplay, over hyper's client",
+            size_of_val(&once.layer(client()).call(request())),
+            of_client,
+        ),
+        ("tower-bearer, over hyper's client", over_client, of_client),
     ] {
         table.row([
             name.to_owned(),
@@ -97,10 +126,63 @@ fn futures(options: &Options) {
         NONE.into(),
     ]);
     table.done("memory_future", options);
+    vec![Guarded {
+        name: "tower-bearer over hyper's client: bytes of a future over hyper's".to_owned(),
+        value: (over_client - of_client) as f64,
+    }]
+}
+
+/// What a request takes that waits for a token, its own head and body aside.
+fn waiters(options: &Options) -> Guarded {
+    let callers = if options.test { 10 } else { 1_000 };
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let cx = &mut Context::from_waker(Waker::noop());
+
+    let region = Region::new(ALLOCATOR);
+    let requests: Vec<_> = (0..callers).map(|_| request()).collect();
+    let of_requests = kept(&region.change()) / callers - size_of::<Request<Body>>();
+    drop(requests);
+
+    let source = tower::service_fn(|_| pending::<Result<Token, tower_bearer::Error>>());
+    let mut service = BearerAuthLayer::new(source).layer(client());
+    let mut wait = || {
+        let mut waiter: Pin<Box<dyn Future<Output = _>>> = Box::pin(service.call(request()));
+        assert!(waiter.as_mut().poll(cx).is_pending());
+        waiter
+    };
+    // The one that starts the token request.
+    let first = wait();
+    let region = Region::new(ALLOCATOR);
+    let waiters: Vec<_> = (0..callers).map(|_| wait()).collect();
+    let of_waiters = kept(&region.change()) / callers - size_of_val(&waiters[0]);
+    drop((first, waiters));
+
+    let mut table = Table::new(
+        "A request over hyper's client that waits for a token, in bytes",
+        [
+            "waiting",
+            "in all",
+            "of these its head and body",
+            "beyond them",
+        ],
+    );
+    let own = of_requests + size_of::<Request<Body>>();
+    table.row([
+        callers.to_string(),
+        of_waiters.to_string(),
+        own.to_string(),
+        (of_waiters - own).to_string(),
+    ]);
+    table.done("memory_waiter", options);
+    Guarded {
+        name: "tower-bearer: bytes of a request that waits for a token beyond its own".to_owned(),
+        value: (of_waiters - own) as f64,
+    }
 }
 
 /// What a keyed cache takes for each credential, its token aside.
-fn credentials(options: &Options) {
+fn credentials(options: &Options) -> Guarded {
     let companies = if options.test { 1_000 } else { 100_000 };
     let token = |number| Token::new(format!("{TOKEN}{number}")).unwrap();
 
@@ -148,6 +230,10 @@ fn credentials(options: &Options) {
         (of_caches - of_tokens).to_string(),
     ]);
     table.done("memory_keyed", options);
+    Guarded {
+        name: "tower-bearer: bytes of a credential beyond its token".to_owned(),
+        value: (of_caches - of_tokens) as f64,
+    }
 }
 
 fn asked_for(change: &Stats) -> [usize; 2] {

@@ -16,8 +16,10 @@ use std::{
 
 use http::{Request, Response, StatusCode, header::LOCATION};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_test::{assert_pending, task};
 use tower::{
     BoxError, Layer, Service, ServiceBuilder, ServiceExt,
+    buffer::Buffer,
     limit::ConcurrencyLimit,
     load_shed::error::Overloaded,
     retry::{Policy, RetryLayer},
@@ -281,6 +283,100 @@ async fn a_permit_is_held_while_the_token_is_awaited_unless_a_buffer_is_between(
     assert!(!sheds_who_comes_while_another_waits_for_the_token(below_a_buffer).await);
 }
 
+/// What retries are sent by is kept from the first request on, and takes nothing from others.
+///
+/// Promise: R11
+#[tokio::test(start_paused = true)]
+async fn a_request_holds_one_permit_and_leaves_none_behind() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::accepting(["t1"]);
+    let limited = ConcurrencyLimit::new(slow(&api, |_| SECOND), 2);
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(limited.clone());
+    // The first one waits for the token, and the second has it.
+    for _ in 0..2 {
+        let mut response = task::spawn(service.ready().await.unwrap().call(get("/")));
+        assert_pending!(response.poll());
+        settle().await;
+        assert_pending!(response.poll());
+        assert_eq!(free(&limited, 2), 1);
+        assert_eq!(response.await.unwrap().status(), 200);
+        assert_eq!(free(&limited, 2), 2);
+    }
+    // A retry has the permit of the first attempt, which is over.
+    let limited = ConcurrencyLimit::new(api.service(), 1);
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(limited.clone());
+    api.accept_only(["t2", "t3"]);
+    for _ in 0..2 {
+        let response = service.ready().await.unwrap().call(get("/")).await;
+        assert_eq!(response.unwrap().status(), 200);
+        assert_eq!(free(&limited, 1), 1);
+        api.accept_only(["t3"]);
+    }
+    assert_eq!(endpoint.token_requests(), 3);
+}
+
+/// Promise: R11
+#[tokio::test(start_paused = true)]
+async fn requests_take_one_place_of_a_buffer_and_one_turn_of_a_rate_limit_each() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::accepting(["t1"]);
+    let buffered = ServiceBuilder::new()
+        .buffer::<Request<Body>>(1)
+        .rate_limit(3, SECOND * 60)
+        .service(api.service());
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(buffered.clone());
+    let started = Instant::now();
+    for turn in 0..4 {
+        let response = service.ready().await.unwrap().call(get("/")).await;
+        assert_eq!(response.unwrap().status(), 200);
+        assert_eq!(started.elapsed() >= SECOND * 60, turn == 3, "turn {turn}");
+        assert_eq!(free(&buffered, 1), 1);
+    }
+}
+
+/// A buffer's worker, and tonic's channel with it, ends when its last handle is gone.
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_service_and_the_last_request_drops_what_is_below() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let api = Api::accepting(["t1"]);
+    let below = Arc::new(());
+    let alive = Arc::downgrade(&below);
+    let inner = slow(&api, |_| SECOND);
+    let counted = service_fn(move |request| {
+        let _below = &below;
+        inner.clone().oneshot(request)
+    });
+    let buffered: Buffer<Request<Body>, _> = Buffer::new(counted, 1);
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(buffered);
+    let call = service.ready().await.unwrap().call(get("/"));
+    assert_eq!(call.await.unwrap().status(), 200);
+
+    let mut other = service.clone();
+    drop(service);
+    let call = other.ready().await.unwrap().call(get("/"));
+    drop(other);
+    settle().await;
+    assert!(alive.upgrade().is_some(), "a request is under way");
+    assert_eq!(call.await.unwrap().status(), 200);
+    settle().await;
+    assert!(alive.upgrade().is_none(), "nothing is under way");
+}
+
+/// Promise: R11
+#[tokio::test(start_paused = true)]
+async fn a_retry_goes_to_the_service_that_took_the_place_of_another() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let [before, after] = [Api::accepting(["t1"]), Api::accepting(["t2"])];
+    let mut service = BearerAuthLayer::new(endpoint.credentials()).layer(before.service());
+    let call = service.ready().await.unwrap().call(get("/"));
+    assert_eq!(call.await.unwrap().status(), 200);
+    *service.get_mut() = after.service();
+    let call = service.ready().await.unwrap().call(get("/"));
+    assert_eq!(call.await.unwrap().status(), 200);
+    assert_eq!(before.tokens(), ["t1"]);
+    assert_eq!(after.tokens(), ["t1", "t2"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_request_that_needs_the_permit_of_a_request_waiting_for_it_ends_at_its_own_deadline()
  {
@@ -460,6 +556,16 @@ fn busy_at_first(api: &Api) -> impl HttpService<Error = Infallible> + use<> {
 }
 
 /// The API, which takes so long for a path.
+/// How many requests of so many could be sent now.
+fn free<S: Service<Request<Body>> + Clone>(service: &S, of: usize) -> usize {
+    let mut services: Vec<_> = (0..of).map(|_| service.clone()).collect();
+    let is_free = |service: &mut S| task::spawn(service.ready()).poll().is_ready();
+    services
+        .iter_mut()
+        .filter_map(|service| is_free(service).then_some(()))
+        .count()
+}
+
 fn slow(api: &Api, by: fn(&str) -> Duration) -> impl HttpService<Error = Infallible> + use<> {
     let api = api.clone();
     service_fn(move |request: Request<Body>| {

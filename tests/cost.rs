@@ -8,7 +8,10 @@ use std::{
     future::{Ready, ready},
     num::NonZeroUsize,
     pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -62,6 +65,66 @@ fn a_request_under_way_takes_no_more_room_than_half_as_much_again_as_it_is_large
         (room_over(holding), "holding"),
     ] {
         assert!(over <= most, "{what}: {over} bytes of {most}");
+    }
+}
+
+/// A client's clone is most of what a warm request could cost over a socket.
+#[tokio::test]
+async fn requests_share_a_clone_of_the_service_below_and_a_retry_has_one_of_its_own() {
+    let _alone = alone();
+    let clones = Arc::<AtomicUsize>::default();
+    let tokens = AtomicUsize::new(0);
+    let source = service_fn(move |_: TokenRequest| {
+        ready(Token::new(format!("t{}", tokens.fetch_add(1, SeqCst))))
+    });
+    let layer = BearerAuthLayer::new(source);
+    layer.cache().get().await.unwrap();
+    let mut service = layer.layer(Counted(Arc::clone(&clones)));
+    for _ in 0..100 {
+        assert_eq!(service.call(request()).await.unwrap().status(), 200);
+    }
+    assert_eq!(clones.swap(0, SeqCst), 1);
+    for _ in 0..100 {
+        // What `oneshot` does, and many clients.
+        let mut one = service.clone();
+        assert_eq!(one.call(request()).await.unwrap().status(), 200);
+    }
+    assert_eq!(clones.swap(0, SeqCst), 100);
+    let mut rejected = request();
+    rejected
+        .headers_mut()
+        .insert("x-rejected", HeaderValue::from_static("t0"));
+    assert_eq!(service.call(rejected).await.unwrap().status(), 200);
+    assert_eq!(clones.swap(0, SeqCst), 1);
+}
+
+/// Counts its clones. It rejects the token that a request says.
+struct Counted(Arc<AtomicUsize>);
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        self.0.fetch_add(1, SeqCst);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Service<Request<Body>> for Counted {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Ready<Result<Answer, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let token = request.headers()["authorization"].to_str().unwrap();
+        let rejected = request.headers().get("x-rejected");
+        let mut answer = Answer::default();
+        if rejected.is_some_and(|rejected| token.ends_with(rejected.to_str().unwrap())) {
+            *answer.status_mut() = http::StatusCode::UNAUTHORIZED;
+        }
+        ready(Ok(answer))
     }
 }
 

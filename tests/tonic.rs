@@ -35,8 +35,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use tokio::{
-    io::duplex,
-    sync::{mpsc, watch},
+    io::{copy_bidirectional, duplex},
+    sync::{mpsc, oneshot, watch},
     task::{JoinSet, yield_now},
     time::{Instant, sleep, timeout},
 };
@@ -112,6 +112,34 @@ async fn warm_calls_cost_no_token_request() {
     }
     assert_eq!((hydra.token_requests(), api.calls().len()), (1, 50));
     assert_eq!(api.connections(), 1);
+}
+
+/// The layer keeps a handle to the channel for retries, but for no longer than there are clients.
+#[tokio::test(start_paused = true)]
+async fn the_connection_is_closed_with_the_last_client() {
+    let endpoint = TokenEndpoint::healthy(Duration::ZERO);
+    let (told, mut is_closed) = oneshot::channel();
+    let mut told = Some(told);
+    let connect = service_fn(move |_: Uri| {
+        let (here, mut client) = duplex(64 * 1024);
+        let (mut server, there) = duplex(64 * 1024);
+        let incoming = tokio_stream::once(Ok::<_, io::Error>(there));
+        let serve = Server::builder().serve_with_incoming(Slow(Duration::ZERO), incoming);
+        tokio::spawn(serve);
+        let told = told.take();
+        tokio::spawn(async move {
+            let _ = copy_bidirectional(&mut client, &mut server).await;
+            told.map(|told| told.send(()))
+        });
+        ready(Ok::<_, io::Error>(TokioIo::new(here)))
+    });
+    let channel = Endpoint::from_static("http://api.test").connect_with_connector_lazy(connect);
+    let client = in_process(&endpoint, channel);
+    echo(client.clone(), note(0)).await.unwrap();
+    yield_now().await;
+    assert!(is_closed.try_recv().is_err());
+    drop(client);
+    timeout(SECOND, is_closed).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -70,6 +70,9 @@ fn public_types_are_sent_shared_cloned_shown_and_moved() {
 fn what_is_made_for_a_request_is_sent_to_other_threads() {
     fn is_sent<T: Send + 'static>() {}
     is_sent::<ResponseFuture<Client, Body, Body, BearerChallenge, Buffered>>();
+    // A client need not be shared by threads.
+    is_sent::<ResponseFuture<Api, Body, Body, BearerChallenge, CloneBody>>();
+    is_sent::<BearerAuth<Api>>();
     is_sent::<ReplayBody<Body>>();
     is_sent::<Recording<http_body_util::Full<bytes::Bytes>>>();
     is_shared::<Lookup<fn()>>();

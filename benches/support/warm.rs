@@ -38,9 +38,11 @@ pub(crate) fn request() -> Request<Body> {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         )
         .header("idempotency-key", "abc-123-def")
-        .body(Full::new(Bytes::from_static(&[b'x'; 256])))
+        .body(Full::new(Bytes::from_static(&BODY)))
         .unwrap()
 }
+
+pub(crate) static BODY: [u8; 256] = [b'x'; 256];
 
 /// The service below: answers at once, to requests with a token.
 pub(crate) async fn answer<E>(request: Request<Body>) -> Result<Response<Body>, E> {
@@ -117,13 +119,31 @@ impl Drivers {
     ) where
         S: Service<Request<Body>, Error: Debug> + 'static,
     {
-        self.add(name, retries, async || {
+        self.add_service_over(name, retries, BARE, make);
+    }
+
+    /// Adds a service that is compared with another one.
+    pub(crate) fn add_service_over<S>(
+        &mut self,
+        name: &'static str,
+        retries: &'static str,
+        bare: &'static str,
+        make: impl AsyncFnOnce() -> S,
+    ) where
+        S: Service<Request<Body>, Error: Debug> + 'static,
+    {
+        self.add_over(name, retries, bare, async || {
             let mut service = make().await;
-            async move |request| {
-                let answer = service.ready().await.unwrap().call(request).await;
+            async move || {
+                let answer = service.ready().await.unwrap().call(request()).await;
                 black_box(answer.unwrap());
             }
         });
+    }
+
+    /// The drivers, and what each is compared with.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.drivers.iter().map(|driver| (driver.name, driver.bare))
     }
 
     /// Adds the yardsticks: the service alone, and a header that never changes.
@@ -137,16 +157,10 @@ impl Drivers {
 
     /// Adds tower-bearer, without and with its retry.
     pub(crate) fn add_tower_bearer(&mut self) {
-        let layer = async || {
-            let token = Token::new(TOKEN).unwrap();
-            let layer = BearerAuthLayer::new(FixedToken::from(token));
-            layer.cache().get().await.unwrap();
-            layer
-        };
         self.add_service(ONCE, "no", async || {
-            layer().await.replay(NoReplay).layer(api())
+            warm().await.replay(NoReplay).layer(api())
         });
-        self.add_service(RETRYING, "yes", async || layer().await.layer(api()));
+        self.add_service(RETRYING, "yes", async || warm().await.layer(api()));
     }
 
     /// Does what the command line asks for, and gives what was counted, if it was. The first driver is the service alone,
@@ -252,6 +266,14 @@ pub(crate) struct Titles {
     pub(crate) times: &'static str,
     pub(crate) times_file: &'static str,
     pub(crate) counts_file: &'static str,
+}
+
+/// A layer that has its token.
+pub(crate) async fn warm() -> BearerAuthLayer {
+    let token = Token::new(TOKEN).unwrap();
+    let layer = BearerAuthLayer::new(FixedToken::from(token));
+    layer.cache().get().await.unwrap();
+    layer
 }
 
 /// The service below, as a value that can be named.

@@ -12,6 +12,7 @@ use crate::{
         extension::{Deadline, NoRetry, NotRetried},
         head::Snapshot,
         route,
+        template::Template,
     },
     replay::Replay,
     token::challenge::Challenges,
@@ -49,9 +50,9 @@ impl<U: Unauthorized, Rp> Rules<U, Rp> {
     }
 }
 
-/// A request as it was before the token was put on it, and a service to send it again.
+/// A request as it was before the token was put on it, and the template of a service to send it again.
 pub(crate) struct Recorded<S, T> {
-    service: S,
+    template: Template<S>,
     head: Snapshot,
     recording: T,
     /// Known only for a request with a deadline.
@@ -73,7 +74,7 @@ pub(crate) type Prepared<S, B, Rp> = (
     Option<Route>,
 );
 
-/// Puts the token on a request, and records it before, if it can be replayed, for a service that `again` makes.
+/// Puts the token on a request, and records it before, if it can be replayed.
 // Inlined, for else the request is copied twice more on its way through.
 #[inline]
 pub(crate) fn prepare<B, S, U, Rp: Replay<B>>(
@@ -81,7 +82,7 @@ pub(crate) fn prepare<B, S, U, Rp: Replay<B>>(
     authorization: HeaderValue,
     rules: &Rules<U, Rp>,
     is_looked_at: bool,
-    again: impl FnOnce() -> S,
+    template: impl FnOnce() -> Template<S>,
 ) -> Prepared<S, B, Rp> {
     let (mut head, body) = request.into_parts();
     let Rules {
@@ -92,7 +93,7 @@ pub(crate) fn prepare<B, S, U, Rp: Replay<B>>(
     } else {
         let (body, recording) = replay.record(&head, body);
         let recorded = recording.map(|recording| Recorded {
-            service: again(),
+            template: template(),
             head: Snapshot::of(&head),
             recording,
             sent_at: deadline_of(&head.extensions).map(|_| Instant::now()),
@@ -105,7 +106,7 @@ pub(crate) fn prepare<B, S, U, Rp: Replay<B>>(
     (Request::from_parts(head, body), recorded, route)
 }
 
-impl<S, T> Recorded<S, T> {
+impl<S: Clone, T> Recorded<S, T> {
     /// The request to send again, or why there is none.
     pub(crate) fn rewind<B, Rp: Replay<B, Recording = T>>(
         self,
@@ -127,7 +128,7 @@ impl<S, T> Recorded<S, T> {
         let body = replay.rewind(self.recording);
         let body = body.ok_or(NotRetried::CannotBeReplayed)?;
         Ok(Box::new(Again {
-            service: self.service,
+            service: self.template.instance(),
             request: Request::from_parts(head, body),
             route,
             budget,

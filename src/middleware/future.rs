@@ -21,6 +21,7 @@ use crate::{
         attempt::{Again, Recorded, Rules, deadline_of, prepare},
         drain::Drain,
         extension::{MinValidity, NotRetried},
+        template::Template,
     },
     replay::Replay,
     telemetry,
@@ -63,13 +64,14 @@ pin_project! {
         // There is no token to send: waits for one and holds the ready service.
         Cold {
             wait: Wait<Arc<Held>>,
-            first: Option<(S, Request<B>)>,
+            first: Option<Box<(S, Request<B>)>>,
+            template: Template<S>,
             rules: Rules<U, Rp>,
         },
         // It can be sent only once, and its token was rejected: waits for another and holds the ready service.
         HeldBack {
             wait: Wait<Arc<Held>>,
-            first: Option<(S, Request<Rp::Body>)>,
+            first: Option<Box<(S, Request<Rp::Body>)>>,
             route: Route,
             reason: NotRetried,
             rules: Rules<U, Rp>,
@@ -123,7 +125,7 @@ pin_project! {
     }
 }
 
-/// Boxed: requests wait for a token about once per expiry, not each time.
+/// Boxed, as are the service and the request that wait with it: requests wait for a token about once per expiry, not each time.
 type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// Waits no longer than until `deadline`, if there is one.
@@ -181,7 +183,12 @@ where
     }
 
     /// A request that waits for a token, or for one that lasts. `ready` is ready, and sends it with that token.
-    pub(crate) fn cold(ready: S, request: Request<B>, rules: Rules<U, Rp>) -> Self {
+    pub(crate) fn cold(
+        ready: S,
+        template: Template<S>,
+        request: Request<B>,
+        rules: Rules<U, Rp>,
+    ) -> Self {
         let cache = rules.cache.clone();
         let deadline = deadline_of(request.extensions());
         let least = request.extensions().get().map(|MinValidity(least)| *least);
@@ -199,7 +206,8 @@ where
         Self {
             state: State::Cold {
                 wait: Box::pin(within(deadline, wait)),
-                first: Some((ready, request)),
+                first: Some(Box::new((ready, request))),
+                template,
                 rules,
             },
         }
@@ -220,7 +228,7 @@ where
         Self {
             state: State::HeldBack {
                 wait: Box::pin(within(deadline, wait)),
-                first: Some((ready, request)),
+                first: Some(Box::new((ready, request))),
                 route,
                 reason,
                 rules,
@@ -262,17 +270,22 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Cold { wait, first, rules } => {
+                StateProj::Cold {
+                    wait,
+                    first,
+                    template,
+                    rules,
+                } => {
                     let outcome = ready!(wait.as_mut().poll(cx));
                     // Taken on success and on failure: without a token, the body and the ready service are dropped now, not
                     // when the caller drops this future.
-                    let (mut service, request) = first.take().ok_or(POLLED_AFTER_END)?;
+                    let (mut service, request) = *first.take().ok_or(POLLED_AFTER_END)?;
                     let held = outcome?;
                     let authorization = held.token.authorization().clone();
                     let is_looked_at = rules.cache.is_looking();
-                    let clone = || service.clone();
+                    let template = || template.clone();
                     let (request, again, route) =
-                        prepare(request, authorization, rules, is_looked_at, clone);
+                        prepare(request, authorization, rules, is_looked_at, template);
                     State::First {
                         // The instance that was made ready before `BearerAuth::call` put it here.
                         response: service.call(request),
@@ -291,7 +304,7 @@ where
                     rules,
                 } => {
                     let held = ready!(wait.as_mut().poll(cx))?;
-                    let (mut service, mut request) = first.take().ok_or(POLLED_AFTER_END)?;
+                    let (mut service, mut request) = *first.take().ok_or(POLLED_AFTER_END)?;
                     let authorization = held.token.authorization().clone();
                     rules.carrier.put(request.headers_mut(), authorization);
                     State::First {
@@ -403,7 +416,7 @@ where
                     rules,
                 } => {
                     let ready = again.as_mut().ok_or(POLLED_AFTER_END)?;
-                    // A clone of the instance that took the first attempt: it is not ready yet.
+                    // An instance of the template: it is not ready yet.
                     let Poll::Ready(readiness) = ready.service.poll_ready(cx) else {
                         ready!(poll_deadline(deadline, cx));
                         return Poll::Ready(Err(Error::deadline().into()));

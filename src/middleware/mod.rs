@@ -11,6 +11,7 @@ mod layer;
 mod plan;
 mod route;
 mod service;
+mod template;
 
 #[cfg(feature = "tonic")]
 pub(crate) use self::attempt::deadline_of;

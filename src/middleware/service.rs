@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -15,7 +16,7 @@ use crate::{
     error::Error,
     middleware::{
         admission::Verdict, attempt::prepare, extension::MinValidity, future::ResponseFuture,
-        plan::Plan, route,
+        plan::Plan, route, template::Template,
     },
     replay::{CloneBody, Replay},
     select::{Always, Select},
@@ -62,12 +63,18 @@ pub struct BearerAuth<
     C = TokenCache, // not a `Service`? put `.check::<YourRequestBody>()` before the call, and the compiler says why
 > {
     inner: S,
+    /// Made for the first request that may need it, and shared by all clones of this service.
+    template: Arc<OnceLock<Template<S>>>,
     plan: Plan<Sel, U, Rp, C>,
 }
 
 impl<S, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
     pub(crate) fn new(inner: S, plan: Plan<Sel, U, Rp, C>) -> Self {
-        Self { inner, plan }
+        Self {
+            inner,
+            template: Arc::default(),
+            plan,
+        }
     }
 
     /// Returns a reference to the inner service.
@@ -75,8 +82,9 @@ impl<S, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
         &self.inner
     }
 
-    /// Returns a mutable reference to the inner service.
+    /// Returns a mutable reference to the inner service. Retries of later requests go to a clone of what it is then.
     pub fn get_mut(&mut self) -> &mut S {
+        self.template = Arc::default();
         &mut self.inner
     }
 
@@ -117,6 +125,17 @@ impl<S, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
 }
 
 impl<S: Clone, Sel, U, Rp, C> BearerAuth<S, Sel, U, Rp, C> {
+    fn template(&self) -> Template<S> {
+        match self.template.get() {
+            Some(template) => template.clone(),
+            None => {
+                // Before it is put there, for a clone is user code: it must not hold up the other requests that come first.
+                let template = Template::of(&self.inner);
+                self.template.get_or_init(|| template).clone()
+            }
+        }
+    }
+
     fn deny<B, R>(&mut self, error: Error) -> ResponseFuture<S, B, R, U, Rp>
     where
         S: Service<Request<Rp::Body>>,
@@ -170,13 +189,14 @@ where
             // next request.
             let clone = self.inner.clone();
             let ready = mem::replace(&mut self.inner, clone);
-            return ResponseFuture::cold(ready, request, rules);
+            return ResponseFuture::cold(ready, self.template(), request, rules);
         };
         let is_looked_at = rules.cache.is_looking();
-        // `self.inner` is ready and takes the first attempt. The retry goes to a clone, which `ResponseFuture` makes ready
-        // before it calls it.
-        let clone = || self.inner.clone();
-        let (request, again, route) = prepare(request, authorization, &rules, is_looked_at, clone);
+        // `self.inner` is ready and takes the first attempt. The retry goes to an instance of the template, which
+        // `ResponseFuture` makes ready before it calls it.
+        let template = || self.template();
+        let (request, again, route) =
+            prepare(request, authorization, &rules, is_looked_at, template);
         if let Err(reason) = again
             && rules.cache.is_being_replaced(sent)
         {
