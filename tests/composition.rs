@@ -560,10 +560,8 @@ fn busy_at_first(api: &Api) -> impl HttpService<Error = Infallible> + use<> {
 fn free<S: Service<Request<Body>> + Clone>(service: &S, of: usize) -> usize {
     let mut services: Vec<_> = (0..of).map(|_| service.clone()).collect();
     let is_free = |service: &mut S| task::spawn(service.ready()).poll().is_ready();
-    services
-        .iter_mut()
-        .filter_map(|service| is_free(service).then_some(()))
-        .count()
+    let are_free = services.iter_mut().map(is_free);
+    are_free.filter(|is_free| *is_free).count()
 }
 
 fn slow(api: &Api, by: fn(&str) -> Duration) -> impl HttpService<Error = Infallible> + use<> {

@@ -69,33 +69,36 @@ fn a_request_under_way_takes_no_more_room_than_half_as_much_again_as_it_is_large
 }
 
 /// A client's clone is most of what a warm request could cost over a socket.
-#[tokio::test]
-async fn requests_share_a_clone_of_the_service_below_and_a_retry_has_one_of_its_own() {
+#[test]
+fn requests_share_a_clone_of_the_service_below_and_a_retry_has_one_of_its_own() {
     let _alone = alone();
-    let clones = Arc::<AtomicUsize>::default();
-    let tokens = AtomicUsize::new(0);
-    let source = service_fn(move |_: TokenRequest| {
-        ready(Token::new(format!("t{}", tokens.fetch_add(1, SeqCst))))
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let clones = Arc::<AtomicUsize>::default();
+        let tokens = AtomicUsize::new(0);
+        let source = service_fn(move |_: TokenRequest| {
+            ready(Token::new(format!("t{}", tokens.fetch_add(1, SeqCst))))
+        });
+        let layer = BearerAuthLayer::new(source);
+        layer.cache().get().await.unwrap();
+        let mut service = layer.layer(Counted(Arc::clone(&clones)));
+        for _ in 0..100 {
+            assert_eq!(service.call(request()).await.unwrap().status(), 200);
+        }
+        assert_eq!(clones.swap(0, SeqCst), 1);
+        for _ in 0..100 {
+            // What `oneshot` does, and many clients.
+            let mut one = service.clone();
+            assert_eq!(one.call(request()).await.unwrap().status(), 200);
+        }
+        assert_eq!(clones.swap(0, SeqCst), 100);
+        let mut rejected = request();
+        rejected
+            .headers_mut()
+            .insert("x-rejected", HeaderValue::from_static("t0"));
+        assert_eq!(service.call(rejected).await.unwrap().status(), 200);
+        assert_eq!(clones.swap(0, SeqCst), 1);
     });
-    let layer = BearerAuthLayer::new(source);
-    layer.cache().get().await.unwrap();
-    let mut service = layer.layer(Counted(Arc::clone(&clones)));
-    for _ in 0..100 {
-        assert_eq!(service.call(request()).await.unwrap().status(), 200);
-    }
-    assert_eq!(clones.swap(0, SeqCst), 1);
-    for _ in 0..100 {
-        // What `oneshot` does, and many clients.
-        let mut one = service.clone();
-        assert_eq!(one.call(request()).await.unwrap().status(), 200);
-    }
-    assert_eq!(clones.swap(0, SeqCst), 100);
-    let mut rejected = request();
-    rejected
-        .headers_mut()
-        .insert("x-rejected", HeaderValue::from_static("t0"));
-    assert_eq!(service.call(rejected).await.unwrap().status(), 200);
-    assert_eq!(clones.swap(0, SeqCst), 1);
 }
 
 /// Counts its clones. It rejects the token that a request says.
