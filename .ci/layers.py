@@ -14,6 +14,7 @@ ROOMS = [
     ["lib"],
     ["docs", "config", "ipxo", "test_util"],
     ["adapter"],
+    ["dpop"],
     ["middleware", "shared"],
     ["client_credentials"],
     ["cache", "select", "replay", "unauthorized"],

@@ -441,10 +441,21 @@ impl Error {
 
     /// The token is of another type. It will be, until the server is set up otherwise.
     pub(crate) fn not_bearer(token_type: &str) -> Self {
+        let or = match token_type.eq_ignore_ascii_case("DPoP") {
+            true => format!(", or {SET_UP_DPOP}"),
+            false => String::new(),
+        };
         let message = format!(
             "the token endpoint returned a token of the type {token_type:?}, which cannot be sent as a Bearer token; configure \
-             the server to issue Bearer tokens"
+             the server to issue Bearer tokens{or}"
         );
+        Inner::new(ErrorKind::InvalidAnswer, false, message).into()
+    }
+
+    /// The token is a bearer token, and was to be bound to a key. It will be, until the server is set up otherwise.
+    pub(crate) fn not_bound() -> Self {
+        let message = "the token endpoint was sent a DPoP proof and returned a bearer token, which anybody could use who gets \
+                       hold of it; configure the server to bind this client's tokens, or allow it by `accept_bearer_tokens`";
         Inner::new(ErrorKind::InvalidAnswer, false, message).into()
     }
 
@@ -506,6 +517,13 @@ impl Error {
             "the request goes to {origin} and is not selected for a token, and this layer denies such requests. Select it, or \
              mark it with `NoToken`"
         );
+        Inner::new(ErrorKind::NotAllowed, false, message).into()
+    }
+
+    #[cfg(feature = "dpop")]
+    pub(crate) fn without_host() -> Self {
+        let message = "the request has a token that needs a DPoP proof, and says in no header and no URI to which host it goes; give \
+                       it an absolute URI, or the layer an `origin`";
         Inner::new(ErrorKind::NotAllowed, false, message).into()
     }
 
@@ -693,6 +711,9 @@ fn below<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
 
 /// What may follow says why.
 const UNANSWERED: &str = "could not get an answer from the token endpoint";
+
+/// What a client does that has no key, for a server that wants one.
+pub(crate) const SET_UP_DPOP: &str = "give the credentials a key by `dpop`, and the requests to the API a `DpopLayer` (crate feature `dpop`)";
 
 #[cfg(test)]
 mod tests {

@@ -112,6 +112,7 @@
 //! | `rustls-ring` | no | the default transport, with ring for cryptography |
 //! | `rustls-no-provider` | no | the default transport without cryptography; your program must install aws-lc-rs or ring |
 //! | `config` | no | `Configuration`: credentials, allowed origins and timeouts from your service's settings (serde) |
+//! | `dpop` | no | tokens that are bound to a key (RFC 9449): `DpopKey`, `DpopLayer`; includes `jwt` |
 //! | `jwt` | no | client authentication by signed assertions (`private_key_jwt`, `client_secret_jwt`) |
 //! | `keyed` | no | `Keyed`: many credentials behind one layer |
 //! | `metrics` | no | counters, histograms and gauges, by the facade `metrics` |
@@ -138,6 +139,8 @@ pub mod client_credentials;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod docs;
+#[cfg(feature = "dpop")]
+pub mod dpop;
 mod error;
 pub mod ipxo;
 mod middleware;

@@ -2,11 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{
-    Extensions, HeaderMap, HeaderName, Response, StatusCode, Version, header::WWW_AUTHENTICATE,
-};
+use http::{Extensions, HeaderMap, HeaderName, Response, StatusCode, Version};
 
-use crate::token::challenge::{self, LONGEST_READ, challenges};
+use crate::token::challenge::challenges_in;
 
 /// Decides from an answer's head whether the server rejected the token, so that another one would help.
 ///
@@ -131,7 +129,8 @@ impl<'a, B> From<&'a Response<B>> for ResponseHead<'a> {
 ///
 /// | 401 with | means |
 /// | --- | --- |
-/// | Bearer challenges that all say `insufficient_scope`, `insufficient_user_authentication` ([RFC 9470 §3]) or `insufficient_claims` (Entra ID) | not rejected: every token of this client would be as little use |
+/// | Bearer and DPoP challenges that all say `insufficient_scope`, `insufficient_user_authentication` ([RFC 9470 §3]) or `insufficient_claims` (Entra ID) | not rejected: every token of this client would be as little use |
+/// | a DPoP challenge that says `use_dpop_nonce` or `invalid_dpop_proof` ([RFC 9449 §9]) | not rejected: the proof is at fault, not the token |
 /// | anything else: no challenge, another error ([RFC 6750 §3.1]) or none, other schemes only, one that cannot be read | rejected |
 ///
 /// Other schemes do not count, because servers that take Bearer tokens answer with them all the same (`OAuth2`, `Basic`). Where
@@ -145,6 +144,7 @@ impl<'a, B> From<&'a Response<B>> for ResponseHead<'a> {
 ///
 /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
 /// [RFC 9110 §11.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
+/// [RFC 9449 §9]: https://www.rfc-editor.org/rfc/rfc9449#section-9
 /// [RFC 9470 §3]: https://www.rfc-editor.org/rfc/rfc9470#section-3
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(
@@ -183,16 +183,21 @@ impl Unauthorized for GrpcUnauthenticated {
     }
 }
 
-/// Whether there are Bearer challenges, and each of them says that another token would not help.
+/// Whether the challenges say that another token would not help: each of those about the token does, or one is about the proof.
 fn is_past_help(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(WWW_AUTHENTICATE).iter();
-    let mut bearer = values
-        .filter(|value| value.len() <= LONGEST_READ)
-        .flat_map(|value| challenges(value.as_bytes()))
-        .filter(challenge::Challenge::is_bearer)
-        .map(|challenge| PAST_HELP.iter().any(|code| challenge.has_error(code)))
-        .peekable();
-    bearer.peek().is_some() && bearer.all(|is_past_help| is_past_help)
+    let (mut is_past_help, mut may_help) = (false, false);
+    for challenge in challenges_in(headers) {
+        if challenge.rejects_proof() {
+            return true;
+        }
+        if challenge.is_about_token() {
+            match PAST_HELP.iter().any(|code| challenge.has_error(code)) {
+                true => is_past_help = true,
+                false => may_help = true,
+            }
+        }
+    }
+    is_past_help && !may_help
 }
 
 /// The errors that every token of this client would meet.
@@ -204,7 +209,7 @@ const PAST_HELP: [&str; 3] = [
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderValue, header::WWW_AUTHENTICATE};
 
     use super::*;
 
@@ -221,7 +226,7 @@ mod tests {
     /// Promise: R8
     #[test]
     fn a_401_that_another_token_may_cure_is_a_rejection() {
-        let cases: [&[&[u8]]; 21] = [
+        let cases: [&[&[u8]]; 23] = [
             &[],
             &[b""],
             &[b"Bearer"],
@@ -247,7 +252,9 @@ mod tests {
             &[br#"OAuth2 realm="WSO2", error="invalid_token""#],
             &[br#"Basic realm="Artifactory""#],
             &[b"Negotiate YIIB+/8=="],
-            &[br#"DPoP error="insufficient_scope""#],
+            &[br#"DPoP error="invalid_token", algs="ES256""#],
+            &[br#"DPoP error="insufficient_scope", Bearer error="invalid_token""#],
+            &[br#"Bearer error="use_dpop_nonce""#],
             &[br#"Basic realm="Bearer", error="insufficient_scope""#, br#"Digest nonce="x""#],
             // Parameters without commas.
             &[br#"Bearer realm="Planning Center" error="invalid_token""#],
@@ -271,7 +278,14 @@ mod tests {
     /// Promise: R8
     #[test]
     fn what_no_token_of_this_client_would_cure_is_none() {
-        let hopeless: [&[&[u8]]; 11] = [
+        let hopeless: [&[&[u8]]; 15] = [
+            &[br#"DPoP error="insufficient_scope", scope="admin""#],
+            &[br#"DPoP error="use_dpop_nonce", error_description="x""#],
+            &[
+                br#"Bearer realm="api""#,
+                br#"DPoP algs="ES256", error="invalid_dpop_proof""#,
+            ],
+            &[br#"dpop error=use_dpop_nonce, Bearer error=invalid_token"#],
             &[br#"Bearer realm="", error="insufficient_claims", claims="e30=""#],
             &[br#"Bearer error="insufficient_scope", scope="admin""#],
             &[br#"bearer error="insufficient_user_authentication""#],

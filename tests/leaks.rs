@@ -14,7 +14,7 @@
 
 #![cfg(all(
     feature = "config",
-    feature = "jwt",
+    feature = "dpop",
     feature = "keyed",
     feature = "metrics",
     feature = "redis",
@@ -82,7 +82,7 @@ use tower_bearer::{
     BearerAuthLayer, ClientAuth, ClientCredentials, Error, Secret, Token, TokenCache,
     adapter::{
         reqwest::{ReqwestService, ReusableBody},
-        tonic::GrpcAuthLayer,
+        tonic::{GrpcAuthLayer, Messages},
     },
     cache::Keyed,
     client_credentials::{
@@ -90,6 +90,7 @@ use tower_bearer::{
         TokenExchange, TokenType, google_service_account,
     },
     config::Configuration,
+    dpop::{DpopKey, DpopLayer},
     extension::{Deadline, MinValidity, NoRetry, NoToken},
     replay::{Buffered, CloneBody, NoReplay, Replay},
     select::{ByExtension, Origins},
@@ -570,6 +571,7 @@ mod printed {
             shown += &runtime.block_on(of_a_request_under_way(&hidden));
             shown += &runtime.block_on(of_adapters(&hidden));
             shown += &of_a_fleet(&hidden);
+            shown += &of_dpop(&hidden);
             shown += &runtime.block_on(of_the_test_kit(&hidden));
             shown += &of_the_rest(&hidden);
             let missing: Vec<_> = types.iter().filter(|name| !shown.contains(*name)).collect();
@@ -1023,6 +1025,42 @@ mod printed {
         shown
     }
 
+    /// Keys that are none, and a token whose proof is told.
+    fn of_dpop(hidden: &Hidden) -> String {
+        let mut shown = String::new();
+        let jwk = json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"});
+        let with_secret = json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", "d": hidden.secret});
+        let another = json!({"kty": "EC", "x": hidden.secret});
+        for wrong in [
+            DpopKey::from_pem(SigningAlgorithm::Es256, &*hidden.secret),
+            DpopKey::from_pem(SigningAlgorithm::Hs256, &*hidden.secret),
+            DpopKey::from_jwk(with_secret.to_string()),
+            DpopKey::held_by(Hsm(hidden.secret.clone()), &hidden.secret),
+            DpopKey::held_by(Hsm(hidden.secret.clone()), &with_secret.to_string()),
+            DpopKey::held_by(Hsm(hidden.secret.clone()), &another.to_string()),
+        ] {
+            shown += &all_of(&wrong.unwrap_err());
+        }
+        let held = DpopKey::held_by(Hsm(hidden.secret.clone()), &jwk.to_string()).unwrap();
+        let token = Token::dpop(&hidden.tokens[0]).unwrap();
+        shown += &debug(&token);
+        for key in [
+            held,
+            DpopKey::from_pem(SigningAlgorithm::Es256, pem(KEY)).unwrap(),
+        ] {
+            let layer = DpopLayer::new(key.clone());
+            let mut service = layer.layer(Never);
+            let mut request = Request::new(Bytes::new());
+            *request.uri_mut() = "https://api.test/".parse().unwrap();
+            let headers = request.headers_mut();
+            headers.insert(AUTHORIZATION, token.authorization().clone());
+            shown += &debug(&service.call(request));
+            shown += &debug(&(key, &layer, &service));
+            shown += &debug(&layer.replay(Messages::up_to(1024)));
+        }
+        shown
+    }
+
     /// A store's keys and its password are secret as well, and the URL may be wrong.
     fn of_a_fleet(hidden: &Hidden) -> String {
         let key = base64(&hidden.secret.repeat(2));
@@ -1134,7 +1172,7 @@ mod printed {
     }
 
     /// A transport by which nothing is sent.
-    #[derive(Clone)]
+    #[derive(Clone, Debug)]
     struct Never;
 
     impl Service<Request<Bytes>> for Never {

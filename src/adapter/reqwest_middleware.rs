@@ -82,6 +82,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::resend::Resend;
+#[cfg(feature = "dpop")]
+use crate::dpop::DpopLayer;
 use crate::{
     adapter::reqwest::to_http,
     cache::Caches,
@@ -110,26 +112,58 @@ where
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<reqwest::Response, MiddlewareError> {
-        let shared = Shared::default();
-        let url = request.url().clone();
-        let timeout = request.timeout().copied();
-        let mut request = Request::try_from(request).map_err(|error| error.with_url(url))?;
-        request.extensions_mut().extend(extensions.clone());
-        if let Some(timeout) = timeout {
-            let extensions = request.extensions_mut();
-            extensions.get_or_insert_with(|| Deadline::after(timeout));
-        }
-        shared.put(extensions.clone());
-        let rest = Rest {
-            next,
-            extensions: shared.clone(),
-        };
         // One that is called from here only: the rest of the middlewares are always ready.
         let layer = self.clone().replay(self.replays_by().for_reqwest());
-        let answer = layer.layer(rest).call(request).await;
-        *extensions = shared.get();
-        answer.map(reqwest::Response::from).map_err(told)
+        run(&layer, request, extensions, next).await
     }
+}
+
+/// A bound token needs a proof with each request: after the [`BearerAuthLayer`] and whatever else sends a request again.
+#[cfg(feature = "dpop")]
+#[async_trait]
+impl<Rp> Middleware for DpopLayer<Rp>
+where
+    Rp: Resend + Clone + Send + Sync + 'static,
+{
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> Result<reqwest::Response, MiddlewareError> {
+        let layer = self.clone().replay(self.replays_by().for_reqwest());
+        run(&layer, request, extensions, next).await
+    }
+}
+
+/// Sends a request through the layer's service, around the rest of the middlewares.
+async fn run<'a, L>(
+    layer: &L,
+    request: reqwest::Request,
+    extensions: &mut Extensions,
+    next: Next<'a>,
+) -> Result<reqwest::Response, MiddlewareError>
+where
+    L: Layer<Rest<'a>>,
+    L::Service: Service<Request<Body>, Response = Response<Body>, Error = BoxError>,
+{
+    let shared = Shared::default();
+    let url = request.url().clone();
+    let timeout = request.timeout().copied();
+    let mut request = Request::try_from(request).map_err(|error| error.with_url(url))?;
+    request.extensions_mut().extend(extensions.clone());
+    if let Some(timeout) = timeout {
+        let extensions = request.extensions_mut();
+        extensions.get_or_insert_with(|| Deadline::after(timeout));
+    }
+    shared.put(extensions.clone());
+    let rest = Rest {
+        next,
+        extensions: shared.clone(),
+    };
+    let answer = layer.layer(rest).call(request).await;
+    *extensions = shared.get();
+    answer.map(reqwest::Response::from).map_err(told)
 }
 
 /// The middlewares after this one, and the client, as a tower service.

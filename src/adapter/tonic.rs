@@ -387,9 +387,19 @@ const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Keeps the messages of a call while they are sent.
+/// Replays a call's messages, which are kept while they are sent: the policy of [`GrpcAuthLayer`].
+///
+/// Give it to a layer that sends calls again below the [`GrpcAuthLayer`], such as a `DpopLayer` (feature `dpop`).
 #[derive(Clone, Copy, Debug)]
-struct Messages(Buffered);
+pub struct Messages(Buffered);
+
+impl Messages {
+    /// Keeps up to `bytes` bytes of a call's messages.
+    #[must_use]
+    pub const fn up_to(bytes: usize) -> Self {
+        Self(Buffered::up_to(bytes))
+    }
+}
 
 impl ReplayPolicy for Messages {}
 

@@ -13,6 +13,8 @@ use tower::BoxError;
 use tower_service::Service;
 use url::Url;
 
+#[cfg(feature = "dpop")]
+use crate::client_credentials::dpop::{Binding, key::DpopKey};
 #[cfg(feature = "rustls-no-provider")]
 use crate::client_credentials::{
     auth::secret::Secret,
@@ -58,6 +60,10 @@ pub struct ClientCredentialsBuilder {
     step_up_scopes: Vec<String>,
     keep: Vec<String>,
     plain_http: PlainHttp,
+    #[cfg(feature = "dpop")]
+    dpop: Option<DpopKey>,
+    #[cfg(feature = "dpop")]
+    accepts_bearer_tokens: bool,
     #[cfg(feature = "rustls-no-provider")]
     certificate: Option<ClientCertificate>,
     #[cfg(feature = "rustls-no-provider")]
@@ -86,6 +92,10 @@ impl ClientCredentialsBuilder {
             step_up_scopes: Vec::new(),
             keep: Vec::new(),
             plain_http: PlainHttp::default(),
+            #[cfg(feature = "dpop")]
+            dpop: None,
+            #[cfg(feature = "dpop")]
+            accepts_bearer_tokens: false,
             #[cfg(feature = "rustls-no-provider")]
             certificate: None,
             #[cfg(feature = "rustls-no-provider")]
@@ -335,6 +345,46 @@ impl ClientCredentialsBuilder {
     {
         self.step_up_scopes
             .extend(scopes.into_iter().map(Into::into));
+        self
+    }
+
+    /// Requests tokens that are bound to this key ([RFC 9449]), so that they are of no use to others.
+    ///
+    /// Each token request has a proof by the key. Put a [`DpopLayer`](crate::dpop::DpopLayer) with the same key below the layer that
+    /// uses these credentials: each request to the API needs a proof as well. See [DPoP](crate::docs::dpop).
+    ///
+    /// If the server asks for a nonce, or says that this machine's clock is off, the token request is sent again once, with a new
+    /// proof and a new assertion.
+    ///
+    /// # Errors
+    /// A token request fails if the server answers with a bearer token: see
+    /// [`accept_bearer_tokens`](Self::accept_bearer_tokens).
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::{ClientCredentials, dpop::DpopKey};
+    ///
+    /// let key = DpopKey::generate()?;
+    /// let credentials = ClientCredentials::builder("https://auth.example.com/oauth2/token", "my-client", "my-secret")
+    ///     .dpop(key.clone());
+    /// # let _ = credentials;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    ///
+    /// [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
+    #[cfg(feature = "dpop")]
+    pub fn dpop(mut self, key: DpopKey) -> Self {
+        self.dpop = Some(key);
+        self
+    }
+
+    /// Accepts a bearer token from a server that was sent a [DPoP](Self::dpop) proof.
+    ///
+    /// Whoever gets hold of such a token can use it. By default it is an error, since a server that is set up otherwise by mistake
+    /// would be noticed by nobody. Use it while servers are being switched over.
+    #[cfg(feature = "dpop")]
+    pub fn accept_bearer_tokens(mut self) -> Self {
+        self.accepts_bearer_tokens = true;
         self
     }
 
@@ -662,6 +712,10 @@ impl ClientCredentialsBuilder {
             keep: self.keep,
             #[cfg(all(feature = "shared", feature = "rustls-no-provider"))]
             certificate: self.certificate,
+            #[cfg(feature = "dpop")]
+            dpop: self
+                .dpop
+                .map(|key| Binding::new(key, self.accepts_bearer_tokens)),
             requester,
             given: Mutex::new(None),
         };

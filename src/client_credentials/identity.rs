@@ -35,6 +35,8 @@ impl ClientCredentials {
             keep,
             #[cfg(feature = "rustls-no-provider")]
             certificate,
+            #[cfg(feature = "dpop")]
+            dpop,
             requester: _,
             given: _,
         } = &*self.credential;
@@ -52,6 +54,17 @@ impl ClientCredentials {
         if let Some(certificate) = certificate {
             // A token may be bound to it (RFC 8705 section 3).
             add("certificate", certificate.read_chain().await?.as_bytes());
+        }
+        #[cfg(feature = "dpop")]
+        if let Some(dpop) = dpop {
+            if dpop.key.is_generated() {
+                return Err(Error::configuration(
+                    "the tokens are bound to a key that only this process has, so they cannot be shared; give all processes one \
+                     key, by `DpopKey::from_pem`, `DpopKey::from_jwk` or `DpopKey::held_by`",
+                ));
+            }
+            add("dpop", dpop.key.thumbprint().as_bytes());
+            add("accepts_bearer", &[u8::from(dpop.accepts_bearer)]);
         }
         // Their order says nothing.
         let mut scopes: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();

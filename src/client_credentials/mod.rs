@@ -6,6 +6,8 @@ pub(crate) mod auth;
 mod builder;
 mod check;
 pub(crate) mod discovery;
+#[cfg(feature = "dpop")]
+pub(crate) mod dpop;
 mod form;
 pub mod grant;
 mod headers;
@@ -74,7 +76,8 @@ use crate::{
 ///   clock: seconds since 1970, an HTTP date, or a date of [RFC 3339].
 /// - `refresh_in` is when the token is refreshed at the latest.
 /// - `scope` may be a string or an array, with spaces or commas between the scopes.
-/// - `token_type` is case-insensitive, and may be missing, empty or `BearerToken`. Any other type is an error, and so is an
+/// - `token_type` is case-insensitive, and may be missing, empty or `BearerToken`. Any other type is an error (but for `DPoP`, if
+///   the credentials have a key for it), and so is an
 ///   access token that is not visible ASCII.
 /// - An `error` that is empty is none.
 ///

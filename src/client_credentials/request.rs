@@ -13,6 +13,8 @@ use oauth2::{
 use serde_json::{Map, Value};
 use tower::ServiceExt;
 
+#[cfg(feature = "dpop")]
+use crate::client_credentials::dpop::Binding;
 #[cfg(all(feature = "shared", feature = "rustls-no-provider"))]
 use crate::client_credentials::transport::client_certificate::ClientCertificate;
 use crate::{
@@ -28,13 +30,16 @@ use crate::{
             endpoint::{Endpoint, Target},
         },
         grant::{Grant, ReadGrant},
-        response::{self, Answer, INVALID_CLIENT, INVALID_GRANT, INVALID_REQUEST, Sent},
+        response::{
+            self, Answer, INVALID_CLIENT, INVALID_GRANT, INVALID_REQUEST, Sent, TokenTypes,
+        },
         transport::Transport,
     },
     error::{Error, ErrorKind, Requester},
     telemetry,
     token::{
         Token, TokenRequest,
+        challenge::PROOF_REJECTIONS,
         remedies::{Additions, Origin, Remedies},
     },
     util::wiped::Wiped,
@@ -58,6 +63,9 @@ pub(crate) struct Credential {
     /// The client certificate of the default transport.
     #[cfg(all(feature = "shared", feature = "rustls-no-provider"))]
     pub(crate) certificate: Option<ClientCertificate>,
+    /// The key that tokens are bound to.
+    #[cfg(feature = "dpop")]
+    pub(crate) dpop: Option<Binding>,
     /// For errors.
     pub(crate) requester: Requester,
     /// The last token that was granted, kept so that no error shows it.
@@ -198,8 +206,37 @@ impl Credential {
         }
     }
 
-    /// One POST to the token endpoint.
+    /// One POST to the token endpoint. Two, where the server rejects the DPoP proof, and says what a better one has. The second
+    /// has a new assertion as well: the server may have taken the first one already.
     async fn post(
+        self: &Arc<Self>,
+        additions: &Additions,
+        evidence: &Evidence,
+        grant: &ReadGrant,
+        target: &Target,
+        transport: &Transport,
+        hidden: Vec<Wiped>,
+    ) -> Result<Token, Error> {
+        #[cfg(feature = "dpop")]
+        if let Some(binding) = &self.dpop {
+            let token_url = target.token_url.url();
+            let (known, again) = (binding.known(token_url), hidden.clone());
+            let outcome = self
+                .post_once(additions, evidence, grant, target, transport, hidden)
+                .await;
+            return match outcome {
+                Err(error) if binding.can_do_better(&error, token_url, &known) => {
+                    self.post_once(additions, evidence, grant, target, transport, again)
+                        .await
+                }
+                outcome => outcome,
+            };
+        }
+        self.post_once(additions, evidence, grant, target, transport, hidden)
+            .await
+    }
+
+    async fn post_once(
         self: &Arc<Self>,
         additions: &Additions,
         evidence: &Evidence,
@@ -208,6 +245,19 @@ impl Credential {
         transport: &Transport,
         mut hidden: Vec<Wiped>,
     ) -> Result<Token, Error> {
+        #[cfg(feature = "dpop")]
+        let proving;
+        #[cfg(feature = "dpop")]
+        let transport = match &self.dpop {
+            Some(binding) => {
+                let (with_proof, shown) =
+                    binding.proving(transport, target.token_url.url()).await?;
+                hidden.extend(shown);
+                proving = with_proof;
+                &proving
+            }
+            None => transport,
+        };
         let Proven { proof, signed } = evidence.prove(target, &self.client_id, &hidden).await?;
         let scopes = self.scopes.iter().map(|scope| scope.as_str());
         let scopes: Vec<_> = scopes
@@ -232,6 +282,7 @@ impl Credential {
             asks_for_another_type: grant.asks_for_another_type(),
             at_most: grant.left(),
             hidden,
+            types: self.token_types(),
             keep: self.keep.clone(),
             kept: OnceLock::new(),
         });
@@ -284,6 +335,18 @@ impl Credential {
                 "the token endpoint's answer cannot be read",
             )),
         }
+    }
+
+    /// The types of token that are accepted.
+    fn token_types(&self) -> TokenTypes {
+        #[cfg(feature = "dpop")]
+        if let Some(binding) = &self.dpop {
+            return match binding.accepts_bearer {
+                true => TokenTypes::Either,
+                false => TokenTypes::Dpop,
+            };
+        }
+        TokenTypes::Bearer
     }
 
     /// The claims that an API asks for, and those that the builder was told to ask for, which stay as they are.
@@ -379,6 +442,9 @@ fn is_about_what_was_asked(error: &Error) -> bool {
             error.oauth_code(),
             Some(INVALID_CLIENT | "unauthorized_client")
         )
+        && !error
+            .oauth_code()
+            .is_some_and(|code| PROOF_REJECTIONS.contains(&code))
 }
 
 /// Whether the token endpoint may have moved or changed what it accepts.

@@ -24,10 +24,16 @@
     feature = "shared",
     doc = "16. [A fleet](fleet): many processes share one token."
 )]
+#![cfg_attr(
+    feature = "dpop",
+    doc = "14. [DPoP](dpop): tokens that are of no use to whoever steals them."
+)]
 
 pub mod comparison;
 pub mod composition;
 pub mod credentials;
+#[cfg(feature = "dpop")]
+pub mod dpop;
 #[cfg(feature = "shared")]
 pub mod fleet;
 pub mod getting_started;

@@ -13,6 +13,8 @@ mod route;
 mod service;
 mod template;
 
-#[cfg(feature = "tonic")]
+#[cfg(any(feature = "dpop", feature = "tonic"))]
 pub(crate) use self::attempt::deadline_of;
+#[cfg(feature = "dpop")]
+pub(crate) use self::{drain::Drain, head::Snapshot};
 pub use self::{future::ResponseFuture, layer::BearerAuthLayer, service::BearerAuth};

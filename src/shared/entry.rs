@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
-    token::Token,
+    token::{BEARER, DPOP, Token},
 };
 
 /// A token out of a store.
@@ -45,6 +45,9 @@ impl Opened {
 #[derive(Serialize, Deserialize)]
 struct StoredToken {
     token: String,
+    /// Whether it is bound to a key, which those who open it must have.
+    #[serde(default)]
+    dpop: bool,
     /// When its holder took the lease, by the store's clock: before the token was requested.
     taken_at: u64,
     lifetime: u64,
@@ -67,6 +70,7 @@ pub(super) fn seal_token(
     let lifetime = in_millis(token.lifetime_or(UNKNOWN_LIFETIME));
     let stored = StoredToken {
         token: token.expose_secret().to_owned(),
+        dpop: token.scheme() == DPOP,
         taken_at,
         lifetime,
         refresh_in: token.refresh_in().map(in_millis),
@@ -93,7 +97,7 @@ pub(super) fn open_token(seal: &Seal, generation: u64, sealed: &[u8], now: u64) 
     // A token from the future: the store's clock was set back, and nothing is known of what is left.
     let age = now.checked_sub(stored.taken_at)?;
     let left = stored.lifetime.checked_sub(age).filter(|left| *left > 0)?;
-    let mut token = Token::new(&stored.token).ok()?;
+    let mut token = Token::of_type(if stored.dpop { DPOP } else { BEARER }, &stored.token).ok()?;
     if let Some(scopes) = stored.scopes {
         token = token.with_scopes(scopes);
     }

@@ -264,6 +264,34 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "dpop")]
+    #[tokio::test]
+    async fn a_bound_token_is_for_those_who_have_its_key() {
+        use crate::dpop::DpopKey;
+
+        let key = |jwk| DpopKey::from_jwk(jwk).unwrap();
+        let one = key(include_str!("../../tests/keys/p256.jwk.json"));
+        let other = key(include_str!("../../tests/keys/p384.jwk.json"));
+        let digests = [
+            digest(client("s")).await,
+            digest(client("s").dpop(one.clone())).await,
+            digest(client("s").dpop(other)).await,
+            digest(client("s").dpop(one.clone()).accept_bearer_tokens()).await,
+        ];
+        for (at, one) in digests.iter().enumerate() {
+            assert!(!digests[..at].contains(one), "{at}");
+        }
+        assert_eq!(digest(client("s").dpop(one)).await, digests[1]);
+
+        let alone = client("s").dpop(DpopKey::generate().unwrap());
+        let transport = service_fn(async |_: Request<Full<Bytes>>| {
+            Ok::<_, std::io::Error>(Response::new(String::new()))
+        });
+        let credentials = alone.build_with(transport).unwrap();
+        let error = Identity::from(&credentials).digest().await.err().unwrap();
+        assert!(error.to_string().contains("DpopKey::from_pem"), "{error}");
+    }
+
     #[tokio::test]
     async fn what_decides_nothing_is_no_part_of_the_identity() {
         let same = [

@@ -259,6 +259,12 @@ pub(super) fn rejected(who: &Who, will_retry: bool, age: Option<Duration>) {
     );
 }
 
+/// The API rejected the DPoP proof of a request, and not its token.
+#[cfg(feature = "dpop")]
+pub(crate) fn proof_rejected(will_retry: bool) {
+    tell_only!(DEBUG, "the DPoP proof was rejected", will_retry);
+}
+
 /// A rejected request is not retried, and its caller gets the rejection. The cause of an error has an event of its own, where it
 /// happened: one, however many requests it concerns.
 pub(super) fn not_retried(who: &Who, reason: &'static str, error: Option<&Error>) {

@@ -15,6 +15,8 @@ mod reporter;
 mod request;
 mod who;
 
+#[cfg(feature = "dpop")]
+pub(crate) use self::events::proof_rejected;
 #[cfg(feature = "shared")]
 pub(crate) use self::events::{not_shared, shared_again};
 pub(crate) use self::{

@@ -64,8 +64,25 @@ pub(crate) struct Challenge<'a> {
 }
 
 impl Challenge<'_> {
-    pub(crate) fn is_bearer(&self) -> bool {
+    fn is_bearer(&self) -> bool {
         self.scheme.eq_ignore_ascii_case(b"bearer")
+    }
+
+    /// Whether it says something about the token: a Bearer challenge, or a DPoP one with an error. One without is only an offer.
+    pub(crate) fn is_about_token(&self) -> bool {
+        self.is_bearer() || (self.is_dpop() && self.error.is_some())
+    }
+
+    /// Whether it rejects the proof beside the token, and not the token ([RFC 9449 §7.1], [§9]).
+    ///
+    /// [RFC 9449 §7.1]: https://www.rfc-editor.org/rfc/rfc9449#section-7.1
+    /// [§9]: https://www.rfc-editor.org/rfc/rfc9449#section-9
+    pub(crate) fn rejects_proof(&self) -> bool {
+        self.is_dpop() && PROOF_REJECTIONS.iter().any(|code| self.has_error(code))
+    }
+
+    fn is_dpop(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case(b"dpop")
     }
 
     pub(crate) fn has_error(&self, code: &str) -> bool {
@@ -104,6 +121,9 @@ impl<'a> Challenge<'a> {
         })
     }
 }
+
+/// The errors about a DPoP proof, at an API and at a token endpoint.
+pub(crate) const PROOF_REJECTIONS: [&str; 2] = ["use_dpop_nonce", "invalid_dpop_proof"];
 
 const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -145,6 +165,14 @@ pub(crate) fn challenges(value: &[u8]) -> impl Iterator<Item = Challenge<'_>> {
             }
         }
     })
+}
+
+/// The challenges of a response, but for values that are too long to be read.
+pub(crate) fn challenges_in(headers: &HeaderMap) -> impl Iterator<Item = Challenge<'_>> {
+    let values = headers.get_all(WWW_AUTHENTICATE).into_iter();
+    values
+        .filter(|value| value.len() <= LONGEST_READ)
+        .flat_map(|value| challenges(value.as_bytes()))
 }
 
 enum Word<'a> {

@@ -78,7 +78,34 @@ impl Token {
     ///
     /// [RFC 6750 §2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     pub fn new(access_token: impl AsRef<str>) -> Result<Self, Error> {
-        let access_token = access_token.as_ref();
+        Self::of_type(BEARER, access_token.as_ref())
+    }
+
+    /// Creates a token that is bound to a key ([RFC 9449 §7.1]), of unknown lifetime and scopes.
+    ///
+    /// Its `Authorization` value is `DPoP …`. Each request that carries it needs a proof by the key, which a
+    /// [`DpopLayer`](crate::dpop::DpopLayer) adds.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Example
+    /// ```
+    /// use tower_bearer::Token;
+    ///
+    /// let token = Token::dpop("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU")?;
+    /// assert_eq!(token.authorization(), "DPoP Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU");
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    ///
+    /// [RFC 9449 §7.1]: https://www.rfc-editor.org/rfc/rfc9449#section-7.1
+    #[cfg(feature = "dpop")]
+    pub fn dpop(access_token: impl AsRef<str>) -> Result<Self, Error> {
+        Self::of_type(DPOP, access_token.as_ref())
+    }
+
+    /// Creates a token of this type: the scheme of its `Authorization`.
+    pub(crate) fn of_type(scheme: &str, access_token: &str) -> Result<Self, Error> {
         if access_token.is_empty() {
             return Err(Error::unusable_token("the access token is empty"));
         }
@@ -87,7 +114,7 @@ impl Token {
                 "the access token contains a character that is not visible ASCII",
             ));
         }
-        let mut authorization = HeaderValue::try_from([PREFIX, access_token].concat())
+        let mut authorization = HeaderValue::try_from([scheme, " ", access_token].concat())
             .map_err(|_| Error::unusable_token("the access token cannot be put in a header"))?;
         authorization.set_sensitive(true);
         Ok(Self {
@@ -159,14 +186,14 @@ impl Token {
         Arc::make_mut(self.details.get_or_insert_default())
     }
 
-    /// Returns the `Authorization` value, `Bearer …`, marked sensitive.
+    /// Returns the `Authorization` value, `Bearer …` or `DPoP …`, marked sensitive.
     #[must_use]
     #[doc(alias = "header")]
     pub fn authorization(&self) -> &HeaderValue {
         &self.authorization
     }
 
-    /// Returns the token alone, as the server issued it, without `Bearer`.
+    /// Returns the token alone, as the server issued it, without the scheme before it.
     ///
     /// Use it where a token does not travel in an `Authorization` header: SASL's `OAUTHBEARER` and `XOAUTH2`, a WebSocket
     /// subprotocol, the password of a database. What you make of it can be logged by mistake;
@@ -187,8 +214,18 @@ impl Token {
     #[doc(alias = "access_token")]
     #[doc(alias = "as_str")]
     pub fn expose_secret(&self) -> &str {
+        self.scheme_and_text().1
+    }
+
+    /// The scheme of its `Authorization`.
+    pub(crate) fn scheme(&self) -> &str {
+        self.scheme_and_text().0
+    }
+
+    fn scheme_and_text(&self) -> (&str, &str) {
         let value = self.authorization.to_str().unwrap_or_default();
-        value.strip_prefix(PREFIX).unwrap_or(value)
+        // Neither part has a space.
+        value.split_once(' ').unwrap_or(("", value))
     }
 
     /// Returns the lifetime at issue, if the server said it.
@@ -318,7 +355,10 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
-            .field("authorization", &"Bearer [redacted]")
+            .field(
+                "authorization",
+                &format_args!("\"{} [redacted]\"", self.scheme()),
+            )
             .field("lifetime", &self.lifetime)
             .field("expires_at", &self.expires_at())
             .field("scopes", &self.scopes().map(Vec::from_iter))
@@ -327,5 +367,5 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The scheme and the space before the token.
-const PREFIX: &str = "Bearer ";
+pub(crate) const BEARER: &str = "Bearer";
+pub(crate) const DPOP: &str = "DPoP";

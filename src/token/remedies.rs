@@ -126,5 +126,5 @@ fn bearer(values: &[HeaderValue]) -> impl Iterator<Item = Challenge<'_>> {
     values
         .iter()
         .flat_map(|value| challenges(value.as_bytes()))
-        .filter(Challenge::is_bearer)
+        .filter(Challenge::is_about_token)
 }

@@ -12,7 +12,7 @@ use http::{
 use url::Url;
 
 use super::{
-    Answer, INVALID_CLIENT, INVALID_GRANT, INVALID_REQUEST, LONGEST_NAME, Sent,
+    Answer, INVALID_CLIENT, INVALID_GRANT, INVALID_REQUEST, LONGEST_NAME, Sent, TokenTypes,
     explanation::{self, Explanation},
     json_object, without_mark,
 };
@@ -21,7 +21,8 @@ use crate::{
         auth::{ClientAuth, proof},
         redact::{self, LONGEST_TEXT},
     },
-    error::Error,
+    error::{Error, SET_UP_DPOP},
+    token::challenge::PROOF_REJECTIONS,
     util::{clock, wiped::Wiped},
 };
 
@@ -138,6 +139,15 @@ pub(super) fn denied(
     }
     if code.is_none() && is_wrong_place(status) {
         advice = Some("is the token URL right?".to_owned());
+    }
+    if sent.types == TokenTypes::Bearer
+        && code
+            .as_deref()
+            .is_some_and(|code| PROOF_REJECTIONS.contains(&code))
+    {
+        advice = Some(format!(
+            "the server requires DPoP of this client; {SET_UP_DPOP}"
+        ));
     }
     if let Some(advice) = advice {
         message.push_str(" [");

@@ -18,7 +18,7 @@ pub(crate) use self::error::{encoding, explanation_in, is_wrong_place, retry_aft
 use crate::{
     client_credentials::{auth::proof, redact},
     error::Error,
-    token::Token,
+    token::{BEARER, DPOP, Token},
     util::{clock, wiped::Wiped},
 };
 
@@ -100,7 +100,10 @@ impl Answer {
     /// The token in it.
     pub(crate) fn into_token(mut self, sent: &Sent) -> Result<Token, Error> {
         // A proof-of-possession token sent as a bearer token would be rejected, and could be misused in transit.
+        let is_dpop = matches!(&self.token_type, BasicTokenType::Extension(name) if name.eq_ignore_ascii_case(DPOP));
+        let accepts_dpop = sent.types != TokenTypes::Bearer;
         if let BasicTokenType::Extension(name) = &self.token_type
+            && !(is_dpop && accepts_dpop)
             && !(sent.asks_for_another_type && name.eq_ignore_ascii_case(NOT_APPLICABLE))
         {
             let token = proof::alone_in_all_forms(self.access_token.secret());
@@ -114,7 +117,11 @@ impl Answer {
         if self.issued_token_type.as_deref() == Some(REFRESH_TOKEN) {
             return Err(Error::not_bearer("refresh_token"));
         }
-        let token = Token::new(self.access_token.secret()).map_err(|error| {
+        if !is_dpop && sent.types == TokenTypes::Dpop && !sent.asks_for_another_type {
+            return Err(Error::not_bound());
+        }
+        let scheme = if is_dpop { DPOP } else { BEARER };
+        let token = Token::of_type(scheme, self.access_token.secret()).map_err(|error| {
             Error::invalid_answer(format!(
                 "the token endpoint returned no usable token: {error}"
             ))
@@ -150,6 +157,23 @@ impl Drop for Answer {
     }
 }
 
+/// The types of token that a request is for.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum TokenTypes {
+    Bearer,
+    /// Bound to a key.
+    #[cfg_attr(
+        not(feature = "dpop"),
+        expect(dead_code, reason = "made by a DPoP key")
+    )]
+    Dpop,
+    #[cfg_attr(
+        not(feature = "dpop"),
+        expect(dead_code, reason = "made by a DPoP key")
+    )]
+    Either,
+}
+
 /// What reading an answer needs to know about its request.
 pub(crate) struct Sent {
     /// Texts that no error may show.
@@ -168,6 +192,8 @@ pub(crate) struct Sent {
     pub(crate) asks_for_another_type: bool,
     /// A token lives no longer, whatever the answer says.
     pub(crate) at_most: Option<Duration>,
+    /// The types of token that are accepted.
+    pub(crate) types: TokenTypes,
     /// The names of the members to keep beside the token.
     pub(crate) keep: Vec<String>,
     /// Those members, once there is an answer: the `oauth2` crate's reading of it has no place for them.

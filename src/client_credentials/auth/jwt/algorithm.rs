@@ -126,6 +126,18 @@ impl SigningAlgorithm {
         }
     }
 
+    /// The `kty` of its public keys, and their `crv`.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn public_shape(self) -> (&'static str, &'static str) {
+        match self.family() {
+            Family::Rsa(_) => ("RSA", ""),
+            Family::Ec(_) if self == Self::Es384 => ("EC", "P-384"),
+            Family::Ec(_) => ("EC", "P-256"),
+            Family::Ed25519 => ("OKP", "Ed25519"),
+            Family::Hmac(_) => ("oct", ""),
+        }
+    }
+
     /// Whether the client and the server share the key.
     pub(crate) fn is_symmetric(self) -> bool {
         matches!(self.family(), Family::Hmac(_))

@@ -1,6 +1,8 @@
 //! A local private key, read from PEM or a JWK. ring signs.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+#[cfg(feature = "dpop")]
+use ring::signature::KeyPair;
 use ring::{
     error::KeyRejected,
     hmac,
@@ -118,6 +120,54 @@ impl LocalKey {
                 "the private key cannot sign; check that its parts belong to the same key",
             )
         })
+    }
+}
+
+#[cfg(feature = "dpop")]
+impl LocalKey {
+    /// Makes a key that nobody else has.
+    pub(crate) fn generate(algorithm: SigningAlgorithm) -> Result<Self, Error> {
+        let random = SystemRandom::new();
+        let pkcs8 = match algorithm.family() {
+            Family::Ec(signing) => EcdsaKeyPair::generate_pkcs8(signing, &random),
+            Family::Ed25519 => Ed25519KeyPair::generate_pkcs8(&random),
+            Family::Rsa(_) | Family::Hmac(_) => {
+                return Err(Error::configuration(format!(
+                    "a key for {algorithm} cannot be generated here; use ES256, ES384 or EdDSA, or make an RSA key beforehand, as \
+                     with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048`"
+                )));
+            }
+        };
+        let pkcs8 =
+            pkcs8.map_err(|_| Error::unsigned("the system's random number generator failed"))?;
+        let der = PrivateKeyDer::Pkcs8(pkcs8.as_ref().into());
+        let pair = Pair::from_der(algorithm, &der);
+        let pair = pair.map_err(|_| Error::unsigned("a new key pair cannot be used"))?;
+        Ok(Self { algorithm, pair })
+    }
+
+    /// The required members of its public JWK, in the order of their names ([RFC 7638 §3.2]).
+    ///
+    /// [RFC 7638 §3.2]: https://www.rfc-editor.org/rfc/rfc7638#section-3.2
+    pub(crate) fn public_members(&self) -> Vec<(&'static str, String)> {
+        let encoded = |octets: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(octets);
+        let (kty, crv) = self.algorithm.public_shape();
+        let (kty, crv) = (("kty", kty.to_owned()), ("crv", crv.to_owned()));
+        match &self.pair {
+            Pair::Rsa(pair, _) => {
+                let PublicKeyComponents::<Vec<u8>> { n, e } = pair.public().into();
+                vec![("e", encoded(&e)), kty, ("n", encoded(&n))]
+            }
+            Pair::Ec(pair) => {
+                // An uncompressed point: its mark, and two numbers of one length.
+                let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
+                let (x, y) = point.split_at(point.len() / 2);
+                vec![crv, kty, ("x", encoded(x)), ("y", encoded(y))]
+            }
+            Pair::Ed25519(pair) => vec![crv, kty, ("x", encoded(pair.public_key().as_ref()))],
+            // It has no public half.
+            Pair::Hmac(_) => Vec::new(),
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub use self::{
     signer::Signer,
     signing_key::SigningKey,
 };
+#[cfg(feature = "dpop")]
+pub(crate) use self::{key::LocalKey, signing_key::Holder};
 pub(crate) use self::{members::Members, signing_key::ReadKey};
 use crate::{
     error::Error,
@@ -85,14 +87,14 @@ impl Jwt<'_> {
     }
 }
 
-fn part(json: &impl Serialize) -> Result<String, Error> {
-    let json = serde_json::to_vec(json)
-        .map_err(|_| Error::unsigned("the assertion cannot be serialized"))?;
+pub(crate) fn part(json: &impl Serialize) -> Result<String, Error> {
+    let json =
+        serde_json::to_vec(json).map_err(|_| Error::unsigned("the JWT cannot be serialized"))?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(json))
 }
 
 /// 128 random bits, so that a `jti` is unique across all processes of a client.
-fn unique() -> Result<String, Error> {
+pub(crate) fn unique() -> Result<String, Error> {
     let mut bits = [0; 16];
     SystemRandom::new()
         .fill(&mut bits)

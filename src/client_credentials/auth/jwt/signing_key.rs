@@ -267,17 +267,40 @@ pub(crate) struct ReadKey {
     named: Named,
 }
 
-enum Holder {
+/// Who has the private key.
+pub(crate) enum Holder {
     Local(Box<LocalKey>),
     Elsewhere(Arc<dyn Signer>),
 }
 
 impl Holder {
-    fn algorithm(&self) -> SigningAlgorithm {
+    pub(crate) fn algorithm(&self) -> SigningAlgorithm {
         match self {
             Self::Local(key) => key.algorithm(),
             Self::Elsewhere(signer) => signer.algorithm(),
         }
+    }
+
+    pub(crate) async fn sign(&self, input: &str) -> Result<Vec<u8>, Error> {
+        let signer = match self {
+            Self::Local(key) => return key.sign(input.as_bytes()),
+            Self::Elsewhere(signer) => signer,
+        };
+        let signature = signer.sign(Bytes::copy_from_slice(input.as_bytes())).await;
+        let signature = signature
+            .map_err(|error| Error::provided("the signer failed".to_owned(), Some(error)))?;
+        let algorithm = signer.algorithm();
+        if !algorithm.fits(signature.len()) {
+            return Err(Error::provided(
+                format!(
+                    "the signer returned {} bytes, which is not a valid {algorithm} signature (ES256 and ES384 require R and S, \
+                     64 and 96 bytes, not DER)",
+                    signature.len()
+                ),
+                None,
+            ));
+        }
+        Ok(signature)
     }
 }
 
@@ -305,25 +328,7 @@ impl ReadKey {
     }
 
     pub(crate) async fn sign(&self, input: &str) -> Result<Vec<u8>, Error> {
-        let signer = match &self.holder {
-            Holder::Local(key) => return key.sign(input.as_bytes()),
-            Holder::Elsewhere(signer) => signer,
-        };
-        let signature = signer.sign(Bytes::copy_from_slice(input.as_bytes())).await;
-        let signature = signature
-            .map_err(|error| Error::provided("the signer failed".to_owned(), Some(error)))?;
-        let algorithm = signer.algorithm();
-        if !algorithm.fits(signature.len()) {
-            return Err(Error::provided(
-                format!(
-                    "the signer returned {} bytes, which is not a valid {algorithm} signature (ES256 and ES384 require R and S, \
-                     64 and 96 bytes, not DER)",
-                    signature.len()
-                ),
-                None,
-            ));
-        }
-        Ok(signature)
+        self.holder.sign(input).await
     }
 
     /// Whether this key made the signature. For a key that a [`Signer`] holds it cannot be known, and is taken to be so.
