@@ -9,19 +9,26 @@ mod telemetry;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
-use http::StatusCode;
-use metrics::LocalRecorderGuard;
+use http::{Request, StatusCode};
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, LocalRecorderGuard, Metadata, Recorder, SharedString,
+    Unit,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio::time::{advance, timeout};
-use tower::{Layer, ServiceExt};
+use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_bearer::{BearerAuthLayer, TokenCache, extension::NoRetry};
 
 use self::{
-    support::{Api, TokenEndpoint, answer, get, settle, token},
-    telemetry::{quoted, table},
+    support::{Api, Body, TokenEndpoint, answer, get, settle, token},
+    telemetry::{hear, quoted, table},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -272,6 +279,27 @@ async fn rejections_are_counted_by_what_became_of_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_without_an_answer_is_counted_as_such() {
+    let recorder = recorder();
+    let (exported, _recording) = record(&recorder);
+    let layer = BearerAuthLayer::from_cache(named(&TokenEndpoint::healthy(SECOND), "billing"));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let api = service_fn(move |_: Request<Body>| {
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match call {
+                0 => Ok(answer(401, "")),
+                _ => Err(BoxError::from("the connection was reset")),
+            }
+        }
+    });
+    layer.layer(api).oneshot(get("/")).await.unwrap_err();
+    let labels = r#"cache="billing",outcome="retry_failed""#;
+    let value = exported.value("tower_bearer_rejections_total", labels);
+    assert_eq!(value, Some(1.0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_times_of_a_token_and_of_a_backoff_are_unix_time_and_zero_without_one() {
     let recorder = recorder();
     let (exported, _recording) = record(&recorder);
@@ -397,6 +425,68 @@ async fn keys_are_no_labels() {
     assert!(!text.contains("company0"), "{text}");
     // The time of one token says nothing of the others.
     assert!(!text.contains("tower_bearer_token_expiry"), "{text}");
+}
+
+/// Neither a recorder nor a subscriber hears of it: they would cost more than the request.
+#[tokio::test(start_paused = true)]
+async fn a_request_with_a_valid_token_that_is_accepted_tells_nothing() {
+    let counting = Counting::default();
+    let _recording = metrics::set_default_local_recorder(&counting);
+    let (heard, _listening) = hear();
+    let layer = BearerAuthLayer::from_cache(named(&TokenEndpoint::healthy(SECOND), "billing"));
+    let service = layer.layer(Api::accepting(["t1"]).service());
+    service.clone().oneshot(get("/")).await.unwrap();
+    let told = || {
+        let recorded = counting.0.load(Ordering::Relaxed);
+        let spans = heard.spans("token_request").len();
+        (recorded, heard.events().len(), spans)
+    };
+    let after_the_first = told();
+    assert!(after_the_first.0 > 0 && after_the_first.1 > 0);
+    for _ in 0..100 {
+        let response = service.clone().oneshot(get("/")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+    assert_eq!(told(), after_the_first);
+}
+
+/// Counts how often it is asked for anything.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Counting {
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Recorder for Counting {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+        self.count();
+    }
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+        self.count();
+    }
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+        self.count();
+    }
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        self.count();
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        self.count();
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        self.count();
+        Histogram::noop()
+    }
 }
 
 fn named(endpoint: &TokenEndpoint, name: &str) -> TokenCache {

@@ -62,7 +62,7 @@ mod tests {
             now += Duration::from_millis(10);
         }
         assert!((20..=45).contains(&tries), "{tries}");
-        breaker.succeeded();
+        assert!(breaker.succeeded() && !breaker.succeeded(), "told once");
         assert!(breaker.lets_through(now, takes) && breaker.lets_through(now, takes));
     }
 }
