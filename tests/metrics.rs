@@ -24,7 +24,10 @@ use metrics::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio::time::{advance, timeout};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
-use tower_bearer::{BearerAuthLayer, TokenCache, extension::NoRetry};
+use tower_bearer::{
+    BearerAuthLayer, TokenCache,
+    extension::{MinValidity, NoRetry},
+};
 
 use self::{
     support::{Api, Body, TokenEndpoint, answer, get, settle, token},
@@ -242,6 +245,32 @@ async fn a_token_that_is_kept_warm_is_no_wait() {
     tokio::time::sleep(HOUR * 10).await;
     assert!(exported.text().contains("reason=\"refresh\""));
     assert!(!exported.text().contains("tower_bearer_wait_duration"));
+}
+
+/// It never fails a request: the current token has to do.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_should_last_longer_is_no_failed_wait() {
+    let recorder = recorder();
+    let (exported, _recording) = record(&recorder);
+    let endpoint = TokenEndpoint::new(|post| async move {
+        match post {
+            1 => token("t1", 100),
+            _ => std::future::pending().await,
+        }
+    });
+    let cache = named(&endpoint, "billing");
+    cache.get().await.unwrap();
+    advance(SECOND * 60).await;
+    let service = BearerAuthLayer::from_cache(cache).layer(Api::accepting(["t1"]).service());
+    let mut request = get("/");
+    let long = MinValidity::of(SECOND * 80);
+    request.extensions_mut().insert(long);
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(endpoint.token_requests(), 2);
+    let text = exported.text();
+    let mut waits = text.lines().filter(|line| line.contains("wait_duration"));
+    assert!(!waits.any(|line| line.contains("error_type")), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

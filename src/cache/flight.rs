@@ -182,12 +182,12 @@ impl SingleFlight {
     /// another caller's, for as long as it has time.
     pub(super) async fn wait(self: &Arc<Self>, need: Need<'_>) -> Outcome {
         match need {
-            // That is nobody's request: whoever keeps the token warm.
-            Need::Fresh => self.wait_in_turns(need).await,
-            _ => {
+            Need::Usable { .. } | Need::New => {
                 let waiting = self.reporter.waiting();
                 waiting.over(self.wait_in_turns(need).await)
             }
+            // These fail no request for want of a token. One that was rejected is told of as such.
+            Need::Fresh | Need::Lasting(_) | Need::Other { .. } => self.wait_in_turns(need).await,
         }
     }
 

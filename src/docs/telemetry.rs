@@ -107,7 +107,8 @@
 //! - A **token request**'s count is the histogram's count.
 //! - A **wait** is a request that found no token that it could send, and waited for one; its
 //!   `error.type` is `dropped` if its caller gave up, by a timeout for example. Waits with an
-//!   `error.type` are the requests that suffer. During a backoff they fail at once.
+//!   `error.type` are the requests that fail for want of a token. During a backoff they fail at
+//!   once. A rejected request that waits for another token is among the rejections.
 //! - **Rejections** are counted by what became of the request: `accepted`, `rejected_again` and
 //!   `retry_failed` after a retry, or a [`NotRetried`](crate::extension::NotRetried) in snake
 //!   case. Retries are the first three.

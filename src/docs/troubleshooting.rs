@@ -258,6 +258,8 @@
 //! - The request has a [`NoRetry`](crate::extension::NoRetry), or a
 //!   [`Deadline`](crate::extension::Deadline) with no time left.
 //! - The token request failed, or is in backoff.
+//! - The request had no token at all, for example because it was not selected. With the feature
+//!   `tracing`, [events](super::telemetry#events) at DEBUG say so.
 //! - The status is not a rejection: 403, or a 401 with `insufficient_scope` or
 //!   `insufficient_claims`. Set [`unauthorized`](crate::BearerAuthLayer::unauthorized) for a
 //!   server that is different. To request the scopes or the claims that an API asks for, see
