@@ -17,6 +17,12 @@
 //! A token request that shows no sign of life for about 0.65 s is taken over. None of these
 //! cases causes a backoff.
 //!
+//! # Platforms
+//! Every platform of Tokio's that has clocks and timers is supported. WebAssembly in a browser
+//! (`wasm32-unknown-unknown`) is not: it has no clock that this crate can read. Other runtimes
+//! (smol, for one) work where a Tokio runtime that is driven does the token requests: name it
+//! with [`runtime`](crate::cache::TokenCacheBuilder::runtime).
+//!
 //! # Blocking code
 //! A blocking facade calls `block_on` on a runtime of its own. Use one runtime and one cache
 //! for all calls:
