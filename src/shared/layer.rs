@@ -24,7 +24,7 @@ use crate::{
     error::Error,
     telemetry::{self, Lookup},
     token::{Reason, Token, TokenRequest, TokenSource},
-    util::timer::timer,
+    util::timer::{timer, until},
 };
 
 /// A layer around a [`TokenSource`]: processes with the same identity, store and keys share one token.
@@ -169,7 +169,8 @@ impl<S: TokenSource> Inner<S> {
                 Step::Use(opened) => {
                     telemetry::shared_lookup(Lookup::Hit);
                     // Counted from before the store was asked, whose clock was read later.
-                    let (generation, ends_at) = (opened.generation, asked + opened.left);
+                    let (generation, ends_at) =
+                        (opened.generation, asked + opened.left.min(LONGEST));
                     let token = opened.into_token(asked - started);
                     let token = self.layer.identity.equip(token);
                     self.remember(&token, generation, ends_at);
@@ -219,6 +220,7 @@ impl<S: TokenSource> Inner<S> {
     ) -> Result<Token, Error> {
         telemetry::shared_lookup(Lookup::Leased);
         let asked = Instant::now();
+        let deadline = asked + request.time_left().unwrap_or(LONGEST);
         let renewal = place.renewal();
         let renewing = async {
             while let Some(pause) = timer(Instant::now() + renewal) {
@@ -229,20 +231,16 @@ impl<S: TokenSource> Inner<S> {
             }
         };
         let result = beside(self.request(request), renewing).await;
-        let (token, put) = match result {
-            Ok(token) => {
-                let put = seal_token(&place.seal, &token, lease.generation, lease.taken_at);
-                (Ok(token), put)
-            }
-            Err(error) => {
-                let put = seal_failure(&place.seal, &error);
-                (Err(error), Some(put))
-            }
+        let put = match &result {
+            Ok(token) => seal_token(&place.seal, token, lease.generation, lease.taken_at),
+            Err(error) => Some(seal_failure(&place.seal, error)),
         };
         if let Some(put) = put {
-            place.put(owner, put).await;
+            // The cache must not time out now that there is a token. The store goes on with what is given up here.
+            let left = deadline.saturating_duration_since(Instant::now());
+            until(Instant::now() + left / 2, place.put(owner, put)).await;
         }
-        Ok(self.given(token?, lease.generation, asked, started))
+        Ok(self.given(result?, lease.generation, asked, started))
     }
 
     async fn request_alone(&self, request: TokenRequest, started: Instant) -> Result<Token, Error> {

@@ -307,6 +307,28 @@ async fn a_store_that_dies_during_the_token_request_costs_its_timeout_and_no_tok
     assert!(started.elapsed() < SECOND);
 }
 
+/// The token comes with 50 ms left. To store it may take 100 ms.
+///
+/// Promise: D2
+#[tokio::test(start_paused = true)]
+async fn a_token_that_comes_late_is_not_lost_to_a_store_that_hangs() {
+    let memory = Memory::new();
+    let dies = memory.clone();
+    let endpoint = Endpoint::new(move |n| {
+        let dies = dies.clone();
+        async move {
+            sleep(SECOND * 195 / 100).await;
+            dies.be(Health::Hangs);
+            token(n, HOUR)
+        }
+    });
+    let layer = SharedLayer::new(Identity::named("client"), memory.store());
+    let cache = TokenCache::builder(layer.layer(endpoint.source()));
+    let cache = cache.token_request_timeout(SECOND * 2).build().unwrap();
+    assert_eq!(tokens(&[cache]).await, ["t1"]);
+    assert_eq!(endpoint.token_requests(), 1);
+}
+
 /// Promise: D2
 #[tokio::test(start_paused = true)]
 async fn a_foreign_entry_is_a_miss_that_heals() {
