@@ -27,7 +27,7 @@ use tokio::{
     process::{Child, Command},
     sync::{Barrier, Notify},
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tower::{Layer, Service, ServiceExt};
 use tower_bearer::{
@@ -388,6 +388,33 @@ async fn a_redis_in_any_trouble_is_passed_over() {
     ] {
         is_passed_over(garbage, &babbler(garbage).await).await;
     }
+}
+
+/// What it sends is kept in memory until it ends.
+///
+/// Promise: D2
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_whose_answer_never_ends_is_hung_up_on() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let hung_up = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = vec![0; 64 * 1024];
+        let mut read = stream.read(&mut bytes).await.unwrap();
+        while !bytes[..read].windows(4).any(|part| part == b"EVAL") {
+            stream.write_all(b"+OK\r\n+OK\r\n").await.unwrap();
+            read = stream.read(&mut bytes).await.unwrap();
+        }
+        let mut answer = b"$9999999999\r\n".to_vec();
+        while stream.write_all(&answer).await.is_ok() {
+            answer = vec![0; 1024];
+            sleep(SECOND / 100).await;
+        }
+    });
+    let endpoint = Endpoint::start(Duration::ZERO).await;
+    let process = endpoint.processes(1, &url);
+    assert_eq!(tokens(&process).await, ["t1"]);
+    timeout(SECOND * 5, hung_up).await.unwrap().unwrap();
 }
 
 /// Promise: D2

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,7 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
     RedisResult, Value, aio::MultiplexedConnection,
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{sync, time::Instant};
 use tower::BoxError;
 
 use super::Servers;
@@ -18,10 +21,11 @@ use super::Servers;
 pub(super) struct Server {
     client: Client,
     connection: Mutex<Option<Connection>>,
+    /// One connects, however many wait.
+    connecting: sync::Mutex<()>,
     is_well: AtomicBool,
 }
 
-#[derive(Clone)]
 struct Connection {
     multiplexed: MultiplexedConnection,
     used_at: Instant,
@@ -32,6 +36,7 @@ impl Server {
         Ok(Self {
             client: Client::open(at)?,
             connection: Mutex::default(),
+            connecting: sync::Mutex::default(),
             is_well: AtomicBool::new(true),
         })
     }
@@ -47,10 +52,10 @@ impl Server {
 
     pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
         let mut ending = Ending {
-            of: &self.is_well,
+            of: self,
             has_answer: false,
         };
-        let result = match self.known().await {
+        let result = match self.known() {
             Some(connection) => match run(connection, command).await {
                 // It was closed from the other side.
                 Err(error) if !is_answer(&error) => run(self.connect().await?, command).await,
@@ -63,20 +68,20 @@ impl Server {
     }
 
     /// The connection, if it can be trusted. What lies between may have forgotten one that was idle, without a word.
-    async fn known(&self) -> Option<MultiplexedConnection> {
-        let mut slot = self.connection.lock().await;
-        let connection = slot
-            .as_mut()
-            .filter(|known| self.is_well() && known.used_at.elapsed() < LONGEST_IDLE)?;
+    fn known(&self) -> Option<MultiplexedConnection> {
+        let mut slot = self.lock();
+        let connection = slot.as_mut();
+        let connection = connection.filter(|known| known.used_at.elapsed() < LONGEST_IDLE)?;
         connection.used_at = Instant::now();
         Some(connection.multiplexed.clone())
     }
 
-    /// One connects, however many wait.
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         let started = Instant::now();
-        let mut slot = self.connection.lock().await;
-        if let Some(known) = slot.as_ref().filter(|known| known.used_at >= started) {
+        let _turn = self.connecting.lock().await;
+        if let Some(known) = self.lock().as_ref()
+            && known.used_at >= started
+        {
             return Ok(known.multiplexed.clone());
         }
         // The store bounds the whole operation.
@@ -87,12 +92,19 @@ impl Server {
         let multiplexed = client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
-        *slot = Some(Connection {
+        *self.lock() = Some(Connection {
             multiplexed: multiplexed.clone(),
             used_at: Instant::now(),
         });
         self.is_well.store(true, Ordering::Relaxed);
         Ok(multiplexed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+        // A lock around a single value is never left half-changed.
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,15 +128,18 @@ pub(super) fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
-/// How a command ends. One that is dropped has no answer.
+/// How a command ends. One that is dropped has no answer: then the server is hung up on, which may be sending an endless one.
 struct Ending<'a> {
-    of: &'a AtomicBool,
+    of: &'a Server,
     has_answer: bool,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.of.store(self.has_answer, Ordering::Relaxed);
+        self.of.is_well.store(self.has_answer, Ordering::Relaxed);
+        if !self.has_answer {
+            *self.of.lock() = None;
+        }
     }
 }
 
