@@ -32,6 +32,10 @@ use crate::error::Error;
 /// may be more caches than the capacity, by at most the number of requests under way. A cache takes about 500 bytes, beside its
 /// key, its source and its token.
 ///
+/// # Telemetry
+/// Give all of them one [name](super::TokenCacheBuilder::name), and each its [key](super::TokenCacheBuilder::key), which spans and
+/// events show. Metrics are those of all together: how many fail, of how many.
+///
 /// # Cost
 /// A read takes a shared lock on one part of the map, and then a read of a [`TokenCache`]. The key's `Hash`, `Eq` and `Clone`
 /// run under that lock, and must not panic.
