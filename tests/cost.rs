@@ -152,7 +152,10 @@ fn a_credential_takes_no_more_than_512_bytes_beyond_its_token() {
     let taken = ALLOCATOR.stats() - before;
     let bytes = (taken.bytes_allocated - taken.bytes_deallocated) / keyed.len();
     assert_eq!(keyed.len(), 10_000);
-    assert!(bytes <= 512, "{bytes} bytes");
+    // What events and metrics remember of it comes on top.
+    let is_told_of = cfg!(any(feature = "tracing", feature = "metrics"));
+    let most = if is_told_of { 512 + 160 } else { 512 };
+    assert!(bytes <= most, "{bytes} bytes");
 }
 
 /// A layer that has its token.

@@ -128,16 +128,18 @@ pin_project! {
 /// Boxed, as are the service and the request that wait with it: requests wait for a token about once per expiry, not each time.
 type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
-/// Waits no longer than until `deadline`, if there is one.
-async fn within<T>(
+/// Waits no longer than until `deadline`, if there is one. If there is none, the box holds nothing but `wait`: requests may
+/// wait by the thousand.
+fn within<T>(
     deadline: Option<Instant>,
-    wait: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+    wait: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Wait<T> {
     match deadline {
-        None => wait.await,
-        Some(deadline) => until(deadline, wait)
-            .await
-            .unwrap_or_else(|| Err(Error::deadline())),
+        None => Box::pin(wait),
+        Some(deadline) => Box::pin(async move {
+            let outcome = until(deadline, wait).await;
+            outcome.unwrap_or_else(|| Err(Error::deadline()))
+        }),
     }
 }
 
@@ -197,15 +199,15 @@ where
             let now = Instant::now();
             now + at.saturating_duration_since(now) / 2
         });
-        let wait = async move {
-            match least {
-                None => cache.wait_for_usable().await,
-                Some(least) => cache.wait_for_lasting(least, half).await,
-            }
+        let wait = match least {
+            None => within(deadline, async move { cache.wait_for_usable().await }),
+            Some(least) => within(deadline, async move {
+                cache.wait_for_lasting(least, half).await
+            }),
         };
         Self {
             state: State::Cold {
-                wait: Box::pin(within(deadline, wait)),
+                wait,
                 first: Some(Box::new((ready, request))),
                 template,
                 rules,
@@ -227,7 +229,7 @@ where
         let wait = async move { cache.wait_for_another(rejected, route).await };
         Self {
             state: State::HeldBack {
-                wait: Box::pin(within(deadline, wait)),
+                wait: within(deadline, wait),
                 first: Some(Box::new((ready, request))),
                 route,
                 reason,
@@ -345,8 +347,8 @@ where
                     let (cache, route, deadline) =
                         (rules.cache.clone(), again.route, again.deadline());
                     State::Replacing {
-                        wait: Box::pin(async move {
-                            within(deadline, cache.rejected(sent, route, &challenges)).await
+                        wait: within(deadline, async move {
+                            cache.rejected(sent, route, &challenges).await
                         }),
                         rejection: Some(response),
                         again: Some(again),
@@ -442,8 +444,8 @@ where
                         None => {
                             let (cache, deadline) = (rules.cache.clone(), again.deadline());
                             State::Replacing {
-                                wait: Box::pin(async move {
-                                    within(deadline, cache.wait_for_usable()).await.map(Some)
+                                wait: within(deadline, async move {
+                                    cache.wait_for_usable().await.map(Some)
                                 }),
                                 rejection: None,
                                 again: Some(again),
