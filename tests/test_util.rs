@@ -125,12 +125,16 @@ async fn each_scripted_answer_is_what_a_credential_takes_it_for() {
 #[tokio::test(start_paused = true)]
 async fn a_late_token_is_rejected_until_it_has_reached_the_api() {
     let server = AuthorizationServer::new();
-    server.script([Answer::LateToken(3 * SECOND)]);
+    server.script([3 * SECOND, Duration::MAX].map(Answer::LateToken));
     let api = ProtectedApi::new(&server);
     let token = fetch(&server).await.unwrap();
     assert_eq!(call(&api, Some(token.expose_secret())).await.0, 401);
     sleep(3 * SECOND).await;
     assert_eq!(call(&api, Some(token.expose_secret())).await.0, 200);
+
+    let never = fetch(&server).await.unwrap();
+    sleep(HOUR / 2).await;
+    assert_eq!(call(&api, Some(never.expose_secret())).await.0, 401);
 }
 
 #[tokio::test(start_paused = true)]

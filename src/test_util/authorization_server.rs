@@ -108,10 +108,6 @@ impl AuthorizationServer {
 
     /// The credentials of `client`, which request tokens from this server in memory.
     #[must_use]
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "the values are constants, which a test builds"
-    )]
     pub fn credentials(&self) -> ClientCredentials {
         ClientCredentials::builder(TOKEN_URL, CLIENT_ID, CLIENT_SECRET)
             .build_with(self.clone())

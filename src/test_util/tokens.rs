@@ -28,8 +28,8 @@ struct Books {
 #[derive(Debug)]
 struct Valid {
     grant: Grant,
-    from: Instant,
-    /// `None` if it is beyond the clock.
+    /// `None` is beyond the clock, here and below.
+    from: Option<Instant>,
     until: Option<Instant>,
 }
 
@@ -43,7 +43,7 @@ impl Tokens {
         let token = text(&grant.client_id, *issued);
         let valid = Valid {
             grant,
-            from: now + delay,
+            from: now.checked_add(delay),
             until: now.checked_add(lifetime),
         };
         books.valid.insert(token.clone(), valid);
@@ -67,7 +67,8 @@ impl Tokens {
         let now = Instant::now();
         let books = lock(&self.0);
         let valid = books.valid.get(token)?;
-        let is_valid = valid.from <= now && valid.until.is_none_or(|until| now < until);
+        let has_begun = valid.from.is_some_and(|from| from <= now);
+        let is_valid = has_begun && valid.until.is_none_or(|until| now < until);
         is_valid.then(|| valid.grant.clone())
     }
 }
