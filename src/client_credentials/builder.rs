@@ -381,7 +381,7 @@ impl ClientCredentialsBuilder {
     /// Accepts a bearer token from a server that was sent a [DPoP](Self::dpop) proof.
     ///
     /// Whoever gets hold of such a token can use it. By default it is an error, since a server that is set up otherwise by mistake
-    /// would be noticed by nobody. Use it while servers are being switched over.
+    /// would not be noticed. Use it while servers are being switched over.
     #[cfg(feature = "dpop")]
     pub fn accept_bearer_tokens(mut self) -> Self {
         self.accepts_bearer_tokens = true;

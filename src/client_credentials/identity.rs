@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     ClientCredentials,
-    auth::{evidence::Evidence, proof::Proof},
+    auth::{carried::CarriedAuth, read::ReadAuth},
     discovery::endpoint::Endpoint,
     grant::ReadGrant,
     request::Credential,
@@ -105,18 +105,18 @@ impl ClientCredentials {
     }
 }
 
-impl Evidence {
+impl ReadAuth {
     fn identify(&self, add: Add<'_>) {
         match self {
             Self::Open(secret) => add("secret", secret.as_bytes()),
-            Self::Ready(Proof::Post(secret)) => add("post", secret.as_bytes()),
-            Self::Ready(Proof::Basic(secret)) => add("basic", secret.as_bytes()),
-            Self::Ready(Proof::BasicRaw(secret)) => add("basic_raw", secret.as_bytes()),
-            Self::Ready(Proof::Assertion(assertion, form)) => {
+            Self::Ready(CarriedAuth::Post(secret)) => add("post", secret.as_bytes()),
+            Self::Ready(CarriedAuth::Basic(secret)) => add("basic", secret.as_bytes()),
+            Self::Ready(CarriedAuth::BasicRaw(secret)) => add("basic_raw", secret.as_bytes()),
+            Self::Ready(CarriedAuth::Assertion(assertion, form)) => {
                 add("assertion_type", form.kind.as_bytes());
                 identify_third_party(assertion, add);
             }
-            Self::Ready(Proof::ClientId | Proof::Nothing) => {}
+            Self::Ready(CarriedAuth::ClientId | CarriedAuth::Nothing) => {}
             #[cfg(feature = "jwt")]
             Self::Signed(assertion, form) => {
                 add("assertion_type", form.kind.as_bytes());

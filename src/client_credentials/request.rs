@@ -20,9 +20,8 @@ use crate::client_credentials::transport::client_certificate::ClientCertificate;
 use crate::{
     client_credentials::{
         auth::{
-            ClientAuth,
-            evidence::{Evidence, Proven},
-            proof,
+            ClientAuth, carried,
+            read::{Prepared, ReadAuth},
         },
         check::{self, CLAIMS},
         discovery::{
@@ -105,22 +104,15 @@ impl Credential {
         request: &TokenRequest,
         transport: &Transport,
     ) -> Result<Token, Error> {
-        let (mut evidence, mut grant) = (self.auth.read().await?, self.grant.read().await?);
-        let mut hidden = self.hidden(&evidence, &grant);
+        let (mut auth, mut grant) = (self.auth.read().await?, self.grant.read().await?);
+        let mut hidden = self.hidden(&auth, &grant);
         hidden.extend(request.rejected_token().into_iter().flat_map(in_all_forms));
         let target = self.target(transport, &hidden).await?;
         // It may be at another host than the issuer.
         let named =
             |error: Error| error.of(&Requester::new(&self.client_id, target.token_url.url()));
         let outcome = self
-            .attempt(
-                request,
-                &evidence,
-                &grant,
-                &target,
-                transport,
-                hidden.clone(),
-            )
+            .attempt(request, &auth, &grant, &target, transport, hidden.clone())
             .await
             .map_err(named);
         if let (Endpoint::Discovered(discovery), Err(error)) = (&self.endpoint, &outcome)
@@ -137,11 +129,11 @@ impl Credential {
         // token, a server would lock the client out.
         match error.oauth_code() {
             Some(INVALID_CLIENT) => {
-                self.auth.reject(&evidence);
+                self.auth.reject(&auth);
                 match self.auth.read().await {
-                    Ok(reread) if !reread.is_same(&evidence) => {
+                    Ok(reread) if !reread.is_same(&auth) => {
                         telemetry::secret_changed(&self.requester);
-                        evidence = reread;
+                        auth = reread;
                     }
                     _ => return Err(error),
                 }
@@ -157,8 +149,8 @@ impl Credential {
             _ => return Err(error),
         }
         // The earlier ones must stay hidden too.
-        hidden.extend(self.hidden(&evidence, &grant));
-        self.attempt(request, &evidence, &grant, &target, transport, hidden)
+        hidden.extend(self.hidden(&auth, &grant));
+        self.attempt(request, &auth, &grant, &target, transport, hidden)
             .await
             .map_err(named)
     }
@@ -176,7 +168,7 @@ impl Credential {
     async fn attempt(
         self: &Arc<Self>,
         request: &TokenRequest,
-        evidence: &Evidence,
+        auth: &ReadAuth,
         grant: &ReadGrant,
         target: &Target,
         transport: &Transport,
@@ -184,7 +176,7 @@ impl Credential {
     ) -> Result<Token, Error> {
         let plain = Additions::default();
         let post = async |additions: &Additions, hidden| {
-            self.post(additions, evidence, grant, target, transport, hidden)
+            self.post(additions, auth, grant, target, transport, hidden)
                 .await
         };
         let Some(remedies) = &self.remedies else {
@@ -211,7 +203,7 @@ impl Credential {
     async fn post(
         self: &Arc<Self>,
         additions: &Additions,
-        evidence: &Evidence,
+        auth: &ReadAuth,
         grant: &ReadGrant,
         target: &Target,
         transport: &Transport,
@@ -222,24 +214,24 @@ impl Credential {
             let token_url = target.token_url.url();
             let (known, again) = (binding.known(token_url), hidden.clone());
             let outcome = self
-                .post_once(additions, evidence, grant, target, transport, hidden)
+                .post_once(additions, auth, grant, target, transport, hidden)
                 .await;
             return match outcome {
                 Err(error) if binding.can_do_better(&error, token_url, &known) => {
-                    self.post_once(additions, evidence, grant, target, transport, again)
+                    self.post_once(additions, auth, grant, target, transport, again)
                         .await
                 }
                 outcome => outcome,
             };
         }
-        self.post_once(additions, evidence, grant, target, transport, hidden)
+        self.post_once(additions, auth, grant, target, transport, hidden)
             .await
     }
 
     async fn post_once(
         self: &Arc<Self>,
         additions: &Additions,
-        evidence: &Evidence,
+        auth: &ReadAuth,
         grant: &ReadGrant,
         target: &Target,
         transport: &Transport,
@@ -258,26 +250,24 @@ impl Credential {
             }
             None => transport,
         };
-        let Proven { proof, signed } = evidence.prove(target, &self.client_id, &hidden).await?;
+        let Prepared { carried, signed } = auth.prepare(target, &self.client_id, &hidden).await?;
         let scopes = self.scopes.iter().map(|scope| scope.as_str());
         let scopes: Vec<_> = scopes
             .chain(additions.scopes.iter().map(|scope| &**scope))
             .collect();
         let asked = grant.ask(target, &scopes, &hidden).await?;
-        hidden.extend(proof.hidden(&self.client_id));
+        hidden.extend(carried.hidden(&self.client_id));
         hidden.extend(
             asked
                 .assertion()
                 .into_iter()
-                .flat_map(proof::shown_in_all_forms),
+                .flat_map(carried::shown_in_all_forms),
         );
         let sent = Arc::new(Sent {
             signed,
-            picked: target
-                .method
-                .filter(|_| matches!(evidence, Evidence::Open(_))),
-            proven: proof.description(),
-            other_ways: proof.other_ways(),
+            picked: target.method.filter(|_| matches!(auth, ReadAuth::Open(_))),
+            proven: carried.description(),
+            other_ways: carried.other_ways(),
             advice: asked.advice.clone(),
             asks_for_another_type: grant.asks_for_another_type(),
             at_most: grant.left(),
@@ -287,7 +277,7 @@ impl Credential {
             kept: OnceLock::new(),
         });
         let answered = Arc::clone(&sent);
-        let (auth_type, secret) = proof.stand_in();
+        let (auth_type, secret) = carried.stand_in();
         let mut client: Client = oauth2::Client::new(ClientId::new(self.client_id.clone()))
             .set_auth_type(auth_type)
             .set_token_uri(target.token_url.clone());
@@ -310,11 +300,11 @@ impl Credential {
                 token_request.add_extra_param(CLAIMS, Value::Object(claims).to_string());
         }
         let send = {
-            let (this, proof) = (Arc::clone(self), proof.clone());
+            let (this, carried) = (Arc::clone(self), carried.clone());
             let transport = transport.clone();
             move |request: oauth2::HttpRequest| {
                 let (request, lent) =
-                    proof.add_to(request, &this.client_id, &asked.grant_type, asked.pairs());
+                    carried.add_to(request, &this.client_id, &asked.grant_type, asked.pairs());
                 let (transport, sent) = (transport.clone(), Arc::clone(&sent));
                 async move {
                     // Outlives the request, also where the token request is cut off.
@@ -394,10 +384,10 @@ impl Credential {
 
     /// Texts that no error may show, in every form in which a server could echo them: the secret, parameters and headers that
     /// may be secret, what the grant shows, and the last token.
-    fn hidden(&self, evidence: &Evidence, grant: &ReadGrant) -> Vec<Wiped> {
-        let mut hidden = evidence.hidden(&self.client_id);
+    fn hidden(&self, auth: &ReadAuth, grant: &ReadGrant) -> Vec<Wiped> {
+        let mut hidden = auth.hidden(&self.client_id);
         let shown = grant.secrets().into_iter();
-        hidden.extend(shown.flat_map(|it| proof::shown_in_all_forms(it)));
+        hidden.extend(shown.flat_map(|it| carried::shown_in_all_forms(it)));
         let params = self.params.iter().filter(|(name, _)| {
             ![check::AUDIENCE, check::CLIENT_ID, check::RESOURCE].contains(&&**name)
         });
@@ -407,7 +397,7 @@ impl Credential {
             .chain(headers.filter_map(|value| value.to_str().ok()));
         // A short word is not a secret, and hiding it would garble the server's text.
         for text in texts.filter(|text| text.len() >= 8) {
-            hidden.extend(proof::in_all_forms(&self.client_id, text));
+            hidden.extend(carried::in_all_forms(&self.client_id, text));
         }
         hidden.extend(self.lock_given().iter().flat_map(in_all_forms));
         hidden
@@ -420,7 +410,7 @@ impl Credential {
 }
 
 fn in_all_forms(token: &Token) -> Vec<Wiped> {
-    proof::alone_in_all_forms(token.expose_secret())
+    carried::alone_in_all_forms(token.expose_secret())
 }
 
 /// Puts the members of one object over those of another, and so on within the members that both have.

@@ -1,6 +1,6 @@
 //! Tokens that are bound to a key of the client: DPoP ([RFC 9449]).
 //!
-//! A bearer token is good for whoever has it. One that is bound to a [`DpopKey`] needs a proof by that key with each request. The
+//! A bearer token is good for anyone who has it. One that is bound to a [`DpopKey`] needs a proof by that key with each request. The
 //! guide [DPoP](crate::docs::dpop) says when to use it and what it costs.
 //!
 //! ```

@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use super::{lock, serve::Connection};
 use crate::client_credentials::{
     ClientAuth,
-    auth::{evidence::Evidence, proof::Proof},
+    auth::{carried::CarriedAuth, read::ReadAuth},
 };
 
 /// The client that every server knows, and its secret.
@@ -82,31 +82,33 @@ impl Clients {
         }
         let evidence = auth.read().await.map_err(|error| error.to_string())?;
         let is_proven = match &evidence {
-            Evidence::Open(secret) => match &shown.basic {
+            ReadAuth::Open(secret) => match &shown.basic {
                 Some(basic) => is_pair(basic, &client_id, secret),
                 None => shown.form("client_secret") == Some(secret),
             },
-            Evidence::Ready(Proof::Post(secret)) => shown.form("client_secret") == Some(secret),
-            Evidence::Ready(Proof::Basic(secret)) => {
+            ReadAuth::Ready(CarriedAuth::Post(secret)) => {
+                shown.form("client_secret") == Some(secret)
+            }
+            ReadAuth::Ready(CarriedAuth::Basic(secret)) => {
                 let basic = shown.basic.as_deref().unwrap_or_default();
                 is_pair(basic, &client_id, secret)
             }
-            Evidence::Ready(Proof::BasicRaw(secret)) => {
+            ReadAuth::Ready(CarriedAuth::BasicRaw(secret)) => {
                 let basic = shown.basic.as_deref().and_then(|it| it.split_once(':'));
                 basic == Some((&client_id, secret))
             }
-            Evidence::Ready(Proof::Assertion(assertion, beside)) => {
+            ReadAuth::Ready(CarriedAuth::Assertion(assertion, beside)) => {
                 shown.form("client_assertion") == Some(assertion)
                     && shown.form("client_assertion_type") == Some(&beside.kind)
             }
-            Evidence::Ready(Proof::ClientId) => {
+            ReadAuth::Ready(CarriedAuth::ClientId) => {
                 let is_seen = |connection: &Connection| connection.certificate.is_some();
                 !auth.is_by_certificate() || shown.connection.is_none_or(is_seen)
             }
             // Without an id there is no client to register.
-            Evidence::Ready(Proof::Nothing) => false,
+            ReadAuth::Ready(CarriedAuth::Nothing) => false,
             #[cfg(feature = "jwt")]
-            Evidence::Signed(assertion, beside) => {
+            ReadAuth::Signed(assertion, beside) => {
                 shown.form("client_assertion_type") == Some(&beside.kind)
                     && shown.form("client_assertion").is_some_and(|jwt| {
                         self.is_new(jwt) && is_signed_for(jwt, &client_id, &assertion.key)

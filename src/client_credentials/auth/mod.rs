@@ -1,9 +1,9 @@
 //! Client authentication at the token endpoint.
 
-pub(crate) mod evidence;
+pub(crate) mod carried;
 #[cfg(feature = "jwt")]
 pub(crate) mod jwt;
-pub(crate) mod proof;
+pub(crate) mod read;
 pub(crate) mod secret;
 
 use std::{fmt, path::PathBuf};
@@ -14,8 +14,8 @@ use url::Url;
 use crate::client_credentials::auth::jwt::{Assertion, SigningAlgorithm, SigningKey};
 use crate::{
     client_credentials::auth::{
-        evidence::Evidence,
-        proof::{AssertionForm, Proof},
+        carried::{AssertionForm, CarriedAuth},
+        read::ReadAuth,
         secret::Secret,
     },
     error::Error,
@@ -326,34 +326,34 @@ impl ClientAuth {
     }
 
     /// Reads the client authentication for one token request.
-    pub(crate) async fn read(&self) -> Result<Evidence, Error> {
+    pub(crate) async fn read(&self) -> Result<ReadAuth, Error> {
         Ok(match &self.kind {
             Kind::Secret(method, secret) => {
                 let secret = secret.read(CLIENT_SECRET).await?;
                 match method {
-                    SecretMethod::Open => Evidence::Open(secret),
-                    SecretMethod::Post => Evidence::Ready(Proof::Post(secret)),
-                    SecretMethod::Basic => Evidence::Ready(Proof::Basic(secret)),
-                    SecretMethod::BasicRaw => Evidence::Ready(Proof::BasicRaw(secret)),
+                    SecretMethod::Open => ReadAuth::Open(secret),
+                    SecretMethod::Post => ReadAuth::Ready(CarriedAuth::Post(secret)),
+                    SecretMethod::Basic => ReadAuth::Ready(CarriedAuth::Basic(secret)),
+                    SecretMethod::BasicRaw => ReadAuth::Ready(CarriedAuth::BasicRaw(secret)),
                 }
             }
             #[cfg(feature = "jwt")]
             Kind::Signed(assertion) => {
-                Evidence::Signed(Box::new(assertion.read().await?), self.form.clone())
+                ReadAuth::Signed(Box::new(assertion.read().await?), self.form.clone())
             }
             Kind::Assertion(assertion) => {
                 let assertion = assertion.read(ASSERTION).await?;
-                Evidence::Ready(Proof::Assertion(assertion, self.form.clone()))
+                ReadAuth::Ready(CarriedAuth::Assertion(assertion, self.form.clone()))
             }
-            Kind::Tls | Kind::None => Evidence::Ready(Proof::ClientId),
-            Kind::NoClient => Evidence::Ready(Proof::Nothing),
+            Kind::Tls | Kind::None => ReadAuth::Ready(CarriedAuth::ClientId),
+            Kind::NoClient => ReadAuth::Ready(CarriedAuth::Nothing),
         })
     }
 
-    /// The server rejected this evidence, which was read here.
-    pub(crate) fn reject(&self, evidence: &Evidence) {
-        if let (Kind::Assertion(assertion), Evidence::Ready(Proof::Assertion(text, _))) =
-            (&self.kind, evidence)
+    /// The server rejected this, which was read here.
+    pub(crate) fn reject(&self, auth: &ReadAuth) {
+        if let (Kind::Assertion(assertion), ReadAuth::Ready(CarriedAuth::Assertion(text, _))) =
+            (&self.kind, auth)
         {
             assertion.reject(text);
         }

@@ -16,7 +16,7 @@ use crate::{
 
 /// A key pair that signs DPoP proofs ([RFC 9449]).
 ///
-/// Tokens are bound to it: whoever has a token and not the key cannot use the token. Give the same key to
+/// Tokens are bound to it: a thief who has a token and not the key cannot use the token. Give the same key to
 /// [`ClientCredentialsBuilder::dpop`] and to the [`DpopLayer`](crate::dpop::DpopLayer). Clones are cheap, and are the same key.
 ///
 /// | key | use |

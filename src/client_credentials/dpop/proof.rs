@@ -20,7 +20,7 @@ use super::{
     nonces::Known,
 };
 use crate::{
-    client_credentials::auth::{jwt, proof},
+    client_credentials::auth::{carried, jwt},
     error::Error,
     util::{clock, wiped::Wiped},
 };
@@ -159,7 +159,7 @@ impl Unsigned {
     }
 }
 
-/// The header's value, marked sensitive: it is good for one request only, but nobody else is to have it.
+/// The header's value, marked sensitive: it is good for one request only, but is for that request alone.
 #[derive(Clone)]
 pub(crate) struct Proof(HeaderValue);
 
@@ -182,7 +182,7 @@ impl Proof {
     /// Texts that no error may show, if the server repeats them.
     pub(crate) fn hidden(&self) -> Vec<Wiped> {
         let text = self.0.to_str().unwrap_or_default();
-        let mut hidden = proof::alone_in_all_forms(text);
+        let mut hidden = carried::alone_in_all_forms(text);
         let signature = text.rsplit_once('.').map(|(_, signature)| signature);
         hidden.extend(signature.map(Into::into));
         hidden

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     client_credentials::{
-        auth::{ClientAuth, proof},
+        auth::{ClientAuth, carried},
         redact::{self, LONGEST_TEXT},
     },
     error::{Error, SET_UP_DPOP},
@@ -99,7 +99,7 @@ pub(super) fn denied(
     let retry_after = retry_after(headers, now);
     let mut message = format!("the token endpoint answered {}", status.as_u16());
     let token = match &answer {
-        Some(answer) => proof::alone_in_all_forms(answer.access_token.secret()),
+        Some(answer) => carried::alone_in_all_forms(answer.access_token.secret()),
         None => Vec::new(),
     };
     let hidden = || sent.hidden.iter().chain(&token);

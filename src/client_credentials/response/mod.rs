@@ -16,7 +16,7 @@ use zeroize::Zeroize;
 
 pub(crate) use self::error::{encoding, explanation_in, is_wrong_place, retry_after};
 use crate::{
-    client_credentials::{auth::proof, redact},
+    client_credentials::{auth::carried, redact},
     error::Error,
     token::{BEARER, DPOP, Token},
     util::{clock, wiped::Wiped},
@@ -106,7 +106,7 @@ impl Answer {
             && !(is_dpop && accepts_dpop)
             && !(sent.asks_for_another_type && name.eq_ignore_ascii_case(NOT_APPLICABLE))
         {
-            let token = proof::alone_in_all_forms(self.access_token.secret());
+            let token = carried::alone_in_all_forms(self.access_token.secret());
             let hidden = sent.hidden.iter().chain(&token);
             return Err(Error::not_bearer(&redact::clean(
                 name,

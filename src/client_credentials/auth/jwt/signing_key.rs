@@ -20,7 +20,7 @@ use super::{
 #[cfg(feature = "shared")]
 use crate::util::parts::Add;
 use crate::{
-    client_credentials::auth::{proof, secret::Secret},
+    client_credentials::auth::{carried, secret::Secret},
     error::Error,
     util::wiped::Wiped,
 };
@@ -376,7 +376,7 @@ impl ReadKey {
     pub(crate) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
         match &self.text {
             Some(secret) if self.algorithm().is_symmetric() => {
-                proof::in_all_forms(client_id, secret)
+                carried::in_all_forms(client_id, secret)
             }
             _ => Vec::new(),
         }

@@ -15,9 +15,9 @@ use crate::{
     util::wiped::{Lent, Wiped},
 };
 
-/// The proof of one attempt. The client id is sent with each, but for assertions that replace it.
+/// What one request carries to authenticate the client. The client id is sent with each, but for assertions that replace it.
 #[derive(Clone, PartialEq)]
-pub(crate) enum Proof {
+pub(crate) enum CarriedAuth {
     /// The secret, in the form.
     Post(Wiped),
     /// The secret, in a Basic header, form-encoded.
@@ -51,7 +51,7 @@ impl Default for AssertionForm {
     }
 }
 
-impl Proof {
+impl CarriedAuth {
     /// The authentication that the `oauth2` crate is told. It makes the crate omit the client id from the form if a header
     /// has it. The secret is a placeholder, because the header is replaced or removed, and the crate does not wipe what
     /// it holds.
@@ -73,7 +73,7 @@ impl Proof {
         }
     }
 
-    /// Adds the proof to the `oauth2` crate's request, and what is asked for. Also returns what must be wiped once it is sent. A
+    /// Adds it to the `oauth2` crate's request, and what is asked for. Also returns what must be wiped once it is sent. A
     /// header with the secret is marked sensitive.
     pub(crate) fn add_to<'a>(
         &'a self,

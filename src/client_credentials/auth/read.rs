@@ -3,15 +3,15 @@
 #[cfg(feature = "jwt")]
 use crate::client_credentials::auth::{
     CLIENT_SECRET_JWT,
+    carried::AssertionForm,
     jwt::{Assertion, SigningAlgorithm, SigningKey, assertion::ReadAssertion},
-    proof::AssertionForm,
     secret::Secret,
 };
 use crate::{
     client_credentials::{
         auth::{
             CLIENT_SECRET_BASIC,
-            proof::{self, Proof},
+            carried::{self, CarriedAuth},
         },
         discovery::endpoint::Target,
     },
@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// Authenticates each attempt of a token request: sent unchanged, or by a new signature.
-pub(crate) enum Evidence {
+pub(crate) enum ReadAuth {
     /// Sent unchanged.
-    Ready(Proof),
+    Ready(CarriedAuth),
     /// A secret sent by the method that was picked from the server's metadata, or in the form.
     Open(Wiped),
     /// An assertion that is signed for each attempt.
@@ -30,27 +30,27 @@ pub(crate) enum Evidence {
     Signed(Box<ReadAssertion>, AssertionForm),
 }
 
-/// The proof of one attempt.
-pub(crate) struct Proven {
-    pub(crate) proof: Proof,
+/// The client authentication of one attempt.
+pub(crate) struct Prepared {
+    pub(crate) carried: CarriedAuth,
     /// How an assertion was signed and for whom, for the error if the server rejects it.
     pub(crate) signed: Option<String>,
 }
 
-impl Evidence {
-    /// Returns the proof for one attempt at this server. A secret without a method is sent by the one that was picked.
+impl ReadAuth {
+    /// Prepares one attempt at this server. A secret without a method is sent by the one that was picked.
     ///
     /// # Errors
     /// The server lists the algorithms that it accepts, and this credential's is not among them.
     #[cfg_attr(not(feature = "jwt"), expect(clippy::unused_async, unused_variables))]
-    pub(crate) async fn prove(
+    pub(crate) async fn prepare(
         &self,
         target: &Target,
         client_id: &str,
         hidden: &[Wiped],
-    ) -> Result<Proven, Error> {
-        let proof = match self {
-            Self::Ready(proof) => proof.clone(),
+    ) -> Result<Prepared, Error> {
+        let carried = match self {
+            Self::Ready(carried) => carried.clone(),
             #[cfg(feature = "jwt")]
             Self::Open(secret) if target.method == Some(CLIENT_SECRET_JWT) => {
                 use SigningAlgorithm::{Hs256, Hs384, Hs512};
@@ -60,26 +60,26 @@ impl Evidence {
                 let key = SigningKey::from_secret(algorithm.unwrap_or(Hs256), secret);
                 let assertion = Assertion::signed_by(key).read().await?;
                 let form = &AssertionForm::default();
-                return Proven::signed(&assertion, form, target, client_id, hidden).await;
+                return Prepared::signed(&assertion, form, target, client_id, hidden).await;
             }
             Self::Open(secret) if target.method == Some(CLIENT_SECRET_BASIC) => {
-                Proof::Basic(secret.clone())
+                CarriedAuth::Basic(secret.clone())
             }
-            Self::Open(secret) => Proof::Post(secret.clone()),
+            Self::Open(secret) => CarriedAuth::Post(secret.clone()),
             #[cfg(feature = "jwt")]
             Self::Signed(assertion, form) => {
-                return Proven::signed(assertion, form, target, client_id, hidden).await;
+                return Prepared::signed(assertion, form, target, client_id, hidden).await;
             }
         };
         let signed = None;
-        Ok(Proven { proof, signed })
+        Ok(Prepared { carried, signed })
     }
 
     /// Texts that no error may show, sent or not.
     pub(crate) fn hidden(&self, client_id: &str) -> Vec<Wiped> {
         match self {
-            Self::Ready(proof) => proof.hidden(client_id),
-            Self::Open(secret) => proof::in_all_forms(client_id, secret),
+            Self::Ready(carried) => carried.hidden(client_id),
+            Self::Open(secret) => carried::in_all_forms(client_id, secret),
             #[cfg(feature = "jwt")]
             Self::Signed(assertion, _) => assertion.key.hidden(client_id),
         }
@@ -98,7 +98,7 @@ impl Evidence {
 }
 
 #[cfg(feature = "jwt")]
-impl Proven {
+impl Prepared {
     async fn signed(
         assertion: &ReadAssertion,
         form: &AssertionForm,
@@ -108,7 +108,7 @@ impl Proven {
     ) -> Result<Self, Error> {
         let text = assertion.sign(target, client_id, hidden).await?;
         Ok(Self {
-            proof: Proof::Assertion(text, form.clone()),
+            carried: CarriedAuth::Assertion(text, form.clone()),
             signed: Some(assertion.description(target, hidden)),
         })
     }
