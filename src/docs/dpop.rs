@@ -1,6 +1,6 @@
-//! DPoP: tokens that are of no use to whoever steals them.
+//! DPoP: tokens that are of no use to a thief.
 //!
-//! A bearer token is good for whoever has it: in a log, in a proxy, in a memory dump. A token that is bound to a key ([RFC 9449]) needs
+//! A bearer token is good for anyone who has it: in a log, in a proxy, in a memory dump. A token that is bound to a key ([RFC 9449]) needs
 //! a proof by that key with each request, and the key never leaves the client.
 //!
 //! # When to use it

@@ -26,7 +26,7 @@
 )]
 #![cfg_attr(
     feature = "dpop",
-    doc = "14. [DPoP](dpop): tokens that are of no use to whoever steals them."
+    doc = "17. [DPoP](dpop): tokens that are of no use to a thief."
 )]
 
 pub mod comparison;

@@ -51,11 +51,6 @@
 //!   such tokens in a [source of your own](super::writing_a_source). For machines there are
 //!   client credentials, token exchange and JWT bearer:
 //!   [`grant`](crate::client_credentials::grant).
-//! - **DPoP** ([RFC 9449]). Tokens can be bound to the client certificate ([RFC 8705]), where
-//!   the server does that.
 //! - **Retries of other failures.** Use tower's `Retry`: see
 //!   [composition](super::composition#retries).
 //! - **Runtimes other than Tokio.**
-//!
-//! [RFC 8705]: https://www.rfc-editor.org/rfc/rfc8705
-//! [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449

@@ -78,8 +78,8 @@
 //! # What is not
 //! - **Nothing is pinned without [`Origins`](crate::select::Origins).** See above.
 //! - **Bearer tokens are not bound to the client.** A thief can use one. The connection may have
-//!   a client certificate, and a server may bind tokens to it ([RFC 8705 §3]). DPoP
-//!   ([RFC 9449]) is not supported.
+//!   a client certificate, and a server may bind tokens to it ([RFC 8705 §3]). With the feature
+//!   `dpop`, tokens are bound to a key ([RFC 9449]).
 //! - **Below the layer**, the token is a header. It is marked sensitive, and hyper, h2 and
 //!   tower-http respect that. Your client decides what it forwards or logs.
 //! - **Your own transport for token requests** (`build_with`) sees secret and token. It must not
@@ -147,7 +147,7 @@
 //!
 //! | section | answer |
 //! | --- | --- |
-//! | [§2.2.1], [§4.10.1] sender-constrained tokens | by client certificate, if the server binds tokens to it; no DPoP |
+//! | [§2.2.1], [§4.10.1] sender-constrained tokens | by client certificate, if the server binds tokens to it; by DPoP (feature `dpop`) |
 //! | [§2.3], [§4.10.2] restricted privileges and audiences | `scopes`, `audience`, `resource`; one credential per API with [`Origins::keyed`](crate::select::Origins::keyed) |
 //! | [§2.4] passwords | not offered |
 //! | [§2.5] client authentication | asymmetric methods are offered; a KMS can keep the key |

@@ -16,7 +16,7 @@
 //! | [Kubernetes](workloads#kubernetes) | a projected token | the client id, or none |
 //! | [MCP servers](apis#mcp-servers) | secret or private key | `resource`, step-up scopes |
 //! | [Microsoft Entra ID](entra) | secret, certificate, federated assertion, managed identity | one scope that ends in `/.default` |
-//! | [Okta](platforms#okta) | private key; secret for custom servers | DPoP must be off |
+//! | [Okta](platforms#okta) | private key; secret for custom servers | DPoP by default |
 //! | [Salesforce](apis#salesforce) | secret in the form, or a key | no lifetime; the API's host is in the answer |
 //! | [ServiceNow](apis#servicenow) | secret in the form | off by default |
 //! | [SMART on FHIR](apis#smart-on-fhir) | private key, RS384 or ES384 | the token URL as audience |

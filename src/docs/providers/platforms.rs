@@ -190,8 +190,8 @@
 //!
 //! # Okta
 //! Okta's own APIs accept `private_key_jwt` only (feature `jwt`). Ask for each scope by name,
-//! and grant it to the app. New service apps require DPoP, which this crate does not support:
-//! switch off "Require Demonstrating Proof of Possession (DPoP) header in token requests".
+//! and grant it to the app. New service apps require DPoP: see [below](#okta-with-dpop), or switch
+//! off "Require Demonstrating Proof of Possession (DPoP) header in token requests".
 //!
 //! For your own APIs, use a custom authorization server, `/oauth2/{server}/v1/token`, for
 //! example `/oauth2/default/v1/token`. It accepts a secret as well.
@@ -216,6 +216,43 @@
 //! )
 //! .scopes(["okta.users.read", "okta.groups.read"]);
 //! # let _ = by_key; }
+//! ```
+//!
+//! ## Okta with DPoP
+//! With the feature `dpop`, the same credentials request tokens that are bound to a key, and a
+//! `DpopLayer` below the layer proves it to the API:
+//! ```
+//! # #[cfg(feature = "dpop")] {
+//! use tower::ServiceBuilder;
+//! use tower_bearer::{
+//!     BearerAuthLayer, ClientAuth,
+//!     ClientCredentials, Secret,
+//!     client_credentials::SigningKey,
+//!     dpop::{DpopKey, DpopLayer},
+//! };
+//!
+//! # fn example<C: Clone>(client: C) -> Result<(), tower_bearer::Error> {
+//! # #[cfg(feature = "rustls")] {
+//! let jwk = Secret::from_file("/run/keys/okta.jwk.json");
+//! let auth = ClientAuth::private_key_jwt(
+//!     SigningKey::from_jwk(jwk),
+//! );
+//! let key = DpopKey::generate()?;
+//! let credentials = ClientCredentials::builder(
+//!     "https://{domain}.okta.com/oauth2/v1/token",
+//!     "{client_id}",
+//!     auth,
+//! )
+//! .scopes(["okta.users.read"])
+//! .dpop(key.clone())
+//! .build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(BearerAuthLayer::new(credentials))
+//!     .layer(DpopLayer::new(key))
+//!     .service(client);
+//! # let _ = service; }
+//! # Ok(()) }
+//! # let _ = example::<()>; }
 //! ```
 //!
 //! *Checked against* "Implement OAuth for Okta with a service app" of the Okta
