@@ -68,3 +68,27 @@ impl Drop for Keeper {
         }
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use tokio::{runtime::Builder, task::yield_now};
+
+    use crate::{TokenCache, token::FixedToken};
+
+    /// Programs with a runtime for each call have them by the thousand.
+    ///
+    /// Promise: F14
+    #[test]
+    fn a_runtime_that_is_gone_is_not_remembered() {
+        let cache = TokenCache::new(FixedToken::new("t").unwrap());
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            cache.keep_warm().unwrap();
+            yield_now().await;
+        });
+        let id = runtime.handle().id();
+        assert!(!cache.flight.watched_changes().keep(id), "it is there");
+        drop(runtime);
+        assert!(cache.flight.watched_changes().keep(id), "and gone");
+    }
+}

@@ -209,13 +209,12 @@ impl Guard {
         now: Instant,
     ) {
         let latch = self.known(route, now);
-        if latch.times > 0 {
-            latch.times = 0;
-            latch.until = None;
-        }
-        latch.awaits_first_try = false;
         // A request that is rejected with it from now on is late, or the token was revoked since. Neither counts as failed.
-        latch.landing = latch.landing.max(generation);
+        let landing = latch.landing.max(generation);
+        if latch.times > 0 {
+            *latch = Latch::default();
+        }
+        latch.landing = landing;
         self.api = Latch::default();
         proven.insert(route);
         self.look(proven, schedule, now);
@@ -482,5 +481,127 @@ mod tests {
         it.rejected(9, false).unwrap_err();
         it.proven.accepted(Route::new(9), 6);
         it.rejected(9, false).unwrap();
+        // And for one more after that.
+        it.rejected(9, false).unwrap_err();
+    }
+
+    /// A thousand requests that one token is rejected for, or one that is late.
+    ///
+    /// Promise: R6, R15
+    #[test]
+    fn a_token_counts_once_for_a_route_and_not_at_all_if_it_healed_it() {
+        let mut it = Rejections::new();
+        for _ in 0..1000 {
+            it.landing = 0;
+            it.in_vain(9);
+        }
+        assert!(it.rejected(9, true).unwrap_err() <= SECOND.mul_f64(1.1));
+
+        it.landing = 1;
+        it.healed(9);
+        it.landing = 1;
+        it.in_vain(9);
+        assert!(!it.is_failing(9));
+    }
+
+    #[test]
+    fn late_word_of_a_token_counts_no_more_once_a_first_try_healed_the_route() {
+        let mut it = Rejections::new();
+        it.in_vain(9);
+        it.now += SECOND * 2;
+        it.rejected(9, false).unwrap();
+        it.proven.accepted(Route::new(9), 2);
+        it.rejected(9, true).unwrap();
+        it.landing = 0;
+        it.in_vain(9);
+        assert!(!it.is_failing(9));
+    }
+
+    /// Promise: R15
+    #[test]
+    fn until_its_retry_is_judged_a_failing_route_waits_as_long_as_the_last_time() {
+        let mut it = Rejections::new();
+        (0..3).for_each(|_| it.in_vain(9));
+        // The third step is 4 s, and up to a tenth more.
+        it.now += SECOND * 5;
+        it.rejected(9, true).unwrap();
+        assert!(it.rejected(9, true).unwrap_err() >= SECOND * 4);
+    }
+
+    /// Promise: R17
+    #[test]
+    fn a_proven_route_is_not_held_up_by_those_that_fail_until_it_fails_too() {
+        let mut it = Rejections::new();
+        it.healed(9);
+        it.healed(10);
+        (20..24).for_each(|route| it.in_vain(route));
+        it.in_vain(10);
+        // One that has the same place among the proven ones takes it from none.
+        it.in_vain(9 + PROVEN_ROUTES as u64);
+        it.now += SECOND * 2;
+        it.rejected(30, true).unwrap();
+        it.rejected(31, true).unwrap_err();
+        it.rejected(9, true).unwrap();
+        it.rejected(10, true).unwrap_err();
+    }
+
+    /// Promise: R17
+    #[test]
+    fn a_failing_api_stays_one_when_its_routes_are_forgotten() {
+        let mut it = Rejections::new();
+        (10..15).for_each(|route| it.in_vain(route));
+        it.now += SECOND * 590;
+        it.rejected(20, true).unwrap();
+        it.now += SECOND * 12;
+        it.rejected(21, true).unwrap();
+        it.rejected(22, true).unwrap_err();
+    }
+
+    /// Promise: R17
+    #[test]
+    fn the_last_third_of_the_allowance_is_for_proven_routes() {
+        let mut it = Rejections::new();
+        it.schedule.rejection_allowance = 3;
+        it.healed(9);
+        it.rejected(10, true).unwrap();
+        it.rejected(11, true).unwrap();
+        it.rejected(12, true).unwrap_err();
+        it.rejected(9, true).unwrap();
+    }
+
+    /// A healthy request is worth a look while there is something to learn from it.
+    #[test]
+    fn the_guard_looks_while_four_routes_fail_while_a_third_is_spent_and_while_a_first_try_has_to_tell()
+     {
+        let mut it = Rejections::new();
+        (10..13).for_each(|route| it.in_vain(route));
+        assert!(!it.proven.is_looking());
+        it.in_vain(13);
+        assert!(it.proven.is_looking());
+
+        let mut it = Rejections::new();
+        (10..20).for_each(|route| it.rejected(route, true).unwrap());
+        assert!(!it.proven.is_looking());
+        it.rejected(20, true).unwrap();
+        assert!(it.proven.is_looking());
+
+        let mut it = Rejections::new();
+        it.rejected(9, false).unwrap();
+        assert!(it.proven.is_looking());
+        it.healed(9);
+        assert!(!it.proven.is_looking());
+    }
+
+    #[test]
+    fn routes_that_failed_long_ago_make_room_for_those_that_fail_now() {
+        let mut it = Rejections::new();
+        for route in 100..132 {
+            it.in_vain(route);
+            it.in_vain(route);
+        }
+        it.now += SECOND * 3600;
+        it.in_vain(9);
+        it.in_vain(10);
+        assert!(it.is_failing(9));
     }
 }

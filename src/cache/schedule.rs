@@ -289,6 +289,32 @@ mod tests {
         assert_eq!(stages.refresh_after, Duration::from_millis(2600));
     }
 
+    /// Promise: L2
+    #[test]
+    fn no_token_is_refreshed_or_replaced_before_half_of_its_life_however_slow_its_token_request() {
+        let stages = Schedule::default().stages(SECOND * 4, None, SECOND * 10, 0.5);
+        assert_eq!(stages.refresh_after, SECOND * 2);
+        assert_eq!(stages.renewable_after, SECOND * 2);
+    }
+
+    #[test]
+    fn a_failure_is_remembered_for_the_longest_backoff_of_either_kind() {
+        let schedule = Schedule::default();
+        assert_eq!(schedule.remembered(), SECOND * 300);
+        let other = Schedule {
+            transient: schedule.permanent,
+            permanent: schedule.transient,
+            ..schedule
+        };
+        assert_eq!(other.remembered(), SECOND * 300);
+    }
+
+    /// Promise: R17
+    #[test]
+    fn a_third_of_the_allowance_is_kept_for_proven_routes() {
+        assert_eq!(Schedule::default().rejection_reserve(), SECOND * 100);
+    }
+
     /// Promise: E8, L2
     #[test]
     fn a_token_is_refreshed_no_later_than_the_server_wants() {
