@@ -156,7 +156,7 @@ impl Gateway {
     }
 }
 
-/// The calls of IPXO's guide, for whoever has a token.
+/// The calls of IPXO's guide, for those who have a token.
 fn routes() -> Router {
     let tenant = Router::new()
         .route("/cart", get(carts))

@@ -64,7 +64,7 @@ async fn main() -> Result<(), BoxError> {
             4 => server.unregister("ecommerce"),
             // The API forgets a token: one request is retried.
             12 => server.revoke("billing"),
-            // And somebody registers the client again.
+            // And an operator registers the client again.
             30 => server.register("ecommerce", "s3cret"),
             31 => drop(ask(&routes, "/refresh/ecommerce").await?),
             _ => {}
@@ -108,7 +108,7 @@ fn is_as_promised(metrics: &str) -> Result<(), BoxError> {
 
 const ROUNDS: u32 = 36;
 
-/// What somebody sees who calls the service.
+/// What a caller of the service sees.
 async fn ask(routes: &Router, path: &str) -> Result<(StatusCode, String), BoxError> {
     let request = Request::get(path).body(Body::empty())?;
     let response = routes.clone().oneshot(request).await?;

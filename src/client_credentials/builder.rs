@@ -380,7 +380,7 @@ impl ClientCredentialsBuilder {
 
     /// Accepts a bearer token from a server that was sent a [DPoP](Self::dpop) proof.
     ///
-    /// Whoever gets hold of such a token can use it. By default it is an error, since a server that is set up otherwise by mistake
+    /// A thief can use such a token. By default it is an error, since a server that is set up otherwise by mistake
     /// would not be noticed. Use it while servers are being switched over.
     #[cfg(feature = "dpop")]
     pub fn accept_bearer_tokens(mut self) -> Self {

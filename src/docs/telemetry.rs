@@ -115,7 +115,7 @@
 //! - The **age** of a rejected token is that when the API first rejected it. Ages that are all
 //!   alike tell of an API that accepts tokens for a shorter time than it says.
 //! - **Expiry** and the **backoff's end** are times (Unix), and 0 if there is none. They change
-//!   with a token request. The seconds left are computed by whoever looks:
+//!   with a token request. A query computes the seconds left:
 //!   `tower_bearer_token_expiry_seconds - time()`. Caches that share a label have none of them.
 //! - **Caches** are counted from their first token request until they are dropped; `state` is
 //!   `ok` or `failing`, by the last token request. The sum is the number of caches of

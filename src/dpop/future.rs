@@ -56,7 +56,7 @@ pin_project! {
         S: Service<Request<Rp::Body>>,
         Rp: Replay<B>,
     {
-        // Somebody else has the key: waits for the signature and holds the ready service.
+        // A signer has the key: waits for the signature and holds the ready service.
         Signing {
             signing: Signing,
             ready: Option<(S, Request<Rp::Body>)>,

@@ -163,7 +163,7 @@ pub(super) fn seal_failure(seal: &Seal, error: &Error) -> Put {
     match sealed {
         Some(sealed) => Put::Failure {
             sealed,
-            // One that passes is tried once more, as without a store, by whoever comes first.
+            // One that passes is tried once more, as without a store, by the first process that comes.
             told_from: if error.is_worth_another_attempt() {
                 2
             } else {

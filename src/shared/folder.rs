@@ -90,7 +90,7 @@ fn read(file: &Path) -> Shelf {
     }
 }
 
-/// Whoever reads finds the old file or the new one.
+/// A reader finds the old file or the new one.
 fn write(file: &Path, shelf: &Shelf) -> io::Result<()> {
     let new = file.with_extension(format!("{:016x}.new", fastrand::u64(..)));
     let written = make_file(&new)

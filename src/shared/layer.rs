@@ -253,7 +253,7 @@ impl<S: TokenSource> Inner<S> {
     async fn request(&self, request: TokenRequest) -> Result<Token, Error> {
         let ours = |error: S::Error| Error::from_source(error.into());
         let mut request = Some(request);
-        // Locked for one poll at a time: an attempt that nobody drives any more must not keep the source from the next.
+        // Locked for one poll at a time: an attempt that is not driven any more must not keep the source from the next.
         let answer = poll_fn(|cx| {
             let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
             ready!(source.poll_ready(cx))?;

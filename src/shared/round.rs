@@ -22,7 +22,7 @@ use crate::{error::Error, token::Token};
 pub(super) enum Step {
     /// Ask for a token above this generation, or for the lease.
     Ask { above: u64 },
-    /// Another process is at it: wait so long, then ask again.
+    /// Another process is at it: wait this long, then ask again.
     Pause(Duration),
     /// Request a token, and store how that ended.
     Request(Lease),

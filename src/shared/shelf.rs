@@ -59,7 +59,7 @@ pub(super) enum Answer {
     },
     /// Another process asks the token endpoint.
     Held,
-    /// A token request failed a moment ago. It is told for so long.
+    /// A token request failed a moment ago. It is told this long.
     Failed { sealed: Vec<u8>, left: Duration },
     /// The lease: this process asks the token endpoint, and stores its token under this generation.
     Taken { generation: u64, now: u64 },
@@ -142,7 +142,7 @@ impl Shelf {
     /// Stores how a token request ended and gives the lease back, if it is still this process's.
     ///
     /// An older token never overwrites a newer one: a holder that was paused, and whose lease is over, comes with a generation below
-    /// that of whoever took the next.
+    /// that of the process that took the next.
     pub(super) fn put(&mut self, owner: &str, put: &Put, now: u64) {
         let is_ours = self
             .lease
@@ -184,7 +184,7 @@ impl Shelf {
         }
     }
 
-    /// A generation is a time. One from far ahead was changed by somebody, or the clock was set back far: it is not there.
+    /// A generation is a time. One from far ahead was changed, or the clock was set back far: it is not there.
     fn value_at(&self, now: u64) -> Option<&Value> {
         let value = self.value.as_ref()?;
         (value.ends_at > now && value.generation <= now + FAR_AHEAD).then_some(value)

@@ -259,7 +259,7 @@ impl World {
                 assert_ne!(Some(number), self.processes[who].rejected, "{}", self.seed);
                 self.processes[who].state = State::Served(number, opened.generation);
             }
-            Step::Fail(error) => panic!("{}: nobody failed: {error}", self.seed),
+            Step::Fail(error) => panic!("{}: nothing failed: {error}", self.seed),
         }
     }
 

@@ -166,7 +166,7 @@ pub(super) fn succeeds_again(who: &Who, failed_for: Duration) {
     tell!(INFO, who, "token requests succeed again", ?failed_for);
 }
 
-/// A token request was cut off, by a shutdown for one. It says nothing of the server, and needs nobody's attention.
+/// A token request was cut off, by a shutdown for one. It says nothing of the server, and needs no attention.
 pub(super) fn cut_off(who: &Who, error: &Error, took: Duration) {
     tell!(
         DEBUG,
@@ -177,7 +177,7 @@ pub(super) fn cut_off(who: &Who, error: &Error, took: Duration) {
     );
 }
 
-/// The server could not serve just now, and somebody waits for a first token.
+/// The server could not serve just now, and a caller waits for a first token.
 pub(super) fn attempts_again(who: &Who, error: &Error) {
     tell!(
         DEBUG,

@@ -129,7 +129,7 @@ pub(super) fn rejected(who: &Who, age: Duration) {
     metrics::histogram!(REJECTED_TOKEN_AGE, vec![of(who)]).record(age);
 }
 
-/// When the current token ends, if there is one. The time left would be wrong by the time that somebody looks.
+/// When the current token ends, if there is one. The time left would be wrong by the time of a look.
 pub(super) fn expiry(who: &Who, at: Option<SystemTime>) {
     #[cfg(feature = "metrics")]
     set_time(TOKEN_EXPIRY, who, at);

@@ -44,7 +44,7 @@ impl RequestReport {
         events::attempts_again(&self.who(), error);
     }
 
-    /// Somebody else took over: what comes of it is of no interest.
+    /// A caller took over: what comes of it is of no interest.
     pub(crate) fn given_up(&self) {
         self.over(&self.who(), "given_up", None);
     }

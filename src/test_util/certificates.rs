@@ -1,4 +1,4 @@
-//! The certificates of the servers over TLS. Everybody has the key of `localhost`, and nobody that of the root.
+//! The certificates of the servers over TLS. The key of `localhost` is public, and that of the root is gone.
 
 /// The root certificate, in PEM, that a client must trust to reach a server of [`serve_tls`](super::AuthorizationServer::serve_tls).
 ///

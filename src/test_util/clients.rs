@@ -189,7 +189,7 @@ fn decoded(text: &str) -> String {
     text.map(|(text, _)| text.into_owned()).unwrap_or_default()
 }
 
-/// The claims of a JWT, whoever signed it.
+/// The claims of a JWT, by whichever key it was signed.
 fn claims(jwt: &str) -> Option<serde_json::Value> {
     let claims = jwt.split('.').nth(1)?;
     let claims = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(claims);

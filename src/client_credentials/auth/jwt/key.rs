@@ -125,7 +125,7 @@ impl LocalKey {
 
 #[cfg(feature = "dpop")]
 impl LocalKey {
-    /// Makes a key that nobody else has.
+    /// Makes a new key.
     pub(crate) fn generate(algorithm: SigningAlgorithm) -> Result<Self, Error> {
         let random = SystemRandom::new();
         let pkcs8 = match algorithm.family() {
