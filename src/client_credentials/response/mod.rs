@@ -159,18 +159,14 @@ impl Drop for Answer {
 
 /// The types of token that a request is for.
 #[derive(Clone, Copy, PartialEq)]
+#[cfg_attr(
+    not(feature = "dpop"),
+    allow(dead_code, reason = "a DPoP key makes the others")
+)]
 pub(crate) enum TokenTypes {
     Bearer,
     /// Bound to a key.
-    #[cfg_attr(
-        not(feature = "dpop"),
-        expect(dead_code, reason = "made by a DPoP key")
-    )]
     Dpop,
-    #[cfg_attr(
-        not(feature = "dpop"),
-        expect(dead_code, reason = "made by a DPoP key")
-    )]
     Either,
 }
 
