@@ -41,6 +41,8 @@ use crate::{
 ///    also contain an [`Error`](crate::Error) if the token request failed, or was prevented by a backoff, a cool-down or
 ///    the request's deadline.
 ///
+/// Retries go to clones of the inner service as it was at the first request.
+///
 /// # Errors
 /// - Errors of the inner service, unchanged.
 /// - [`Error`](crate::Error) if the request must not be sent, or if no token is available for the first attempt. Rarely also
