@@ -29,7 +29,7 @@ SRC = Path(__file__).parent.parent / "src"
 
 def code_of(path):
     text = path.read_text()
-    text = re.split(r"#\[cfg\(test\)\]\n(?:#\[[^\n]*\n)*mod ", text)[0]
+    text = re.split(r"#\[cfg\((?:test|all\(test, not\(shuttle\)\))\)\]\n(?:#\[[^\n]*\n)*mod ", text)[0]
     text = re.sub(r"//[^\n]*", "", text)
     # What is there for the model checker alone.
     return re.sub(r"#\[cfg\(all\(test, shuttle\)\)\]\n[^;{]*(?:\{[^}]*\})?;", "", text)
