@@ -226,6 +226,9 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// If there is no free port.
+    ///
+    /// # Cancellation
+    /// Dropping the future starts no server.
     pub async fn serve(&self) -> io::Result<Served> {
         let this = self.clone();
         serve(move |request| this.answer(request)).await
@@ -235,6 +238,9 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// If there is no free port, or no provider of cryptography.
+    ///
+    /// # Cancellation
+    /// Dropping the future starts no server.
     #[cfg(feature = "rustls-no-provider")]
     pub async fn serve_tls(&self) -> io::Result<Served> {
         let this = self.clone();

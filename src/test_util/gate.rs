@@ -42,6 +42,9 @@ impl Held {
     ///
     /// # Errors
     /// If they do not arrive within 10 seconds, so that a test does not hang. The message says how many did.
+    ///
+    /// # Cancellation
+    /// Dropping the future changes nothing: the requests are still held.
     pub async fn arrived(&self, requests: usize) -> Result<(), String> {
         let mut arrived = self.0.0.arrived.subscribe();
         let all = arrived.wait_for(|arrived| *arrived >= requests);

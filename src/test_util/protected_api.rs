@@ -142,6 +142,9 @@ impl ProtectedApi {
     ///
     /// # Errors
     /// If there is no free port.
+    ///
+    /// # Cancellation
+    /// Dropping the future starts no server.
     pub async fn serve(&self) -> io::Result<Served> {
         let this = self.clone();
         serve(move |request| this.answer(request)).await
@@ -151,6 +154,9 @@ impl ProtectedApi {
     ///
     /// # Errors
     /// If there is no free port, or no provider of cryptography.
+    ///
+    /// # Cancellation
+    /// Dropping the future starts no server.
     #[cfg(feature = "rustls-no-provider")]
     pub async fn serve_tls(&self) -> io::Result<Served> {
         let this = self.clone();
