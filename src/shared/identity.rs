@@ -248,7 +248,7 @@ mod tests {
             client(Assertion::signed_by(key(one).with_key_id("k"))),
             client("s").grant(granted(one)),
             client("s").grant(granted(other)),
-            client("s").grant(JwtBearer::signed_by(key(one), "j")),
+            client("s").grant(JwtBearer::signed_by(key(one), "j").with_subject("i")),
             client("s").grant(granted(one).with_subject("u")),
             client("s").grant(granted(one).without_subject()),
             client("s").grant(granted(one).with_audience("https://a")),
