@@ -86,6 +86,10 @@
 //! | fetch tokens in my own way | [writing a source](docs::writing_a_source) |
 //! | test code that uses it | [testing](docs::testing) |
 #![cfg_attr(
+    feature = "dpop",
+    doc = "| bind tokens to a key (RFC 9449) | [DPoP](docs::dpop) |"
+)]
+#![cfg_attr(
     feature = "shared",
     doc = "| share one token between processes, machines or pods | [a fleet](docs::fleet) |"
 )]

@@ -183,21 +183,23 @@ impl Unauthorized for GrpcUnauthenticated {
     }
 }
 
-/// Whether the challenges say that another token would not help: each of those about the token does, or one is about the proof.
+/// Whether the challenges say that another token would not help: each of those about the token does; or one is about the proof,
+/// and none rejects the token.
 fn is_past_help(headers: &HeaderMap) -> bool {
-    let (mut is_past_help, mut may_help) = (false, false);
+    let (mut rejects_proof, mut is_past_help) = (false, false);
+    let (mut rejects_token, mut is_offered) = (false, false);
     for challenge in challenges_in(headers) {
         if challenge.rejects_proof() {
-            return true;
-        }
-        if challenge.is_about_token() {
+            rejects_proof = true;
+        } else if challenge.is_about_token() {
             match PAST_HELP.iter().any(|code| challenge.has_error(code)) {
                 true => is_past_help = true,
-                false => may_help = true,
+                false if challenge.has_any_error() => rejects_token = true,
+                false => is_offered = true,
             }
         }
     }
-    is_past_help && !may_help
+    !rejects_token && (rejects_proof || (is_past_help && !is_offered))
 }
 
 /// The errors that every token of this client would meet.
@@ -226,7 +228,7 @@ mod tests {
     /// Promise: R8
     #[test]
     fn a_401_that_another_token_may_cure_is_a_rejection() {
-        let cases: [&[&[u8]]; 23] = [
+        let cases: [&[&[u8]]; 24] = [
             &[],
             &[b""],
             &[b"Bearer"],
@@ -255,6 +257,7 @@ mod tests {
             &[br#"DPoP error="invalid_token", algs="ES256""#],
             &[br#"DPoP error="insufficient_scope", Bearer error="invalid_token""#],
             &[br#"Bearer error="use_dpop_nonce""#],
+            &[br#"dpop error=use_dpop_nonce, Bearer error=invalid_token"#],
             &[br#"Basic realm="Bearer", error="insufficient_scope""#, br#"Digest nonce="x""#],
             // Parameters without commas.
             &[br#"Bearer realm="Planning Center" error="invalid_token""#],
@@ -278,14 +281,13 @@ mod tests {
     /// Promise: R8
     #[test]
     fn what_no_token_of_this_client_would_cure_is_none() {
-        let hopeless: [&[&[u8]]; 15] = [
+        let hopeless: [&[&[u8]]; 14] = [
             &[br#"DPoP error="insufficient_scope", scope="admin""#],
             &[br#"DPoP error="use_dpop_nonce", error_description="x""#],
             &[
                 br#"Bearer realm="api""#,
                 br#"DPoP algs="ES256", error="invalid_dpop_proof""#,
             ],
-            &[br#"dpop error=use_dpop_nonce, Bearer error=invalid_token"#],
             &[br#"Bearer realm="", error="insufficient_claims", claims="e30=""#],
             &[br#"Bearer error="insufficient_scope", scope="admin""#],
             &[br#"bearer error="insufficient_user_authentication""#],

@@ -1,7 +1,12 @@
 //! Tokens that are bound to a key: the proofs at the token endpoint and at the API, as a checker sees them that has no code of
 //! this crate's.
 
-#![cfg(feature = "dpop")]
+#![cfg(all(
+    feature = "config",
+    feature = "dpop",
+    feature = "reqwest-middleware",
+    feature = "tonic"
+))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../examples/dpop/checker.rs"]
@@ -32,7 +37,12 @@ use tower::{
 };
 use tower_bearer::{
     BearerAuthLayer, ClientAuth, ClientCredentials, Error, ErrorKind, Secret, Token, TokenCache,
+    adapter::{
+        reqwest::{ReqwestService, ReusableBody},
+        tonic::{GrpcAuthLayer, Messages},
+    },
     client_credentials::{ClientCredentialsBuilder, Signer, SigningAlgorithm, SigningKey},
+    config::Configuration,
     dpop::{DpopKey, DpopLayer},
     extension::{NoRetry, NotRetried},
     replay::{Buffered, NoReplay},
@@ -1087,5 +1097,193 @@ mod api {
         assert!(!shown.contains("eyJ"), "{shown}");
         let cache = TokenCache::new(servers.credentials(&key));
         assert!(!format!("{:?}", cache.get().await.unwrap()).contains("t1"));
+    }
+}
+
+mod with_the_rest {
+    //! Configurations, many credentials, and other stacks.
+
+    use super::*;
+
+    fn configured(members: &Value) -> Result<Configuration, String> {
+        let mut all = json!({
+            "token_url": TOKEN_URL,
+            "client_id": "id",
+            "client_secret": "secret",
+            "origins": "any",
+        });
+        all.as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
+        serde_json::from_value(all).map_err(|error| error.to_string())
+    }
+
+    fn file(name: &str) -> String {
+        format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_configuration_binds_tokens_to_its_key() {
+        let p256 = DpopKey::from_jwk(P256_JWK).unwrap();
+        for (members, key) in [
+            (json!({"dpop": true}), None),
+            (json!({"dpop": "true", "dpop_algorithm": "EdDSA"}), None),
+            (json!({"dpop_key_file": file("p256.pem")}), Some(&p256)),
+            (
+                json!({"dpop_key_jwk_file": file("p256.jwk.json"), "accept_bearer_tokens": true}),
+                Some(&p256),
+            ),
+        ] {
+            let configuration = configured(&members).unwrap();
+            let servers = Servers::default();
+            let source = configuration
+                .credentials()
+                .build_with(servers.token_endpoint())
+                .unwrap();
+            let api = configuration.dpop().unwrap().layer(servers.api());
+            let service = configuration.layer_around(source).unwrap().layer(api);
+            let answer = service.oneshot(get("https://api.test/a")).await.unwrap();
+            assert_eq!(answer.status(), 200, "{members}");
+            let proof = servers.calls()[0].outcome.clone().unwrap();
+            if let Some(key) = key {
+                assert_eq!(proof.thumbprint, key.thumbprint(), "{members}");
+            }
+        }
+        assert!(configured(&json!({})).unwrap().dpop().is_none());
+        assert!(
+            configured(&json!({"dpop": false}))
+                .unwrap()
+                .dpop()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn each_mistake_of_a_key_is_an_error_that_names_its_field() {
+        let jwk = file("p256.jwk.json");
+        for (members, says) in [
+            (json!({"dpop": "perhaps"}), "`dpop` must be true or false"),
+            (
+                json!({"dpop": true, "dpop_algorithm": "none"}),
+                "`dpop_algorithm` must be",
+            ),
+            (
+                json!({"dpop": true, "dpop_algorithm": "RS256"}),
+                "cannot be generated",
+            ),
+            (
+                json!({"dpop_algorithm": "ES256"}),
+                "`dpop_algorithm` is given without a key",
+            ),
+            (
+                json!({"accept_bearer_tokens": true}),
+                "`accept_bearer_tokens` is given without a key",
+            ),
+            (json!({"dpop_key_file": file("none.pem")}), "none.pem"),
+            (
+                json!({"dpop_key_file": jwk, "dpop_key_jwk_file": jwk}),
+                "remove one of them",
+            ),
+            (
+                json!({"dpop_key_jwk_file": jwk, "dpop_algorithm": "ES256"}),
+                "its own `alg`",
+            ),
+            (
+                json!({"dpop": true, "shared": {"folder": "/tmp/none", "sealing_key": "k"}}),
+                "`dpop` generates a key in each process",
+            ),
+        ] {
+            let error = configured(&members).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_may_have_the_key_of_its_credential() {
+        let (servers, keys) = (Servers::default(), [key(), key()]);
+        let layer = DpopLayer::new(key());
+        for key in keys {
+            let service = layer.layer(servers.api());
+            let service = BearerAuthLayer::new(servers.credentials(&key)).layer(service);
+            let mut request = get("https://api.test/a");
+            request.extensions_mut().insert(key.clone());
+            assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+            let last = servers.calls().pop().unwrap();
+            assert_eq!(last.outcome.unwrap().thumbprint, key.thumbprint());
+        }
+    }
+
+    /// The API on a socket, which is told the URI that the client went to.
+    async fn on_a_socket(servers: &Servers) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/a", listener.local_addr().unwrap());
+        let (servers, told) = (servers.clone(), url.clone());
+        let routes = axum::Router::new().fallback(move |mut request: Request<axum::body::Body>| {
+            // Not a part of the request that the client made.
+            if let Some(proof) = request.headers_mut().get_mut("dpop") {
+                proof.set_sensitive(true);
+            }
+            request.headers_mut().insert("x-uri", told.parse().unwrap());
+            servers.clone().call(request)
+        });
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        url
+    }
+
+    #[tokio::test]
+    async fn reqwest_and_reqwest_middleware_send_proofs() {
+        let (servers, key) = (Servers::default(), key());
+        servers.0.api.require("first");
+        let url = on_a_socket(&servers).await;
+        let source = servers.credentials(&key);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let service = DpopLayer::new(key.clone()).replay(ReusableBody);
+        let service = service.layer(ReqwestService::new(client.clone()));
+        let bearer = BearerAuthLayer::new(source).replay(ReusableBody);
+        let cache = bearer.cache().clone();
+        let request = Request::post(&url)
+            .body(reqwest::Body::from("by reqwest"))
+            .unwrap();
+        let answer = bearer.layer(service).oneshot(request).await.unwrap();
+        assert_eq!(
+            reqwest::Response::from(answer).text().await.unwrap(),
+            "by reqwest"
+        );
+        assert_eq!(outcomes(&servers.calls()), [Err("nonce"), Ok(())]);
+
+        let client = reqwest_middleware::ClientBuilder::new(client)
+            .with(BearerAuthLayer::from_cache(cache))
+            .with(DpopLayer::new(key).replay(Buffered::up_to(1024)))
+            .build();
+        let parts = ["a ", "stream"].map(Ok::<_, Infallible>);
+        let body = reqwest::Body::wrap_stream(tokio_stream::iter(parts));
+        let answer = client.post(&url).body(body).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "a stream");
+        assert_eq!(outcomes(&servers.calls()[2..]), [Err("nonce"), Ok(())]);
+        assert_eq!(servers.posts().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tonic_channel_sends_proofs_for_the_origin_that_it_is_told() {
+        let (servers, key) = (Servers::default(), key());
+        servers.0.api.require("first");
+        let source = servers.credentials(&key);
+        let api = servers.clone();
+        let channel = service_fn(move |request: Request<tonic::body::Body>| {
+            let api = api.clone();
+            async move { Ok::<_, Infallible>(api.call(request).await) }
+        });
+        let layer = DpopLayer::new(key).replay(Messages::up_to(1024));
+        let layer = layer.origin("https://api.test").unwrap();
+        let service = GrpcAuthLayer::new(source).layer(layer.layer(channel));
+        let message = tonic::body::Body::new(Full::new(Bytes::from("a message")));
+        let request = Request::post("/package.Service/Method")
+            .body(message)
+            .unwrap();
+        let answer = service.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "a message");
+        assert_eq!(outcomes(&servers.calls()), [Err("nonce"), Ok(())]);
     }
 }

@@ -734,7 +734,10 @@ const CLAIMS: [&str; 17] = [
     "\n",
 ];
 
-const CHALLENGE: [&str; 16] = [
+const CHALLENGE: [&str; 19] = [
+    "DPoP ",
+    "error=\"use_dpop_nonce\"",
+    "error=invalid_dpop_proof",
     "Bearer ",
     "bearer",
     "Basic ",

@@ -37,6 +37,8 @@ use tower_bearer::{
         Assertion, AssertionAudience, ClientCredentialsBuilder, SigningAlgorithm, SigningKey,
         TokenExchange, TokenType,
     },
+    dpop::{DpopKey, DpopLayer},
+    token::FixedToken,
     unauthorized::ResponseHead,
 };
 use url::form_urlencoded;
@@ -58,6 +60,67 @@ mod oidc_provider {
             token: "/oauth2/token",
             revocation: "/oauth2/revoke",
         }
+    }
+
+    /// Its two checkers are oidc-provider's own, at the token endpoint, and jose, at the API.
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn tokens_are_bound_to_a_key_with_nonces_and_without() {
+        for (client, posts, calls) in [("dpop", 1, 5), ("dpop-nonce", 2, 6), ("dpop-fapi", 2, 5)] {
+            for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::EdDsa] {
+                let server = server();
+                let key = DpopKey::generate_for(algorithm).unwrap();
+                let auth = match client {
+                    "dpop-fapi" => ClientAuth::private_key_jwt(
+                        SigningKey::from_pem(SigningAlgorithm::Es256, key_file("p256.pem"))
+                            .with_key_id("k1"),
+                    ),
+                    _ => ClientAuth::post(SECRET),
+                };
+                let (transport, api) = (Calls::default(), Calls::default());
+                let source = server
+                    .client(client, auth)
+                    .scopes(["read"])
+                    .dpop(key.clone())
+                    .build_with(transport.counted::<_, Request<Full<Bytes>>>(http_client()))
+                    .unwrap();
+                let service = DpopLayer::new(key)
+                    .layer(api.counted::<_, Request<Full<Bytes>>>(http_client()));
+                let service = BearerAuthLayer::new(source).layer(service);
+                for _ in 0..5 {
+                    let answer = server.get(service.clone()).await.unwrap();
+                    assert_eq!(answer.status(), StatusCode::OK, "{client}");
+                    assert_eq!(answer.body(), client);
+                }
+                let came = (transport.so_far(), api.so_far());
+                assert_eq!(came, (posts, calls), "{client} {algorithm}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the servers that tests/servers/run starts"]
+    async fn a_bound_token_is_of_no_use_without_its_key() {
+        let server = server();
+        let key = DpopKey::generate().unwrap();
+        let source = server.credentials("dpop", "read").dpop(key);
+        let cache = TokenCache::new(source.build_with(http_client()).unwrap());
+        let token = cache.get().await.unwrap();
+        let thief = DpopLayer::new(DpopKey::generate().unwrap()).layer(http_client());
+        let stolen = BearerAuthLayer::new(FixedToken::from(token.clone())).layer(thief);
+        let answer = server.get(stolen).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        let bearer = FixedToken::new(token.expose_secret()).unwrap();
+        let bearer = BearerAuthLayer::new(bearer).layer(http_client());
+        let answer = server.get(bearer).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+
+        // And a client that must prove it gets no token without.
+        let error = server
+            .call(server.credentials("dpop", "read"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.oauth_code(), Some("invalid_grant"));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 #[cfg(feature = "shared")]
 use super::shared;
 use super::{
-    Configuration, Destinations, client_auth, grant,
+    Configuration, Destinations, client_auth, dpop, grant,
     value::{Field, Given, wrong},
 };
 #[cfg(feature = "rustls-no-provider")]
@@ -76,6 +76,11 @@ pub(super) struct Fields {
     root_certificates_file: Option<Given>,
     proxy: Option<Given>,
     proxy_from_environment: Option<Given>,
+    dpop: Option<Given>,
+    dpop_key_file: Option<Given>,
+    dpop_key_jwk_file: Option<Given>,
+    dpop_algorithm: Option<Given>,
+    accept_bearer_tokens: Option<Given>,
     scopes: Option<Given>,
     require_all_scopes: Option<Given>,
     step_up_scopes: Option<Given>,
@@ -248,6 +253,32 @@ impl TryFrom<Fields> for Configuration {
             ));
         }
         let mut cache = fields.cache.unwrap_or_default();
+        let bound = dpop::Fields {
+            generate: field!(fields.dpop),
+            file: field!(fields.dpop_key_file),
+            jwk_file: field!(fields.dpop_key_jwk_file),
+            algorithm: field!(fields.dpop_algorithm),
+            accept_bearer_tokens: field!(fields.accept_bearer_tokens),
+        };
+        #[cfg(not(feature = "dpop"))]
+        bound.read()?;
+        #[cfg(feature = "dpop")]
+        let bound = bound.read()?;
+        #[cfg(feature = "dpop")]
+        if let Some((key, accepts_bearer)) = &bound {
+            credentials = credentials.dpop(key.clone());
+            if *accepts_bearer {
+                credentials = credentials.accept_bearer_tokens();
+            }
+            #[cfg(feature = "shared")]
+            if key.is_generated() && fields.shared.is_some() {
+                return Err(wrong(
+                    "dpop",
+                    "generates a key in each process, which cannot be used with `shared`; give all processes one key, by \
+                     `dpop_key_file` or `dpop_key_jwk_file`",
+                ));
+            }
+        }
         Ok(Self {
             credentials,
             #[cfg(feature = "rustls-no-provider")]
@@ -257,6 +288,8 @@ impl TryFrom<Fields> for Configuration {
             tokens_over_plain_http: field!(fields.danger_allow_tokens_over_plain_http)
                 .parsed(BOOLEAN)?
                 .unwrap_or(false),
+            #[cfg(feature = "dpop")]
+            dpop_key: bound.map(|(key, _)| key),
             cache_name: Field("cache.name", cache.name.take()).text()?,
             schedule: schedule(cache)?,
             #[cfg(feature = "shared")]

@@ -1,6 +1,7 @@
 //! Reads credentials, origins and cache settings from a service's configuration.
 
 mod client_auth;
+mod dpop;
 mod fields;
 mod grant;
 #[cfg(feature = "shared")]
@@ -12,6 +13,8 @@ use serde::Deserialize;
 #[cfg(all(feature = "rustls-no-provider", feature = "shared"))]
 use tower_layer::Layer;
 
+#[cfg(feature = "dpop")]
+use crate::dpop::{DpopKey, DpopLayer};
 #[cfg(feature = "shared")]
 use crate::shared::{Identity, SharedLayer};
 use crate::{
@@ -91,6 +94,10 @@ use crate::{
 /// | `proxy_from_environment` | `true`: see [`proxy_from_environment`](ClientCredentialsBuilder#method.proxy_from_environment) (feature `proxy`) |
 /// | `grant_type` | another name of the client credentials grant: see [`grant_type`](ClientCredentialsBuilder::grant_type) |
 /// | `token_exchange`, `jwt_bearer`, `google_service_account_file` | another grant: see [below](#grants) |
+/// | `dpop` | `true`: tokens are bound to a generated key (feature `dpop`): see [`dpop`](Self#method.dpop) |
+/// | `dpop_key_file`, `dpop_key_jwk_file` | a file with the key instead, in PEM or as a JWK, read when the configuration is deserialized |
+/// | `dpop_algorithm` | of a generated key, or of `dpop_key_file`; `ES256` by default |
+/// | `accept_bearer_tokens` | `true`: a token that is not bound is accepted too |
 /// | `scopes`, `audience`, `resource` | lists, as for the [builder](ClientCredentialsBuilder) |
 /// | `params` | a table of additional parameters; a value is a string or a list of strings |
 /// | `keep` | a list of members of the token endpoint's answer: see [`keep`](ClientCredentialsBuilder::keep) |
@@ -182,6 +189,8 @@ pub struct Configuration {
     /// `None` for the usual one.
     token_header: Option<HeaderName>,
     tokens_over_plain_http: bool,
+    #[cfg(feature = "dpop")]
+    dpop_key: Option<DpopKey>,
     cache_name: Option<String>,
     schedule: Schedule,
     #[cfg(feature = "shared")]
@@ -218,6 +227,15 @@ impl Configuration {
             identity,
             shared.store(self.schedule.token_request_timeout)?,
         )))
+    }
+
+    /// Returns the layer for the proofs at the API, to put below [`layer`](Self::layer). `None` if tokens are not bound to a key.
+    ///
+    /// Use it with [`tower::util::option_layer`], or `?` if the configuration must have a key.
+    #[cfg(feature = "dpop")]
+    #[must_use]
+    pub fn dpop(&self) -> Option<DpopLayer> {
+        self.dpop_key.clone().map(DpopLayer::new)
     }
 
     /// Returns the origins that the token is sent to.

@@ -39,6 +39,7 @@
 //! | a `WWW-Authenticate` that is read | 8 KiB | |
 //! | challenges that a source is told of | 16, and 8 KiB of them | |
 //! | scopes that an API adds by step-up | those that are allowed, each once | [`step_up_scopes`](crate::client_credentials::ClientCredentialsBuilder::step_up_scopes) |
+//! | origins whose DPoP nonces are kept | 64 per layer and per credential; a nonce of 1 KiB | |
 //! | caches of a `Keyed` | 10,000 | `Keyed::with_capacity` |
 //! | the values of a metric's label `cache` | the names and credentials that the program gives; never keys of a `Keyed` | [`name`](crate::cache::TokenCacheBuilder::name) |
 //! | the length of a secret's, key's or certificate's file | 64 KiB | |

@@ -51,7 +51,11 @@
 //! | a caller's own credentials are overwritten or doubled | kept, replaced or denied; never two `Authorization` headers |
 //! | a request is sent without a token because none could be fetched | the request fails, with the cause |
 //! | an access token with a line break injects headers | a token must be visible ASCII |
-//! | a token that is bound to a key is sent as a bearer token | a token type other than Bearer is an error |
+//! | a token that is bound to a key is sent as a bearer token | a token type other than Bearer is an error, without a DPoP key |
+//! | a stolen token is used by another (feature `dpop`) | it is bound to a key; each request has a proof for its method, URI, token and time |
+//! | a proof is used again, or elsewhere (feature `dpop`) | each attempt has a new one; it names its URI and token, and is marked sensitive; no error or log shows it |
+//! | a server asks for nonces without end (feature `dpop`) | one retry; 64 origins, 1 KiB a nonce |
+//! | an authorization server that binds no tokens any more (feature `dpop`) | a bearer token is an error, unless `accept_bearer_tokens` allows it |
 //! | an endless or large answer; endless headers; interim responses over HTTP/1.1 | an answer is read up to 64 KiB, within the limits of HTTP's framing |
 //! | a token endpoint that hangs or drips | the token request's own timeout, for all waiters together |
 //! | bytes that confuse a parser or the course of a request | typed errors, no panic, two calls at most |

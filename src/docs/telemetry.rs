@@ -66,6 +66,7 @@
 //! | `could not renew the authorization server's metadata again` | DEBUG | `issuer`, `error`, `error.type` |
 //! | `the authorization server's metadata is renewed` | INFO | `issuer` |
 //! | `the access token was rejected` | DEBUG | of the cache, `will_retry`, `age` |
+//! | `the DPoP proof was rejected` | DEBUG | `will_retry` |
 //! | `a rejected request was retried` | DEBUG | of the cache, `outcome` |
 //! | `a rejected request is not retried` | DEBUG | of the cache, `reason`, `error`, `error.type`, `retry_in` |
 //! | `the API rejects fresh tokens too; check their scopes and audience` | WARN | of the cache |

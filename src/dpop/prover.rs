@@ -65,7 +65,9 @@ impl Prover {
             token: token_in(&head.headers),
             known: &known,
         };
-        let proof = about.prove(&self.key)?;
+        // A credential's own, if there are many.
+        let key = head.extensions.get().unwrap_or(&self.key);
+        let proof = about.prove(key)?;
         Ok((proof, Asked { htu, known }))
     }
 

@@ -31,7 +31,7 @@ use crate::{
 /// # What happens to a request
 /// 1. If its `Authorization` is not `DPoP …`, it passes unchanged.
 /// 2. Otherwise it gets a new proof, in the header `DPoP`: for its method, its URI without the query, this token, and the newest nonce
-///    of its origin.
+///    of its origin. The key is the layer's, or a [`DpopKey`](super::DpopKey) in the request's extensions: one per credential.
 /// 3. If the API rejects the proof, and says by a nonce or by its clock what a better one has, the request is retried once. In any
 ///    other case, and if it cannot be replayed, the caller gets the unchanged response. Its
 ///    [extensions](http::Response::extensions) then contain [`NotRetried`].

@@ -81,6 +81,10 @@ impl Challenge<'_> {
         self.is_dpop() && PROOF_REJECTIONS.iter().any(|code| self.has_error(code))
     }
 
+    pub(crate) fn has_any_error(&self) -> bool {
+        self.error.is_some()
+    }
+
     fn is_dpop(&self) -> bool {
         self.scheme.eq_ignore_ascii_case(b"dpop")
     }

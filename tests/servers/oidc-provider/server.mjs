@@ -4,11 +4,12 @@
 //
 // KEYS is the folder tests/keys. CLOCK_OFF sets the server's clock so many seconds ahead, or behind. For tests only: the secret and the keys are known to everyone.
 
-import { createPublicKey, X509Certificate } from 'node:crypto';
+import { createPublicKey, hash, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import { calculateJwkThumbprint, EmbeddedJWK, jwtVerify } from 'jose';
 import { errors, Provider } from 'oidc-provider';
 
 const off = Number(process.env.CLOCK_OFF ?? 0) * 1000;
@@ -75,6 +76,9 @@ const clients = [
   ].map(([alg, name]) => clientWithKey(alg, alg, name)),
   // What is required of their assertions stands below.
   ...['newer', 'older', 'detailed'].map((id) => clientWithKey(id, 'ES256', 'p256')),
+  client('dpop', { dpop_bound_access_tokens: true }),
+  client('dpop-nonce', { dpop_bound_access_tokens: true }),
+  clientWithKey('dpop-fapi', 'ES256', 'p256'),
   client('tls', {
     client_secret: undefined,
     token_endpoint_auth_method: 'tls_client_auth',
@@ -161,6 +165,11 @@ const provider = new Provider(origin, {
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
+    dPoP: {
+      enabled: true,
+      nonceSecret: randomBytes(32),
+      requireNonce: (ctx) => /^dpop-(nonce|fapi)$/.test(ctx.oidc?.client?.clientId),
+    },
     mTLS: {
       enabled: true,
       tlsClientAuth: true,
@@ -223,6 +232,33 @@ provider.use(async (ctx, next) => {
   ctx.body = String(issued.get(clientId) ?? 0);
 });
 
+// The API's own check of a proof (RFC 9449 section 4.3), by jose. With a client of nonces, each answer has a new one, and the last
+// two are good.
+const nonces = [];
+const jtis = new Set();
+async function problemOfProof(ctx, token, { jkt, clientId }) {
+  const needsNonce = clientId === 'dpop-nonce';
+  if (needsNonce) {
+    nonces.unshift(randomUUID());
+    nonces.splice(2);
+    ctx.set('DPoP-Nonce', nonces[0]);
+  }
+  try {
+    const { payload, protectedHeader } = await jwtVerify(ctx.get('DPoP'), EmbeddedJWK, { typ: 'dpop+jwt' });
+    if (needsNonce && !nonces.includes(payload.nonce)) return 'use_dpop_nonce';
+    const holds = payload.htm === ctx.method
+      && payload.htu === `${origin}${ctx.path}`
+      && payload.ath === hash('sha256', token, 'base64url')
+      && Math.abs(payload.iat - Date.now() / 1000) < 60
+      && !jtis.has(payload.jti)
+      && await calculateJwkThumbprint(protectedHeader.jwk) === jkt;
+    jtis.add(payload.jti);
+    return holds ? undefined : 'invalid_dpop_proof';
+  } catch {
+    return 'invalid_dpop_proof';
+  }
+}
+
 // The API. Its challenges are those of RFC 6750.
 provider.use(async (ctx, next) => {
   if (ctx.path !== '/api/me') return next();
@@ -231,10 +267,19 @@ provider.use(async (ctx, next) => {
     ctx.set('WWW-Authenticate', `Bearer realm="api"${error}`);
     ctx.body = '';
   };
-  const [, value] = ctx.get('authorization').match(/^Bearer (\S+)$/i) ?? [];
+  const [, scheme, value] = ctx.get('authorization').match(/^(Bearer|DPoP) (\S+)$/i) ?? [];
   if (!value) return reject(401, '');
   const token = await provider.ClientCredentials.find(value);
   if (!token?.isValid) return reject(401, ', error="invalid_token"');
+  if (token.jkt || scheme === 'DPoP') {
+    const problem = await problemOfProof(ctx, value, token);
+    if (problem) {
+      ctx.status = 401;
+      ctx.set('WWW-Authenticate', `DPoP algs="ES256", error="${problem}"`);
+      ctx.body = '';
+      return;
+    }
+  }
   if (!token.scopes.has('read')) return reject(403, ', error="insufficient_scope", scope="read"');
   ctx.body = token.clientId;
 });
