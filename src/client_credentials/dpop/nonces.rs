@@ -166,6 +166,16 @@ mod tests {
     }
 
     #[test]
+    fn a_nonce_is_kept_up_to_a_kibibyte() {
+        let nonces = Nonces::default();
+        let longest = "n".repeat(1024);
+        learn(&nonces, "https://a.test", 200, &[(DPOP_NONCE, &longest)]);
+        let longer = "m".repeat(1025);
+        learn(&nonces, "https://a.test", 200, &[(DPOP_NONCE, &longer)]);
+        assert_eq!(nonces.of("https://a.test").nonce(), Some(&*longest));
+    }
+
+    #[test]
     fn a_date_counts_in_a_rejection_if_it_is_far_off() {
         let nonces = Nonces::default();
         let date = |ahead: i64| {
