@@ -921,7 +921,7 @@ mod configured {
     fn a_credential_that_would_not_do_is_rejected_with_what_to_change() {
         let variable = "check that the variable it comes from is set";
         let apart = "add each scope separately";
-        let own = "use the builder's own methods for client id, secret and scopes";
+        let own = "use the builder's own methods for grant type, client id, secret and scopes";
         let colon = "use `ClientAuth::basic` or `ClientAuth::post`";
         let control = "has a control character (a trailing newline?)";
         let client = |id: &str, secret: &str| ClientCredentials::builder(TOKEN_URL, id, secret);

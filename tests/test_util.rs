@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
 
 use std::{
-    error::Error as StdError,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
@@ -437,7 +436,7 @@ async fn over_tls_a_client_is_recognized_by_its_certificate() {
         .unwrap();
     let error = TokenCache::new(source).get().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.source().is_some());
+    assert!(std::error::Error::source(&error).is_some());
 }
 
 #[cfg(feature = "rustls")]

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::value::{Field, Given, secret, wrong};
+#[cfg(feature = "redis")]
+use crate::client_credentials::Secret;
 use crate::{
-    client_credentials::Secret,
     error::Error,
     shared::{SHARE_OF_TIME, SealingKeys, SharedStore},
 };
