@@ -291,10 +291,13 @@ mod step_up {
     /// Promise: R1
     #[tokio::test(start_paused = true)]
     async fn scopes_that_an_api_asks_for_are_requested_and_stay() {
-        for status in [403, 401] {
+        let bearer = scope_challenge("write read");
+        // As APIs ask whose tokens are bound to a key.
+        let dpop = bearer.replace("Bearer", "DPoP");
+        for (status, challenge) in [(403, &bearer), (401, &bearer), (403, &dpop)] {
             let authority = Authority::new();
             let cache = authority.cache(allowing);
-            let (api, came) = api(status, &scope_challenge("write read"), ["t2"]);
+            let (api, came) = api(status, challenge, ["t2"]);
             let service = BearerAuthLayer::from_cache(cache.clone()).layer(api);
 
             let response = service.oneshot(get("/")).await.unwrap();
@@ -325,7 +328,7 @@ mod step_up {
             (allowing, r#"Bearer error="insufficient_scope""#.to_owned()),
             (
                 allowing,
-                r#"DPoP error="insufficient_scope", scope="write""#.to_owned(),
+                r#"Basic error="insufficient_scope", scope="write""#.to_owned(),
             ),
             (allowing, claims_challenge(CLAIMS)),
         ];
