@@ -304,7 +304,7 @@ const MISTAKES: &[Mistake] = &[
         name: "cache-as-a-source",
         code: "let _ = BearerAuthLayer::new(TokenCache::new(source()));",
         told: &[
-            "`TokenCache` is not a source of tokens",
+            "TokenCache` is not a source of tokens",
             "`BearerAuthLayer::from_cache`",
         ],
     },

@@ -45,6 +45,8 @@ fn every_event_and_its_fields_are_in_the_guide_and_the_other_way_round() {
     shut_down();
     #[cfg(feature = "shared")]
     on_paused_time(what_happens_in_a_fleet());
+    #[cfg(feature = "dpop")]
+    on_paused_time(what_happens_to_proofs());
 
     let events = heard.events().into_iter();
     let told: BTreeMap<_, _> = events
@@ -53,6 +55,9 @@ fn every_event_and_its_fields_are_in_the_guide_and_the_other_way_round() {
     let mut documented = events_in_the_guide();
     if cfg!(not(feature = "shared")) {
         documented.retain(|event, _| !event.contains("shared") && !event.contains("process"));
+    }
+    if cfg!(not(feature = "dpop")) {
+        documented.retain(|event, _| !event.contains("DPoP"));
     }
     for (event, row) in &documented {
         assert_eq!(told.get(event), Some(row), "{event}");
@@ -195,6 +200,30 @@ async fn what_happens_in_a_fleet() {
     }
     assert_eq!(endpoint.token_requests(), 2);
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// An API asks for a nonce.
+#[cfg(feature = "dpop")]
+async fn what_happens_to_proofs() {
+    use http::header::WWW_AUTHENTICATE;
+    use tower_bearer::dpop::{DpopKey, DpopLayer};
+
+    let api = service_fn(async |_: Request<Body>| {
+        let mut answer = answer(401, "");
+        let headers = answer.headers_mut();
+        headers.insert(
+            WWW_AUTHENTICATE,
+            r#"DPoP error="use_dpop_nonce""#.parse().unwrap(),
+        );
+        headers.insert("dpop-nonce", "n1".parse().unwrap());
+        Ok::<_, Infallible>(answer)
+    });
+    let service = DpopLayer::new(DpopKey::generate().unwrap()).layer(api);
+    let mut request = get("/");
+    request
+        .headers_mut()
+        .insert(AUTHORIZATION, "DPoP t1".parse().unwrap());
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 401);
 }
 
 #[tokio::test(start_paused = true)]

@@ -786,7 +786,7 @@ async fn a_missing_scope_is_no_reason_for_another_token() {
 #[tokio::test(start_paused = true)]
 async fn whatever_challenge_a_401_has_the_request_is_retried_once_with_a_new_token() {
     let odd: [&[u8]; 10] = [
-        br#"DPoP error="insufficient_scope""#,
+        br#"DPoP error="invalid_token""#,
         br#"OAuth2 realm="WSO2 API Manager", error="invalid_token", error_description="Access failure""#,
         br#"Basic realm="Artifactory Realm""#,
         b"Negotiate YIIB+/8==, NTLM",
