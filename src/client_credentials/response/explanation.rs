@@ -10,7 +10,7 @@ const TEXTS: [&str; 6] = [
     "error_description",
     "errorSummary",
     "message",
-    "Explanation",
+    "Message",
     "detail",
     "title",
 ];
@@ -118,7 +118,7 @@ mod tests {
             ("<title></title>", None),
             ("<title>cut", None),
             ("<title", None),
-            ("<Error><Explanation>denied</Explanation></Error>", None),
+            ("<Error><Message>denied</Message></Error>", None),
         ] {
             assert_eq!(title(page).as_deref(), title_of_it, "{page}");
         }
