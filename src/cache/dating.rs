@@ -118,6 +118,7 @@ const LAST_STRETCH: Duration = Duration::from_millis(250);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::need::Need;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -151,5 +152,68 @@ mod tests {
         points.sort();
         points.dedup();
         assert!(points.len() > 1, "{points:?}");
+    }
+
+    /// A held token, and the same one given again so long after it was asked for first.
+    fn given_again(first: Token, after: Duration, again: Token) -> (Held, Held, Moment) {
+        let started = Moment::now();
+        let schedule = Schedule::default();
+        let first = schedule.hold(first, None, started, started).unwrap();
+        let now = started.after(after);
+        let again = schedule.hold(again, Some(&first), now, now).unwrap();
+        (first, again, now)
+    }
+
+    /// Its first life is a guess, so it says nothing of the next.
+    ///
+    /// Promise: L17
+    #[test]
+    fn a_token_of_unknown_life_that_comes_again_has_its_default_lifetime_again() {
+        let token = Token::new("t").unwrap();
+        let (first, again, now) = given_again(token.clone(), SECOND * 100, token);
+        assert_eq!(again.ends_at.left(now), SECOND * 300);
+        assert_eq!(again.token.generation(), first.token.generation());
+        assert!(again.landing > first.landing);
+    }
+
+    /// Promise: L9, L14
+    #[test]
+    fn a_token_that_comes_again_ends_no_earlier_than_was_said_before() {
+        let token = Token::new("t").unwrap();
+        for (says, left) in [(49, 50), (60, 60), (0, 50)] {
+            let first = token.clone().with_lifetime(SECOND * 100);
+            let again = token.clone().with_lifetime(SECOND * says);
+            let (first, again, now) = given_again(first, SECOND * 50, again);
+            assert_eq!(again.ends_at.left(now), SECOND * left, "{says}");
+            assert_eq!(again.unusable_at.left(now), SECOND * left, "{says}");
+            assert_eq!(again.token.generation(), first.token.generation());
+        }
+    }
+
+    /// Promise: L14
+    #[test]
+    fn a_token_that_comes_again_when_it_should_be_over_is_used_for_a_last_stretch() {
+        let left = |after| {
+            let first = Token::new("t").unwrap().with_lifetime(SECOND * 100);
+            let again = first.clone().with_lifetime(Duration::ZERO);
+            let (_, again, now) = given_again(first, after, again);
+            again.ends_at.left(now)
+        };
+        assert_eq!(left(SECOND * 100), LAST_STRETCH);
+        assert_eq!(left(SECOND * 999 / 10), SECOND / 10);
+    }
+
+    /// Promise: L9, L14
+    #[test]
+    fn a_token_that_comes_again_is_asked_for_no_more_than_once_a_second() {
+        let first = Token::new("t").unwrap().with_lifetime(SECOND * 100);
+        let again = first.clone().with_lifetime(Duration::ZERO);
+        let (_, again, now) = given_again(first, SECOND * 989 / 10, again);
+        assert_eq!(again.ends_at.left(now), SECOND * 11 / 10);
+        assert_eq!(again.refresh_at.left(now), SECOND);
+        // Nor by a request that needs more than is left.
+        let lasting = Need::Lasting(SECOND * 10);
+        assert!(again.meets(lasting, now.after(SECOND * 9 / 10)));
+        assert!(!again.meets(lasting, now.after(SECOND)));
     }
 }

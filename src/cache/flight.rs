@@ -431,7 +431,6 @@ impl SingleFlight {
             && trial.is_of_previous(than)
             && !slot.is_failing(route, now.steady())
         {
-            slot.rejected = slot.rejected.max(than);
             self.end_trial(slot);
         }
     }
@@ -780,3 +779,204 @@ const LOOK_AT_FLIGHT: Duration = SILENT_FOR;
 
 /// A tick is so many bits of nanoseconds: a millisecond.
 const WALL_TICK: u32 = 20;
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::sync::LazyLock;
+
+    use tokio::{
+        runtime::{Builder, Runtime},
+        time::{advance, sleep},
+    };
+    use tokio_test::{assert_pending, task};
+
+    use super::*;
+    use crate::{telemetry::Names, token::challenge::Challenges};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Gives `t1`, `t2`, … after a second, good for an hour; but the second request fails, if so wanted.
+    fn cache(second_fails: bool, schedule: Schedule) -> Arc<SingleFlight> {
+        let mut number = 0;
+        let source = tower::service_fn(move |_: TokenRequest| {
+            number += 1;
+            let number = number;
+            async move {
+                sleep(SECOND).await;
+                if number == 2 && second_fails {
+                    return Err(Error::timeout(SECOND));
+                }
+                Ok(Token::new(format!("t{number}"))?.with_lifetime(SECOND * 3600))
+            }
+        });
+        let reporter = Reporter::new(Names::default());
+        Arc::new(SingleFlight::new(source, schedule, reporter))
+    }
+
+    /// A first token, due for refresh.
+    async fn stale(second_fails: bool) -> (Arc<SingleFlight>, Arc<Held>) {
+        let cache = cache(second_fails, Schedule::default());
+        let first = cache.wait(Need::New).await.unwrap();
+        advance(SECOND * 3100).await;
+        (cache, first)
+    }
+
+    /// A request that the API rejected, each on a route of its own.
+    fn rejected(held: &Held) -> Need<'static> {
+        static NONE: LazyLock<Challenges> = LazyLock::new(Challenges::default);
+        Need::Other {
+            than: held.token.generation(),
+            route: Route::new(held.landing + 100),
+            is_retried: true,
+            challenges: &NONE,
+        }
+    }
+
+    /// Whether its rejection causes a token request, and the token before it is not used again.
+    fn is_requested_anew(cache: &Arc<SingleFlight>, held: &Held) -> bool {
+        matches!(cache.join(rejected(held), Caller::New), Joined::Wait(_))
+    }
+
+    /// Promise: R16
+    #[tokio::test(start_paused = true)]
+    async fn a_new_token_that_was_not_accepted_yet_gives_way_to_the_one_before_it() {
+        let (cache, first) = stale(false).await;
+        let second = cache.wait(Need::Fresh).await.unwrap();
+        let Joined::Have(held) = cache.join(rejected(&second), Caller::New) else {
+            panic!("the first is good");
+        };
+        assert_eq!(held.token.generation(), first.token.generation());
+    }
+
+    /// Promise: R16
+    #[tokio::test(start_paused = true)]
+    async fn a_new_token_that_was_accepted_is_replaced_when_it_is_rejected() {
+        let (cache, _) = stale(false).await;
+        let second = cache.wait(Need::Fresh).await.unwrap();
+        cache.accepted(None, second.token.generation());
+        assert!(is_requested_anew(&cache, &second));
+    }
+
+    /// Promise: R16
+    #[tokio::test(start_paused = true)]
+    async fn a_token_whose_rejection_caused_a_token_request_is_not_gone_back_to() {
+        let (cache, first) = stale(false).await;
+        let second = cache.wait(rejected(&first)).await.unwrap();
+        assert!(is_requested_anew(&cache, &second));
+    }
+
+    /// Promise: R16
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_was_rejected_during_its_refresh_is_not_gone_back_to() {
+        let (cache, first) = stale(false).await;
+        assert!(cache.read(drop_token).is_some());
+        assert!(!cache.is_being_replaced(first.token.generation()));
+        let second = {
+            let mut waits = task::spawn(cache.wait(rejected(&first)));
+            assert_pending!(waits.poll());
+            assert!(cache.is_being_replaced(first.token.generation()));
+            waits.await.unwrap()
+        };
+        assert!(is_requested_anew(&cache, &second));
+    }
+
+    /// Promise: R16
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_was_rejected_after_its_refresh_is_not_gone_back_to() {
+        let (cache, first) = stale(false).await;
+        let second = cache.wait(Need::Fresh).await.unwrap();
+        let late = cache.join(rejected(&first), Caller::New);
+        assert!(matches!(late, Joined::Have(held) if held.landing == second.landing));
+        assert!(is_requested_anew(&cache, &second));
+    }
+
+    /// Promise: F17
+    #[tokio::test(start_paused = true)]
+    async fn a_waiter_that_is_polled_late_takes_what_came_after_its_failed_token_request() {
+        let (cache, first) = stale(true).await;
+        let mut late = task::spawn(cache.wait(rejected(&first)));
+        assert_pending!(late.poll());
+        cache.wait(Need::New).await.unwrap_err();
+        advance(SECOND * 2).await;
+        let third = cache.wait(Need::New).await.unwrap();
+        assert_eq!(late.await.unwrap().landing, third.landing);
+    }
+
+    /// Promise: F11
+    #[tokio::test(start_paused = true)]
+    async fn a_flight_is_given_up_only_if_its_pilot_was_silent_to_the_end_and_leaves_nothing_behind()
+     {
+        let (cache, first) = stale(false).await;
+        let Joined::Wait(flight) = cache.join(rejected(&first), Caller::New) else {
+            panic!("it was rejected");
+        };
+        let changes = cache.changes();
+        // Its pilot beat between the waiter's look and the lock.
+        cache.give_up(&flight, flight.last_beat() - Duration::from_millis(1));
+        assert!(cache.state().is_requesting() && !flight.is_over());
+
+        cache.give_up(&flight, flight.last_beat());
+        assert!(flight.is_over() && !cache.state().is_requesting());
+        assert!(changes.has_changed().unwrap());
+        assert!(!cache.is_being_replaced(first.token.generation()));
+        assert!(cache.read(drop_token).is_some());
+        assert!(cache.state().is_requesting(), "the next read refreshes");
+
+        // And a late waiter of the first leaves the second alone.
+        cache.give_up(&flight, flight.last_beat());
+        assert!(cache.state().is_requesting());
+    }
+
+    /// A thousand reads at once are one look, and a process that stood still has time to go on.
+    ///
+    /// Promise: F11, F13
+    #[test]
+    fn reads_take_over_a_silent_refresh_after_a_first_look_and_some_grace() {
+        let undriven = runtime();
+        let schedule = Schedule {
+            runtime: Some(Spawner::of(undriven.handle().clone())),
+            ..Schedule::default()
+        };
+        let cache = cache(false, schedule.clone());
+        runtime().block_on(async {
+            let token = Token::new("t").unwrap().with_lifetime(SECOND * 3600);
+            let now = Moment::now();
+            let held = schedule.hold(token, None, now, now).unwrap();
+            cache.current.store(Some(Arc::new(held)));
+            advance(SECOND * 3100).await;
+            let read_often = || (0..3).for_each(|_| assert!(cache.read(drop_token).is_some()));
+            read_often();
+            let first = cache.lock().flying.clone().unwrap();
+
+            advance(SILENT_FOR - GRACE).await;
+            first.beat(clock::steady());
+            advance(SILENT_FOR).await;
+            read_often();
+            advance(GRACE - Duration::from_millis(1)).await;
+            read_often();
+            assert!(!first.is_over());
+            // It is alive after all.
+            first.beat(clock::steady());
+            advance(SILENT_FOR - Duration::from_millis(1)).await;
+            read_often();
+            let twice = [(); 2].map(|()| cache.join(Need::Fresh, Caller::New));
+            assert!(!first.is_over(), "{twice:?}");
+
+            advance(SILENT_FOR).await;
+            read_often();
+            assert!(!first.is_over());
+            advance(GRACE).await;
+            read_often();
+            assert!(first.is_over());
+            let second = cache.lock().flying.clone().unwrap();
+            assert!(!second.is(&first) && !second.is_over());
+        });
+    }
+
+    fn drop_token(_: &Token) {}
+
+    fn runtime() -> Runtime {
+        let mut builder = Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    }
+}

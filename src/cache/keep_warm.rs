@@ -41,8 +41,7 @@ async fn tend(keeper: Keeper, mut changes: watch::Receiver<()>) {
             let Some(flight) = keeper.flight.upgrade() else {
                 return;
             };
-            // Marked as seen before looking: a landing between the two is then one look too many, not one too few.
-            changes.borrow_and_update();
+            // A landing since the last look, this one's own too, is one look too many, not one too few.
             // Waits, so as to take over from a runtime that is not driven. What comes of it is for `due` to say.
             let _ = flight.wait(Need::Fresh).await;
             flight.due()
