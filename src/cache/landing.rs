@@ -236,3 +236,60 @@ pub(super) const SILENT_FOR: Duration = Duration::from_millis(600);
 
 /// And it is, if there is none for this long after a first look.
 pub(super) const GRACE: Duration = Duration::from_millis(50);
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use tokio::time::advance;
+    use tokio_test::task;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    fn waits_for(within: Duration) -> (Flight, Patience) {
+        let patience = Patience::new(&Spawner::current().unwrap(), within).unwrap();
+        (Flight::new(steady(), Arc::default()), patience)
+    }
+
+    /// A process that stood still may poll the waiter first.
+    ///
+    /// Promise: F13, F11
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_pilot_has_some_grace_and_a_beat_within_it_clears_it() {
+        let (flight, mut patience) = waits_for(SECOND * 10);
+        let mut waits = task::spawn(flight.landed(&mut patience));
+        assert!(waits.poll().is_pending());
+        advance(SILENT_FOR).await;
+        assert!(waits.poll().is_pending());
+
+        flight.beat(steady());
+        for time in [GRACE, SILENT_FOR - GRACE, GRACE - MILLISECOND] {
+            advance(time).await;
+            assert!(waits.poll().is_pending(), "{time:?}");
+        }
+        advance(MILLISECOND).await;
+        let Poll::Ready(Waited::Silent(beat)) = waits.poll() else {
+            panic!("it is silent");
+        };
+        assert_eq!(beat, flight.last_beat());
+    }
+
+    /// Its timer says so. One that is late as on a busy machine says nothing.
+    ///
+    /// Promise: F13, F7
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_a_waiters_own_runtime_stood_still_is_not_counted() {
+        let (flight, mut patience) = waits_for(SECOND * 2);
+        let mut waits = task::spawn(flight.landed(&mut patience));
+        assert!(waits.poll().is_pending());
+        // It was to look again after 600 ms: 2400 ms are not counted, of 2 s and the grace.
+        for time in [3000, 650, 600, 190] {
+            advance(MILLISECOND * time).await;
+            flight.beat(steady());
+            assert!(waits.poll().is_pending(), "{time}");
+        }
+        advance(MILLISECOND * 10).await;
+        assert!(matches!(waits.poll(), Poll::Ready(Waited::OutOfTime)));
+    }
+}
