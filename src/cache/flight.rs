@@ -254,11 +254,14 @@ impl SingleFlight {
     /// Whether it is the current token still, and it is not being replaced after a rejection.
     fn is_to_be_sent(&self, held: &Held, need: Need<'_>) -> bool {
         let generation = held.token.generation();
+        // Before the current token is read. Without this: A reads this token as the current one; the one that replaces it lands; A
+        // finds that nothing is being replaced.
+        if need.waits_for_replacement() && self.is_being_replaced(generation) {
+            return false;
+        }
         let current = self.current.load();
         let is_same = |current: &Arc<Held>| current.token.generation() == generation;
-        current.as_ref().is_some_and(is_same)
-            && !held.ends_at.is_over(Moment::now())
-            && !(need.waits_for_replacement() && self.is_being_replaced(generation))
+        current.as_ref().is_some_and(is_same) && !held.ends_at.is_over(Moment::now())
     }
 
     /// What a caller is told whose own time is over.
@@ -330,7 +333,7 @@ impl SingleFlight {
                 && held.token.generation() == than
             {
                 slot.rejected = slot.rejected.max(than);
-                self.being_replaced.store(than, Ordering::Relaxed);
+                self.being_replaced.store(than, Ordering::Release);
             }
             let request = need.request(current.as_deref());
             let flight = Flight::new(now.steady(), Arc::clone(request.requester()));
@@ -419,7 +422,7 @@ impl SingleFlight {
             && !slot.is_failing(route, now.steady())
         {
             slot.rejected = slot.rejected.max(than);
-            self.being_replaced.store(than, Ordering::Relaxed);
+            self.being_replaced.store(than, Ordering::Release);
         }
     }
 
@@ -451,7 +454,8 @@ impl SingleFlight {
 
     /// Whether the token of this generation was rejected and the request for another is under way.
     pub(super) fn is_being_replaced(&self, generation: u64) -> bool {
-        self.being_replaced.load(Ordering::Relaxed) == generation
+        // With the stores: a caller that finds it reset finds the token that has landed, too.
+        self.being_replaced.load(Ordering::Acquire) == generation
     }
 
     /// Whether the flight under way was as silent at the last look.
@@ -472,7 +476,7 @@ impl SingleFlight {
                 return;
             }
             slot.flying = None;
-            self.being_replaced.store(0, Ordering::Relaxed);
+            self.being_replaced.store(0, Ordering::Release);
             self.quiet_until.store(0, Ordering::Relaxed);
         }
         // It is in the slot no more, so its pilot tells no caller anything from now on.
@@ -671,7 +675,7 @@ impl Base for SingleFlight {
             Ending::Failed(error) => Err(error),
             Ending::Cut(error) => {
                 slot.flying = None;
-                self.being_replaced.store(0, Ordering::Relaxed);
+                self.being_replaced.store(0, Ordering::Release);
                 self.quiet_until.store(0, Ordering::Relaxed);
                 drop(slot);
                 self.tell_of_change();
@@ -700,7 +704,7 @@ impl Base for SingleFlight {
             .map_or(0, |failure| clock::since_epoch(failure.until));
         self.quiet_until.store(quiet_until, Ordering::Relaxed);
         slot.flying = None;
-        self.being_replaced.store(0, Ordering::Relaxed);
+        self.being_replaced.store(0, Ordering::Release);
         let displaced = mem::replace(&mut slot.failure, failure);
         drop(slot);
         // Only now: the last failure may hold a user's error, whose destructor is not ours.

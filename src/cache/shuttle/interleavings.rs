@@ -209,9 +209,12 @@ fn make_sure_of_a_sound_end(cache: TokenCache, ledger: &Ledger) {
     ledger.make_sure_of_the_last_token(&cache);
 
     model::pass(LONG);
-    let (before, token_requests) = ledger.notes().newest_and_token_requests();
+    let (known, token_requests) = {
+        let notes = ledger.notes();
+        (notes.known(), notes.token_requests)
+    };
     let (token, at) = block_on(timed(cache.get()));
-    ledger.saw_usable(&token.unwrap(), before, at);
+    ledger.saw_usable(&token.unwrap(), &known, at);
     assert_eq!(ledger.notes().token_requests, token_requests + 1);
 
     // Past the refresh point. Nobody waits, so nobody would miss the token request.
@@ -245,14 +248,14 @@ struct Client {
 impl Client {
     async fn run(&mut self, operations: Vec<Operation>) {
         for operation in operations {
-            let newest = self.ledger.notes().newest;
+            let known = self.ledger.notes().known();
             match (operation, self.last.clone()) {
                 (Operation::Pass(time), _) => model::pass(time),
                 (Operation::LeaveGet(after), _) => leave(self.cache.get(), after).await,
                 (Operation::LeaveRefresh(after), _) => leave(self.cache.refresh(), after).await,
                 (Operation::Refresh, _) => {
                     if let Ok(token) = self.cache.refresh().await {
-                        self.ledger.saw(&token, newest);
+                        self.ledger.saw(&token, &known);
                         self.last = Some(token);
                     }
                 }
@@ -295,7 +298,7 @@ impl Client {
                                 || !got.replaced.contains(&token.generation()),
                             "whoever waited was given a token that was rejected before"
                         );
-                        self.ledger.saw_usable(&token, newest, at);
+                        self.ledger.saw_usable(&token, &known, at);
                         self.last = Some(token);
                     }
                 }
@@ -305,7 +308,7 @@ impl Client {
 
     /// As `ResponseFuture` does, from a rejection to the end of the retry.
     async fn replace(&mut self, rejected: &Token, route: Route, retry: Retry) {
-        let newest = self.ledger.rejected(rejected);
+        let known = self.ledger.rejected(rejected);
         let generation = rejected.generation();
         match self
             .cache
@@ -314,11 +317,11 @@ impl Client {
         {
             Ok(Some(other)) => {
                 assert!(other.token.generation() != generation, "the same one");
-                self.ledger.saw(&other.token, newest);
-                let newest = self.ledger.notes().newest;
+                self.ledger.saw(&other.token, &known);
+                let known = self.ledger.notes().known();
                 let (token, at) = timed(async { self.cache.read(Token::clone) }).await;
                 if let Some(token) = token {
-                    self.ledger.saw_usable(&token, newest, at);
+                    self.ledger.saw_usable(&token, &known, at);
                     let is_rejected = retry == Retry::Rejected;
                     if is_rejected {
                         self.ledger.rejected(&token);
@@ -434,8 +437,13 @@ struct Life {
     not_after: Instant,
 }
 
-/// The newest generation that anybody had when an operation began.
-type Newest = Option<(u64, Life)>;
+/// What was known when an operation began.
+struct Known {
+    /// The newest token that anybody had.
+    newest: Option<(u64, Life)>,
+    /// The rejected ones that another was requested for. One that is replaced later may still be on its way to its caller.
+    replaced: HashSet<u64>,
+}
 
 impl Ledger {
     fn new(program: &Program) -> Self {
@@ -470,22 +478,21 @@ impl Ledger {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A token is about to be told rejected. The newest of which was had before.
-    fn rejected(&self, token: &Token) -> Newest {
+    /// A token is about to be told rejected. What was known before.
+    fn rejected(&self, token: &Token) -> Known {
         let mut notes = self.notes();
         notes.rejected.insert(token.generation());
         let value = token.authorization().as_bytes().to_vec();
         notes.rejected_values.insert(value);
-        notes.newest
+        notes.known()
     }
 
-    /// A token came of an operation that began when `newest` was the newest.
-    fn saw(&self, token: &Token, newest: Newest) {
+    /// A token came of an operation that began when this was known.
+    fn saw(&self, token: &Token, known: &Known) {
         let generation = token.generation();
-        if let Some((newest, _)) = newest {
-            let notes = self.notes();
+        if let Some((newest, _)) = known.newest {
             let is_before_the_rejected =
-                notes.rejected.contains(&newest) && !notes.replaced.contains(&generation);
+                self.notes().rejected.contains(&newest) && !known.replaced.contains(&generation);
             assert!(
                 generation >= newest || is_before_the_rejected,
                 "{generation} after {newest}: an older token came back"
@@ -499,8 +506,8 @@ impl Ledger {
     }
 
     /// The same, and it was to be sent `at` that time.
-    fn saw_usable(&self, token: &Token, newest: Newest, at: Instant) {
-        self.saw(token, newest);
+    fn saw_usable(&self, token: &Token, known: &Known, at: Instant) {
+        self.saw(token, known);
         let life = self.notes().lives[token.authorization().as_bytes()];
         assert!(
             at < life.not_after + LIFETIME,
@@ -586,8 +593,11 @@ impl Ledger {
 }
 
 impl Notes {
-    fn newest_and_token_requests(&self) -> (Newest, u64) {
-        (self.newest, self.token_requests)
+    fn known(&self) -> Known {
+        Known {
+            newest: self.newest,
+            replaced: self.replaced.clone(),
+        }
     }
 }
 
