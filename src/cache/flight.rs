@@ -631,6 +631,13 @@ impl SingleFlight {
         self.quiet_until.store(until, Ordering::Relaxed);
     }
 
+    /// The generation of the current token, whatever it is good for.
+    #[cfg(all(test, shuttle))]
+    pub(super) fn in_use(&self) -> Option<u64> {
+        let current = self.current.load();
+        current.as_ref().map(|held| held.token.generation())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slot> {
         // No user code runs under the lock, so a poisoned one was not left half-changed.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)

@@ -441,7 +441,8 @@ struct Life {
 struct Known {
     /// The newest token that anybody had.
     newest: Option<(u64, Life)>,
-    /// The rejected ones that another was requested for. One that is replaced later may still be on its way to its caller.
+    /// The rejected ones that another was requested for, and that were not in use. One that is in use is given until the other one
+    /// has landed, and may be on its way to its caller then.
     replaced: HashSet<u64>,
 }
 
@@ -594,9 +595,12 @@ impl Ledger {
 
 impl Notes {
     fn known(&self) -> Known {
+        let in_use = self.cache.upgrade().and_then(|flight| flight.in_use());
+        let mut replaced = self.replaced.clone();
+        replaced.retain(|generation| Some(*generation) != in_use);
         Known {
             newest: self.newest,
-            replaced: self.replaced.clone(),
+            replaced,
         }
     }
 }
