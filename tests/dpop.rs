@@ -23,6 +23,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
@@ -33,7 +34,8 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header::AUTHORIZATI
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::{
-    BoxError, ServiceExt, limit::ConcurrencyLimitLayer, service_fn, util::BoxCloneSyncService,
+    BoxError, Service, ServiceExt, limit::ConcurrencyLimitLayer, service_fn,
+    util::BoxCloneSyncService,
 };
 use tower_bearer::{
     BearerAuthLayer, ClientAuth, ClientCredentials, Error, ErrorKind, Secret, Token, TokenCache,
@@ -44,7 +46,7 @@ use tower_bearer::{
     client_credentials::{ClientCredentialsBuilder, Signer, SigningAlgorithm, SigningKey},
     config::Configuration,
     dpop::{DpopKey, DpopLayer},
-    extension::{NoRetry, NotRetried},
+    extension::{Deadline, NoRetry, NotRetried},
     replay::{Buffered, NoReplay},
     token::FixedToken,
 };
@@ -1027,6 +1029,94 @@ mod api {
         });
         for request in requests.collect::<Vec<_>>() {
             assert_eq!(request.await.unwrap().unwrap().status(), 200);
+        }
+    }
+
+    /// A signer that never answers, a service that is not ready for the retry, and one that does not answer it.
+    #[tokio::test(start_paused = true)]
+    async fn a_signature_and_a_retry_end_at_the_requests_deadline() {
+        #[derive(Clone)]
+        struct Never;
+
+        impl Signer for Never {
+            fn algorithm(&self) -> SigningAlgorithm {
+                SigningAlgorithm::Es256
+            }
+
+            fn sign(
+                &self,
+                _: Bytes,
+            ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send + '_>> {
+                Box::pin(std::future::pending())
+            }
+        }
+
+        async fn ends_at_its_deadline<S>(key: DpopKey, api: S)
+        where
+            S: Service<Request<Body>, Response = Response<Body>, Error: Into<BoxError>> + Clone,
+        {
+            let mut request = with_token(get("https://api.test/a"));
+            request
+                .extensions_mut()
+                .insert(Deadline::after(Duration::from_secs(3)));
+            let began = tokio::time::Instant::now();
+            let service = DpopLayer::new(key).layer(api);
+            let patient = tokio::time::timeout(Duration::from_secs(60), service.oneshot(request));
+            let error = patient.await.unwrap().unwrap_err();
+            let error = error.downcast::<Error>().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            assert_eq!(began.elapsed().as_secs(), 3);
+        }
+
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let api = service_fn(move |_: Request<Body>| {
+            let is_first = counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+            async move {
+                if !is_first {
+                    std::future::pending::<()>().await;
+                }
+                let headers = [
+                    ("www-authenticate", r#"DPoP error="use_dpop_nonce""#),
+                    ("dpop-nonce", "n1"),
+                ];
+                Ok::<_, Infallible>(answer(401, &headers, "").map(Full::new))
+            }
+        });
+
+        let mut public: Value = serde_json::from_str(P256_JWK).unwrap();
+        public.as_object_mut().unwrap().remove("d");
+        let silent = DpopKey::held_by(Never, &public.to_string()).unwrap();
+        ends_at_its_deadline(silent, api.clone()).await;
+        assert_eq!(calls.load(Ordering::SeqCst), 0);
+
+        let once = ReadyOnce(api.clone(), Arc::default());
+        ends_at_its_deadline(key(), once).await;
+        assert_eq!(calls.swap(0, Ordering::SeqCst), 1);
+
+        ends_at_its_deadline(key(), api.clone()).await;
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    /// Is ready for one call in all.
+    #[derive(Clone)]
+    struct ReadyOnce<S>(S, Arc<AtomicBool>);
+
+    impl<S: Service<Request<Body>>> Service<Request<Body>> for ReadyOnce<S> {
+        type Response = S::Response;
+        type Error = S::Error;
+        type Future = S::Future;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+            match self.1.load(Ordering::SeqCst) {
+                true => Poll::Pending,
+                false => self.0.poll_ready(cx),
+            }
+        }
+
+        fn call(&mut self, request: Request<Body>) -> S::Future {
+            self.1.store(true, Ordering::SeqCst);
+            self.0.call(request)
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tower::BoxError;
 use tower_service::Service;
 
@@ -20,9 +20,12 @@ use crate::{
         proof::{Proof, Unsigned},
     },
     error::Error,
-    middleware::{Drain, Snapshot, deadline_of, extension::NotRetried},
+    middleware::{
+        Drain, Snapshot, Wait, deadline_of, extension::NotRetried, poll_deadline, within,
+    },
     replay::Replay,
     telemetry,
+    util::timer::timer,
 };
 
 pin_project! {
@@ -58,18 +61,19 @@ pin_project! {
     {
         // A signer has the key: waits for the signature and holds the ready service.
         Signing {
-            signing: Signing,
+            signing: Wait<Proof>,
             ready: Option<(S, Request<Rp::Body>)>,
             asked: Asked,
             again: Again<S, Rp::Recording>,
             rules: Rules<Rp>,
         },
-        // The request is under way.
+        // The request is under way. A retry has a deadline, if the request has one.
         Sent {
             #[pin]
             response: S::Future,
             asked: Asked,
             again: Again<S, Rp::Recording>,
+            deadline: Option<Pin<Box<Sleep>>>,
             rules: Rules<Rp>,
         },
         // The proof was rejected: reads the short rest of the answer's body.
@@ -82,6 +86,7 @@ pin_project! {
         // Waits until the service is ready for the retry.
         Readying {
             again: Option<(S, Request<Rp::Body>)>,
+            deadline: Option<Pin<Box<Sleep>>>,
             rules: Rules<Rp>,
         },
         // Needs no proof.
@@ -93,9 +98,6 @@ pin_project! {
         Denied { error: Option<Error> },
     }
 }
-
-/// Boxed by the signer anyway.
-type Signing = Pin<Box<dyn Future<Output = Result<Proof, Error>> + Send>>;
 
 /// A request to send again, or why there is none. `None` if this was the retry.
 type Again<S, T> = Option<Result<Recorded<S, T>, NotRetried>>;
@@ -161,6 +163,7 @@ where
                 response,
                 asked,
                 again: Some(again),
+                deadline: None,
                 rules: Rules { prover, replay },
             },
         }
@@ -178,7 +181,7 @@ where
     ) -> Self {
         Self {
             state: State::Signing {
-                signing: Box::pin(unsigned.signed()),
+                signing: within(deadline_of(request.extensions()), unsigned.signed()),
                 ready: Some((ready, request)),
                 asked,
                 again: Some(again),
@@ -212,10 +215,16 @@ where
                     // Taken on success and on failure: what the ready service reserved is given back now.
                     let (mut service, mut request) = ready.take().ok_or(POLLED_AFTER_END)?;
                     request.headers_mut().insert(DPOP, proof?.value());
+                    let again = again.take();
+                    let deadline = match again {
+                        Some(_) => None,
+                        None => deadline_of(request.extensions()).and_then(timer),
+                    };
                     State::Sent {
                         response: service.call(request),
                         asked: asked.clone(),
-                        again: again.take(),
+                        again,
+                        deadline,
                         rules: rules.clone(),
                     }
                 }
@@ -224,9 +233,14 @@ where
                     response,
                     asked,
                     again,
+                    deadline,
                     rules,
                 } => {
-                    let mut response = ready!(response.poll(cx)).map_err(Into::into)?;
+                    let Poll::Ready(response) = response.poll(cx) else {
+                        ready!(poll_deadline(deadline, cx));
+                        return Poll::Ready(Err(Error::deadline().into()));
+                    };
+                    let mut response = response.map_err(Into::into)?;
                     rules.prover.learn(asked, &response);
                     if !rejects_proof(&response) {
                         return Poll::Ready(Ok(response));
@@ -250,7 +264,7 @@ where
                                     again,
                                     rules,
                                 },
-                                None => State::Readying { again, rules },
+                                None => State::readying(again, rules),
                             }
                         }
                     }
@@ -262,16 +276,21 @@ where
                     rules,
                 } => {
                     ready!(drain.poll(cx));
-                    State::Readying {
-                        again: again.take(),
-                        rules: rules.clone(),
-                    }
+                    State::readying(again.take(), rules.clone())
                 }
 
-                StateProj::Readying { again, rules } => {
+                StateProj::Readying {
+                    again,
+                    deadline,
+                    rules,
+                } => {
                     let (service, _) = again.as_mut().ok_or(POLLED_AFTER_END)?;
                     // A clone of the instance that took the first attempt: it is not ready yet.
-                    ready!(service.poll_ready(cx)).map_err(Into::into)?;
+                    let Poll::Ready(readiness) = service.poll_ready(cx) else {
+                        ready!(poll_deadline(deadline, cx));
+                        return Poll::Ready(Err(Error::deadline().into()));
+                    };
+                    readiness.map_err(Into::into)?;
                     let (mut service, request) = again.take().ok_or(POLLED_AFTER_END)?;
                     let (mut head, body) = request.into_parts();
                     let (unsigned, asked) = rules.prover.prove(&head)?;
@@ -282,11 +301,12 @@ where
                                 response: service.call(Request::from_parts(head, body)),
                                 asked,
                                 again: None,
+                                deadline: deadline.take(),
                                 rules: rules.clone(),
                             }
                         }
                         Err(unsigned) => State::Signing {
-                            signing: Box::pin(unsigned.signed()),
+                            signing: within(deadline_of(&head.extensions), unsigned.signed()),
                             ready: Some((service, Request::from_parts(head, body))),
                             asked,
                             again: None,
@@ -303,6 +323,24 @@ where
                 }
             };
             state.set(next);
+        }
+    }
+}
+
+impl<S, B, R, Rp> State<S, B, R, Rp>
+where
+    S: Service<Request<Rp::Body>>,
+    Rp: Replay<B>,
+{
+    fn readying(again: Option<(S, Request<Rp::Body>)>, rules: Rules<Rp>) -> Self {
+        let deadline = again
+            .as_ref()
+            .and_then(|(_, request)| deadline_of(request.extensions()))
+            .and_then(timer);
+        Self::Readying {
+            again,
+            deadline,
+            rules,
         }
     }
 }

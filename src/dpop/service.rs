@@ -42,6 +42,8 @@ use crate::{
 /// # Errors
 /// - Errors of the inner service, unchanged.
 /// - [`Error`] if the request does not say where it goes, or the key cannot sign. Then it is not sent.
+/// - [`Error`] of the kind [`Timeout`](crate::ErrorKind::Timeout) at the request's [`Deadline`](crate::extension::Deadline), if it
+///   waits for a signature then, or is being retried. It does not cut the first request.
 ///
 /// # Cancellation
 /// Dropping the future cancels the request.

@@ -126,11 +126,11 @@ pin_project! {
 }
 
 /// Boxed, as are the service and the request that wait with it: requests wait for a token about once per expiry, not each time.
-type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+pub(crate) type Wait<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// Waits no longer than until `deadline`, if there is one. If there is none, the box holds nothing but `wait`: requests may
 /// wait by the thousand.
-fn within<T>(
+pub(crate) fn within<T>(
     deadline: Option<Instant>,
     wait: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Wait<T> {
@@ -158,7 +158,10 @@ fn tell_why<R>(
 }
 
 /// Ready at the deadline; never if there is none.
-fn poll_deadline(deadline: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+pub(crate) fn poll_deadline(
+    deadline: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
     match deadline {
         Some(deadline) => deadline.as_mut().poll(cx),
         None => Poll::Pending,

@@ -16,5 +16,9 @@ mod template;
 #[cfg(any(feature = "dpop", feature = "tonic"))]
 pub(crate) use self::attempt::deadline_of;
 #[cfg(feature = "dpop")]
-pub(crate) use self::{drain::Drain, head::Snapshot};
+pub(crate) use self::{
+    drain::Drain,
+    future::{Wait, poll_deadline, within},
+    head::Snapshot,
+};
 pub use self::{future::ResponseFuture, layer::BearerAuthLayer, service::BearerAuth};
